@@ -1,0 +1,3 @@
+//! Capture sources: files, packet rings and the XDP program's maps.
+
+pub mod frame;
