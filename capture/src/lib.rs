@@ -1,3 +1,6 @@
 //! Capture sources: files, packet rings and the XDP program's maps.
 
+pub mod file;
 pub mod frame;
+pub mod interface;
+pub mod xdp;

@@ -1,0 +1,193 @@
+//! Capture files: pcap and pcapng, mapped or streamed, as a sequence of frames.
+//!
+//! Contract: any bytes may be read. No input makes the reader panic, loop, or allocate by a length in the file;
+//! frames before the place where a file is cut or broken are all delivered, and `End` says where and why it ended.
+//! Mapped and streamed reading run the same parser and give the same frames and the same `End`.
+//!
+//! Frames are pushed into a closure rather than pulled from an iterator: they borrow the reader's buffer, and the
+//! closure is compiled into the loop over the records, which costs no allocation and no system call per record.
+//!
+//! Not read: compressed files (the error names the command to pipe them through), and files that grow after they
+//! were mapped. Limits are in [`limits`].
+
+mod clock;
+mod error;
+pub mod limits;
+mod map;
+mod open;
+mod pcap;
+mod pcapng;
+mod source;
+mod step;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::io::{self, Read};
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+
+use self::limits::WINDOW_BYTES;
+use self::pcap::Pcap;
+use self::pcapng::Pcapng;
+use self::source::{Contents, Source, Whole};
+use self::step::{Short, Step};
+use crate::frame::CapturedFrame;
+
+pub use self::error::{BrokenReason, CutReason, End, FileError, FirstBytes, UnpackCommand};
+
+/// Where a capture comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Input {
+    /// A file, a named pipe, or anything else that can be opened and read.
+    Path(PathBuf),
+    /// Standard input.
+    Stdin,
+}
+
+impl fmt::Display for Input {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Path(path) => path.display().fmt(f),
+            Self::Stdin => f.write_str("standard input"),
+        }
+    }
+}
+
+/// How regular files are read; standard input and pipes are always streamed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mapping {
+    /// Mapped into memory: the fast way. A file that is cut while it is read ends the process with SIGBUS.
+    Mapped,
+    /// Through one buffer: for files that others truncate or rotate by copying.
+    Streamed,
+}
+
+/// A capture file with a cursor at its next record.
+pub struct FileReader {
+    input: Input,
+    source: Source,
+    format: Format,
+}
+
+/// The two formats, with what their readers remember.
+enum Format {
+    Pcap(Pcap),
+    Pcapng(Pcapng),
+}
+
+/// How far a walk over the bytes at hand came, and why not further.
+struct Walk {
+    len: usize,
+    pause: Pause,
+}
+
+enum Pause {
+    Broken(BrokenReason),
+    Short(Short),
+    Stopped,
+}
+
+impl FileReader {
+    /// Opens a capture and reads its file header.
+    pub fn open(input: &Input, mapping: Mapping) -> Result<Self, FileError> {
+        Self::new(input.clone(), open::source(input, mapping)?)
+    }
+
+    /// Reads a capture that is in memory; `input` is what messages call it.
+    pub fn from_bytes(input: Input, bytes: Vec<u8>) -> Result<Self, FileError> {
+        Self::new(input, Source::Whole(Whole::new(Contents::Memory(bytes), WINDOW_BYTES)))
+    }
+
+    /// Reads a capture from any stream; `input` is what messages call it.
+    pub fn from_stream(input: Input, stream: impl Read + Send + 'static) -> Result<Self, FileError> {
+        Self::new(input, open::stream(stream))
+    }
+
+    fn new(input: Input, mut source: Source) -> Result<Self, FileError> {
+        let format = open::format(&input, &mut source)?;
+        Ok(Self { input, source, format })
+    }
+
+    /// Time of the next frame, which is left in place: right after `open` that of the first one, so that several
+    /// files can be put in order. `None` where no frame follows.
+    pub fn next_ts_ns(&mut self) -> Result<Option<u64>, FileError> {
+        loop {
+            let step = match &mut self.format {
+                Format::Pcap(pcap) => pcap.step(self.source.bytes()),
+                Format::Pcapng(pcapng) => pcapng.step(self.source.bytes()),
+            };
+            let short = match step {
+                Step::Broken(_) => return Ok(None),
+                Step::Frame { frame, .. } => return Ok(Some(frame.ts_ns)),
+                Step::Short(short) => short,
+                Step::Skip { len } => {
+                    self.source.consume(len);
+                    continue;
+                }
+            };
+            if !self.fill(short.need)? {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Calls `each` for every frame, until the file ends or `each` breaks; called again, it goes on behind the last
+    /// frame. Fails only where the medium does.
+    pub fn for_each(
+        &mut self,
+        mut each: impl FnMut(CapturedFrame<'_>) -> ControlFlow<()>,
+    ) -> Result<End, FileError> {
+        loop {
+            let bytes = self.source.bytes();
+            let Walk { len, pause } = match &mut self.format {
+                Format::Pcap(pcap) => walk(bytes, |bytes| pcap.step(bytes), &mut each),
+                Format::Pcapng(pcapng) => walk(bytes, |bytes| pcapng.step(bytes), &mut each),
+            };
+            self.source.consume(len);
+            match pause {
+                Pause::Broken(reason) => return Ok(End::Broken { offset: self.source.offset(), reason }),
+                Pause::Short(short) if self.fill(short.need)? => {}
+                Pause::Short(short) => return Ok(self.end(short)),
+                Pause::Stopped => return Ok(End::Stopped),
+            }
+        }
+    }
+
+    fn fill(&mut self, need: usize) -> Result<bool, FileError> {
+        let offset = self.source.offset();
+        self.source.fill(need).map_err(|error: io::Error| FileError::Read(self.input.clone(), offset, error))
+    }
+
+    /// The end of a file in which the record at the cursor is short.
+    fn end(&self, short: Short) -> End {
+        match self.source.bytes().len() {
+            0 => End::Whole,
+            present => End::Cut { offset: self.source.offset(), reason: short.cut(present) },
+        }
+    }
+}
+
+/// Takes record after record off `bytes`. Ends because every record has a length (see `step`).
+#[inline]
+fn walk<'a>(
+    bytes: &'a [u8],
+    mut step: impl FnMut(&'a [u8]) -> Step<'a>,
+    each: &mut impl FnMut(CapturedFrame<'_>) -> ControlFlow<()>,
+) -> Walk {
+    let mut rest = bytes;
+    let pause = loop {
+        match step(rest) {
+            Step::Broken(reason) => break Pause::Broken(reason),
+            Step::Frame { frame, len } => {
+                rest = &rest[len..];
+                if each(frame).is_break() {
+                    break Pause::Stopped;
+                }
+            }
+            Step::Short(short) => break Pause::Short(short),
+            Step::Skip { len } => rest = &rest[len..],
+        }
+    };
+    Walk { len: bytes.len() - rest.len(), pause }
+}

@@ -1,0 +1,55 @@
+//! A network interface by name: its index, whether it loops back, whether it is still there.
+
+use std::io;
+use std::path::Path;
+
+use rustix::net::{AddressFamily, SocketType, netdevice};
+use thiserror::Error;
+
+/// A network interface of this namespace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Interface {
+    /// Name.
+    pub name: String,
+    /// Index at the time it was opened.
+    pub index: u32,
+    /// Whether what it sends comes in again.
+    pub is_loopback: bool,
+}
+
+/// There is no such interface.
+#[derive(Debug, Error)]
+#[error("no network interface {name}: see `ip -brief link` for those that are there")]
+pub struct UnknownInterface {
+    /// The name asked for.
+    pub name: String,
+}
+
+impl Interface {
+    /// The interface of this name.
+    ///
+    /// # Errors
+    /// [`UnknownInterface`].
+    pub fn open(name: &str) -> Result<Self, UnknownInterface> {
+        let index = index_of(name).map_err(|_| UnknownInterface { name: name.to_owned() })?;
+        Ok(Self { name: name.to_owned(), index, is_loopback: name == "lo" })
+    }
+
+    /// Whether the interface of this name is still the one that was opened.
+    pub fn is_present(&self) -> bool {
+        index_of(&self.name).is_ok_and(|index| index == self.index)
+    }
+
+    /// Frames the NIC or the kernel dropped before any program could see them, as far as the driver counts them;
+    /// `None` where sysfs does not tell.
+    pub fn nic_drops(&self) -> Option<u64> {
+        let statistics = Path::new("/sys/class/net").join(&self.name).join("statistics");
+        let missed = ["rx_missed_errors", "rx_fifo_errors", "rx_over_errors"];
+        missed.iter().map(|file| std::fs::read_to_string(statistics.join(file)).ok()?.trim().parse::<u64>().ok()).sum()
+    }
+}
+
+fn index_of(name: &str) -> io::Result<u32> {
+    let socket = rustix::net::socket(AddressFamily::INET, SocketType::DGRAM, None)?;
+    Ok(netdevice::name_to_index(socket, name)?)
+}

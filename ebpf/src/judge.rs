@@ -1,0 +1,322 @@
+//! The flow table's slots and the TCP judgement of each segment: pure state transitions, no table, no clock.
+//!
+//! A flow is one cache line with both directions in it, two flows a bucket. A flow is *proven* by its completed
+//! handshake or by segments both ways; an unproven one never displaces a proven one that is still alive.
+//! Two CPUs that see one flow at once (both directions of a busy connection) may lose one of two updates to its
+//! line: a judgement then misses one segment; counters are per CPU and lose nothing.
+//! What this state cannot tell apart it calls `retransmit_or_reordered`.
+
+use crate::attempt::Handshake;
+use crate::event::{self, Outcome};
+use crate::flow::Side;
+use crate::limits::{
+    APPLICATION_IDLE, FLOW_WAYS, PROVEN_IDLE, SENDER_BLOCKED_BYTES, TRANSFER_BYTES, UNPROVEN_IDLE,
+};
+use crate::packet::{NO_SHIFT, Segment, tcp_flag};
+use crate::stamp::Stamp;
+
+/// [`Flow::flags`]: completed handshake, or segments both ways.
+pub const PROVEN: u8 = 0x01;
+/// [`Flow::flags`]: the handshake was seen, so initiator and window scale are known.
+pub const HANDSHAKE: u8 = 0x02;
+/// [`Flow::flags`]: RST, or FIN both ways: the slot may be reused.
+pub const CLOSED: u8 = 0x04;
+
+/// [`Half::flags`]: `next_sequence` is set.
+pub const SENT: u8 = 0x01;
+/// [`Half::flags`]: `acknowledged` is set.
+pub const ACKED: u8 = 0x02;
+/// [`Half::flags`]: FIN sent.
+pub const FIN_SENT: u8 = 0x04;
+/// [`Half::flags`]: the last payload segment had PSH: the application's write ended there.
+pub const PUSHED: u8 = 0x08;
+/// [`Half::flags`]: a MiB is being timed.
+pub const TIMING: u8 = 0x10;
+
+/// What one end of a flow sent, 24 bytes.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Half {
+    /// Sequence number behind the highest byte this end sent.
+    pub next_sequence: u32,
+    /// Highest acknowledgment of this end's bytes by the other.
+    pub acknowledged: u32,
+    /// New payload in the MiB being timed, in bytes.
+    pub transfer_bytes: u32,
+    /// Start of that MiB.
+    pub transfer_start: Stamp,
+    /// Last payload segment.
+    pub last_payload: Stamp,
+    /// Last window this end advertised, unscaled.
+    pub window: u16,
+    /// Shift of this end's windows, [`NO_SHIFT`] where unknown.
+    pub shift: u8,
+    /// Flags above.
+    pub flags: u8,
+}
+
+/// One flow, one cache line.
+#[repr(C, align(64))]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Flow {
+    /// [`crate::flow::fingerprint`]; 0 is a free slot.
+    pub fingerprint: u32,
+    /// Last segment.
+    pub seen: Stamp,
+    /// Handshake's duration in stamp units, 0 where it was not seen.
+    pub round_trip: u32,
+    /// Flags above.
+    pub flags: u8,
+    /// [`Side`] of the initiator; meaningful with [`HANDSHAKE`].
+    pub initiator: u8,
+    /// Keeps the halves aligned.
+    pub reserved: u16,
+    /// By [`Side`].
+    pub halves: [Half; 2],
+}
+
+/// Two flows.
+#[repr(C, align(64))]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FlowBucket {
+    /// Flows in no order.
+    pub ways: [Flow; FLOW_WAYS],
+}
+
+const _: () = assert!(size_of::<Half>() == 24 && size_of::<Flow>() == 64 && size_of::<FlowBucket>() == 128);
+
+/// What became of a flow that needed a slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admission {
+    /// A free, closed or long silent slot.
+    Free,
+    /// A live slot had to go: unproven, or silent for longer than its timeout.
+    Evicted,
+}
+
+impl FlowBucket {
+    /// The slot of this flow.
+    #[inline(always)]
+    pub fn find(&mut self, fingerprint: u32) -> Option<&mut Flow> {
+        self.ways.iter_mut().find(|flow| flow.fingerprint == fingerprint)
+    }
+
+    /// The index of this flow's slot.
+    #[inline(always)]
+    pub fn way(&self, fingerprint: u32) -> Option<usize> {
+        self.ways.iter().position(|flow| flow.fingerprint == fingerprint)
+    }
+
+    /// A cleared slot for a flow that is not in the bucket; `proven` says whether it brings its handshake.
+    /// `None` where both slots hold live, better proven flows.
+    #[inline(always)]
+    pub fn admit(&mut self, fingerprint: u32, proven: bool, now: Stamp) -> Option<(Admission, &mut Flow)> {
+        let [first, second] = &mut self.ways;
+        let victim = if first.keep_rank(now) <= second.keep_rank(now) { first } else { second };
+        let rank = victim.keep_rank(now);
+        if rank >= RANK_PROVEN || (rank == RANK_UNPROVEN && !proven) {
+            return None;
+        }
+        victim.fingerprint = fingerprint;
+        victim.restart();
+        Some((if rank == RANK_FREE { Admission::Free } else { Admission::Evicted }, victim))
+    }
+}
+
+/// Ranks of [`Flow::keep_rank`]: the lowest goes first.
+const RANK_FREE: u32 = 0;
+const RANK_SILENT: u32 = 1;
+/// Unproven but seen within a tenth of its timeout: another unproven flow does not displace it.
+const RANK_UNPROVEN: u32 = 3;
+const RANK_PROVEN: u32 = 4;
+
+impl Flow {
+    #[inline(always)]
+    const fn keep_rank(&self, now: Stamp) -> u32 {
+        let idle = now.since(self.seen);
+        if self.fingerprint == 0 || self.flags & CLOSED != 0 {
+            RANK_FREE
+        } else if self.flags & PROVEN != 0 {
+            if idle > PROVEN_IDLE { RANK_SILENT } else { RANK_PROVEN }
+        } else if idle > UNPROVEN_IDLE {
+            RANK_SILENT
+        } else if idle > UNPROVEN_IDLE / 10 {
+            2
+        } else {
+            RANK_UNPROVEN
+        }
+    }
+
+    /// Whether segments belong to the connection it remembers.
+    #[inline(always)]
+    pub const fn is_open(&self) -> bool {
+        self.flags & CLOSED == 0
+    }
+
+    /// Forgets the connection before on the same ports.
+    #[inline(always)]
+    pub fn restart(&mut self) {
+        self.round_trip = 0;
+        self.flags = 0;
+        self.initiator = 0;
+        for half in &mut self.halves {
+            *half = Half { shift: NO_SHIFT, ..Half::default() };
+        }
+    }
+
+    /// What the handshake told of the flow.
+    #[inline(always)]
+    pub fn establish(&mut self, handshake: &Handshake) {
+        let initiator = (handshake.initiator & 1) as usize;
+        self.flags |= PROVEN | HANDSHAKE;
+        self.initiator = handshake.initiator;
+        self.round_trip = handshake.elapsed;
+        self.halves[initiator].shift = handshake.initiator_shift;
+        self.halves[1 - initiator].shift = handshake.responder_shift;
+    }
+
+    /// Judges a segment without SYN from `sender` and remembers it.
+    #[inline(always)]
+    pub fn judge(&mut self, sender: Side, segment: &Segment, now: Stamp, outcome: &mut Outcome) {
+        self.seen = now;
+        if segment.has(tcp_flag::RST) {
+            self.flags |= CLOSED;
+            return;
+        }
+        let idle_after = idle_limit(self.round_trip);
+        let (own, peer) = halves(&mut self.halves, sender);
+        if segment.has(tcp_flag::ACK) {
+            peer.acknowledge(segment.acknowledgment);
+        }
+        if segment.payload_bytes != 0 || segment.has(tcp_flag::FIN) {
+            own.send(segment, peer, idle_after, now, outcome);
+        } else if own.flags & SENT == 0 {
+            own.next_sequence = segment.sequence;
+            own.flags |= SENT;
+        }
+        own.advertise(segment.window, outcome);
+        let (own_flags, peer_flags) = (own.flags, peer.flags);
+        if own_flags & peer_flags & SENT != 0 {
+            self.flags |= PROVEN;
+        }
+        if own_flags & peer_flags & FIN_SENT != 0 {
+            self.flags |= CLOSED;
+        }
+    }
+}
+
+/// The sender's half first.
+#[inline(always)]
+fn halves(halves: &mut [Half; 2], sender: Side) -> (&mut Half, &mut Half) {
+    let [low, high] = halves;
+    match sender {
+        Side::Low => (low, high),
+        Side::High => (high, low),
+    }
+}
+
+/// Silence that is longer than the network's own can explain: two round trips and 10 ms.
+#[inline(always)]
+const fn idle_limit(round_trip: u32) -> u32 {
+    if round_trip == 0 { APPLICATION_IDLE } else { round_trip.saturating_mul(2).saturating_add(10_000) }
+}
+
+impl Half {
+    /// The other end acknowledged up to `acknowledgment`.
+    #[inline(always)]
+    fn acknowledge(&mut self, acknowledgment: u32) {
+        if self.flags & ACKED == 0 || is_after(acknowledgment, self.acknowledged) {
+            self.acknowledged = acknowledgment;
+            self.flags |= ACKED;
+        }
+    }
+
+    /// Notes the advertised window and gives the sample.
+    #[inline(always)]
+    fn advertise(&mut self, window: u16, outcome: &mut Outcome) {
+        self.window = window;
+        if window == 0 {
+            outcome.events |= event::ZERO_WINDOW;
+        }
+        if self.shift == NO_SHIFT {
+            outcome.events |= event::RWND_SCALE_UNKNOWN;
+        } else {
+            outcome.events |= event::RWND;
+            outcome.rwnd_bytes = self.rwnd_bytes();
+        }
+    }
+
+    #[inline(always)]
+    const fn rwnd_bytes(&self) -> u32 {
+        (self.window as u32) << (self.shift & 0x0f)
+    }
+
+    /// This end sent payload or FIN.
+    #[inline(always)]
+    fn send(&mut self, segment: &Segment, peer: &Half, idle_after: u32, now: Stamp, outcome: &mut Outcome) {
+        let fin = u32::from(segment.has(tcp_flag::FIN));
+        let end = segment.sequence.wrapping_add(segment.payload_bytes).wrapping_add(fin);
+        if fin != 0 {
+            self.flags |= FIN_SENT;
+        }
+        let expected = if self.flags & SENT == 0 { segment.sequence } else { self.next_sequence };
+        let starts_below = is_after(expected, segment.sequence);
+        if starts_below && !is_after(end, expected) {
+            let at_most_one = segment.payload_bytes <= 1 && fin == 0;
+            let probes = at_most_one && segment.sequence == expected.wrapping_sub(1);
+            outcome.events |= if probes { event::KEEP_ALIVE } else { event::RETRANSMIT_OR_REORDERED };
+            return;
+        }
+        if starts_below {
+            // Old bytes with new ones behind them: resent, and the new part counts as new.
+            outcome.events |= event::RETRANSMIT_OR_REORDERED;
+        } else if segment.sequence != expected {
+            outcome.events |= event::LOST_SEGMENT;
+        }
+        // Behind a hole only this segment's own bytes are known to have been sent.
+        let fresh_bytes = end.wrapping_sub(expected).wrapping_sub(fin).min(segment.payload_bytes);
+        let application_idle = self.application_idle(peer, idle_after, now);
+        self.time_transfer(fresh_bytes, application_idle, now, outcome);
+        self.next_sequence = end;
+        self.last_payload = now;
+        self.flags = (self.flags & !PUSHED) | SENT | if segment.has(tcp_flag::PSH) { PUSHED } else { 0 };
+    }
+
+    /// Whether the silence before this segment was the application's: everything it had written was sent and
+    /// acknowledged, the receiver had room, and the pause is longer than round trips explain. Where the other
+    /// direction is not seen nothing is acknowledged, and no MiB is timed.
+    #[inline(always)]
+    fn application_idle(&self, peer: &Half, idle_after: u32, now: Stamp) -> bool {
+        let all_acknowledged = self.flags & ACKED != 0 && self.acknowledged == self.next_sequence;
+        let room = peer.shift == NO_SHIFT || peer.rwnd_bytes() >= SENDER_BLOCKED_BYTES;
+        all_acknowledged && room && self.flags & PUSHED != 0 && now.since(self.last_payload) > idle_after
+    }
+
+    /// Times each MiB of new payload; starts anew after an application's pause.
+    #[inline(always)]
+    fn time_transfer(&mut self, fresh_bytes: u32, application_idle: bool, now: Stamp, outcome: &mut Outcome) {
+        if self.flags & TIMING == 0 || application_idle {
+            self.flags |= TIMING;
+            self.transfer_start = now;
+            self.transfer_bytes = 0;
+            return;
+        }
+        self.transfer_bytes = self.transfer_bytes.saturating_add(fresh_bytes);
+        if self.transfer_bytes < TRANSFER_BYTES {
+            return;
+        }
+        if self.flags & ACKED != 0 {
+            outcome.events |= event::TRANSFER;
+            outcome.transfer = now.since(self.transfer_start);
+        }
+        // Bytes beyond the MiB are dropped, not carried: a super-frame must not shorten the next one.
+        self.transfer_bytes = 0;
+        self.transfer_start = now;
+    }
+}
+
+/// Whether sequence number `a` lies after `b` (RFC 9293 section 3.4, modulo 2^32).
+#[inline(always)]
+const fn is_after(a: u32, b: u32) -> bool {
+    (a.wrapping_sub(b) as i32) > 0
+}

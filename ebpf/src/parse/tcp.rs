@@ -1,0 +1,72 @@
+//! TCP header (RFC 9293) and, on SYN segments, the window scale option (RFC 7323).
+
+use super::{Cursor, Step, next};
+use crate::frame::Frame;
+use crate::limits::TCP_OPTIONS_MAX;
+use crate::packet::{Fault, NO_SHIFT, Packet, Segment, Transport, tcp_flag};
+
+const OPTION_END: u8 = 0;
+const OPTION_NOP: u8 = 1;
+const OPTION_WINDOW_SCALE: u8 = 3;
+/// RFC 7323 section 2.3: a larger shift is used as 14.
+const SHIFT_MAX: u8 = 14;
+
+/// TCP header at the cursor. Its fixed 20 bytes must be captured; options may be cut.
+#[inline(always)]
+pub(super) fn segment<F: Frame>(frame: F, cursor: Cursor, packet: &mut Packet) -> Step {
+    let offset = cursor.offset;
+    packet.source_port = frame.u16(offset).ok_or(Fault::Cut)?;
+    packet.destination_port = frame.u16(offset + 2).ok_or(Fault::Cut)?;
+    let sequence = frame.u32(offset + 4).ok_or(Fault::Cut)?;
+    let acknowledgment = frame.u32(offset + 8).ok_or(Fault::Cut)?;
+    let header_bytes = u32::from(frame.u8(offset + 12).ok_or(Fault::Cut)? >> 4) * 4;
+    let flags = frame.u8(offset + 13).ok_or(Fault::Cut)?;
+    let window = frame.u16(offset + 14).ok_or(Fault::Cut)?;
+    if header_bytes < 20 {
+        return Err(Fault::Length);
+    }
+    let payload_bytes = cursor.end.saturating_sub(offset + header_bytes);
+    let shift = if flags & tcp_flag::SYN != 0 {
+        window_scale(frame, offset + 20, offset + header_bytes)
+    } else {
+        NO_SHIFT
+    };
+    packet.transport = Transport::Tcp;
+    packet.payload_offset = (offset + header_bytes) as u16;
+    packet.segment = Segment { sequence, acknowledgment, payload_bytes, window, flags, shift };
+    Ok(cursor.after(header_bytes, next::DONE))
+}
+
+/// The shift of the window scale option, [`NO_SHIFT`] where there is none, it is cut off, or it lies behind
+/// [`TCP_OPTIONS_MAX`] other options.
+#[inline(always)]
+fn window_scale<F: Frame>(frame: F, start: u32, end: u32) -> u8 {
+    let mut offset = start;
+    for _ in 0..TCP_OPTIONS_MAX {
+        if offset >= end {
+            return NO_SHIFT;
+        }
+        let Some(kind) = frame.u8(offset) else { return NO_SHIFT };
+        if kind == OPTION_NOP {
+            offset += 1;
+            continue;
+        }
+        if kind == OPTION_END {
+            return NO_SHIFT;
+        }
+        let Some(length) = frame.u8(offset + 1) else { return NO_SHIFT };
+        if kind == OPTION_WINDOW_SCALE && length == 3 {
+            return match frame.u8(offset + 2) {
+                Some(shift) if shift < SHIFT_MAX => shift,
+                Some(_) => SHIFT_MAX,
+                None => NO_SHIFT,
+            };
+        }
+        if length < 2 {
+            return NO_SHIFT;
+        }
+        // 40 bytes of options at most: the mask tells the verifier what the loop's exit already says.
+        offset = start + ((offset - start + u32::from(length)) & 0x3f);
+    }
+    NO_SHIFT
+}

@@ -1,0 +1,75 @@
+//! The BPF program: XDP on the way in, TC on the way out, one body for both.
+//!
+//! Frames always continue on their way (`XDP_PASS`, `TC_ACT_UNSPEC`). No helper is called per packet but the
+//! coarse clock; nothing is written to a ring. All state is in memory-mapped arrays that userspace reads without
+//! system calls: totals, listeners and sources in one section per CPU, flows and half-open attempts shared.
+#![no_std]
+#![no_main]
+#![feature(asm_experimental_arch)]
+#![expect(unsafe_code, reason = "raw packet and map pointers exist only here; the library is safe")]
+
+mod maps;
+mod wire;
+
+use aya_ebpf::bindings::{TC_ACT_UNSPEC, xdp_action};
+use aya_ebpf::helpers::generated::bpf_ktime_get_coarse_ns;
+use aya_ebpf::macros::{classifier, xdp};
+use aya_ebpf::programs::{TcContext, XdpContext};
+use tidegauge_ebpf::link::LinkType;
+use tidegauge_ebpf::observe::{Arrival, observe};
+use tidegauge_ebpf::stamp::Stamp;
+
+use crate::maps::KernelTables;
+use crate::wire::Wire;
+
+/// Frames as the NIC received them.
+#[xdp]
+pub fn tidegauge_ingress(context: XdpContext) -> u32 {
+    let wire = Wire { data: context.data(), end: context.data_end(), zero: maps::zero() };
+    count(wire, wire.captured_len(), 1);
+    xdp_action::XDP_PASS
+}
+
+/// Frames the host sends, before segmentation: a super-frame stands for `gso_segs` wire segments.
+#[classifier]
+pub fn tidegauge_egress(context: TcContext) -> i32 {
+    let wire = Wire { data: context.data(), end: context.data_end(), zero: maps::zero() };
+    // SAFETY: the kernel hands the program a valid `__sk_buff`; this field is readable since 5.1.
+    let segments = unsafe { (*context.skb.skb).gso_segs };
+    count(wire, context.len(), if segments == 0 { 1 } else { segments });
+    TC_ACT_UNSPEC
+}
+
+#[inline(always)]
+fn count(wire: Wire, wire_len: u32, segments: u32) {
+    let arrival = Arrival {
+        now: Stamp::from_ns(now_ns()),
+        link: LinkType::Ethernet,
+        captured_len: wire.captured_len(),
+        wire_len,
+        segments,
+    };
+    observe::<_, _, false>(wire, arrival, &mut KernelTables::new(), maps::seed());
+}
+
+/// Nanoseconds since boot, a few milliseconds coarse, or the test's clock.
+#[inline(always)]
+fn now_ns() -> u64 {
+    match maps::test_clock_ns() {
+        Some(ns) => ns,
+        // SAFETY: a helper without arguments.
+        None => unsafe { bpf_ktime_get_coarse_ns() },
+    }
+}
+
+#[cfg(target_arch = "bpf")]
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    // Unreachable: nothing that can panic survives the optimizer, or the verifier would refuse the program.
+    loop {}
+}
+
+/// The kernel's licence string: helpers that read packets and time need none, tracing ones would want GPL.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "license")]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

@@ -1,0 +1,130 @@
+//! The program's maps and load-time constants. Names and layouts are userspace's contract (`capture::xdp`).
+
+use aya_ebpf::helpers::generated::bpf_get_smp_processor_id;
+use aya_ebpf::macros::map;
+use aya_ebpf::maps::Array;
+use tidegauge_ebpf::attempt::AttemptBucket;
+use tidegauge_ebpf::counter::Counters;
+use tidegauge_ebpf::judge::FlowBucket;
+use tidegauge_ebpf::limits::{ATTEMPT_BUCKETS, FLOW_BUCKETS_LIVE, LISTENER_BUCKETS, SOURCE_BUCKETS};
+use tidegauge_ebpf::listener::ListenerBucket;
+use tidegauge_ebpf::observe::{Tables, Work};
+use tidegauge_ebpf::source::SourceBucket;
+
+/// `BPF_F_MMAPABLE`.
+const MMAPABLE: u32 = 1 << 10;
+
+// One entry or section per possible CPU: the loader multiplies the sizes.
+#[map]
+static COUNTERS: Array<Counters> = Array::with_max_entries(1, MMAPABLE);
+#[map]
+static WORK: Array<Work> = Array::with_max_entries(1, 0);
+#[map]
+static LISTENERS: Array<ListenerBucket> = Array::with_max_entries(LISTENER_BUCKETS, MMAPABLE);
+#[map]
+static SOURCES: Array<SourceBucket> = Array::with_max_entries(SOURCE_BUCKETS, MMAPABLE);
+// Shared by all CPUs.
+#[map]
+static ATTEMPTS: Array<AttemptBucket> = Array::with_max_entries(ATTEMPT_BUCKETS, MMAPABLE);
+#[map]
+static FLOWS: Array<FlowBucket> = Array::with_max_entries(FLOW_BUCKETS_LIVE, MMAPABLE);
+/// The test's clock in nanoseconds, read only where `TEST_CLOCK` is set.
+#[map]
+static CLOCK: Array<u64> = Array::with_max_entries(1, MMAPABLE);
+
+// Load-time constants (.rodata): the verifier knows their values and prunes what they switch off.
+#[unsafe(no_mangle)]
+static SEED: u64 = 0;
+#[unsafe(no_mangle)]
+static TEST_CLOCK: u32 = 0;
+#[unsafe(no_mangle)]
+static ATTEMPT_MASK: u32 = ATTEMPT_BUCKETS - 1;
+#[unsafe(no_mangle)]
+static FLOW_MASK: u32 = FLOW_BUCKETS_LIVE - 1;
+
+/// Never written, but writable, so that no verifier takes its value for granted.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = ".data")]
+static ZERO: u32 = 0;
+
+/// 0, see [`crate::wire::Wire::zero`].
+#[inline(always)]
+pub(crate) fn zero() -> u32 {
+    constant(&ZERO)
+}
+
+/// A load-time constant's value.
+#[inline(always)]
+fn constant<T: Copy>(value: &'static T) -> T {
+    // SAFETY: a reference is readable; volatile, because the loader changes what the compiler saw.
+    unsafe { core::ptr::read_volatile(value) }
+}
+
+/// Seed of all hashes.
+#[inline(always)]
+pub(crate) fn seed() -> u64 {
+    constant(&SEED)
+}
+
+/// The test's clock, if the program was loaded for one.
+#[inline(always)]
+pub(crate) fn test_clock_ns() -> Option<u64> {
+    if constant(&TEST_CLOCK) == 0 {
+        return None;
+    }
+    CLOCK.get(0).copied()
+}
+
+/// The maps as the packet logic's tables, seen from one CPU.
+pub(crate) struct KernelTables {
+    cpu: u32,
+}
+
+impl KernelTables {
+    #[inline(always)]
+    pub(crate) fn new() -> Self {
+        // SAFETY: a helper without arguments.
+        Self { cpu: unsafe { bpf_get_smp_processor_id() } }
+    }
+}
+
+/// The map's entry as the tables' exclusive reference.
+#[inline(always)]
+fn entry<T>(map: &'static Array<T>, index: u32) -> Option<&'static mut T> {
+    // SAFETY: the pointer is a live map value. Sections of one CPU are its own while a program runs (XDP runs in
+    // softirq, TC with softirqs off). Shared tables may be written by another CPU at the same time: they hold
+    // plain integers, each loaded and stored whole, and `judge` says what a lost update costs.
+    map.get_ptr_mut(index).map(|value| unsafe { &mut *value })
+}
+
+impl Tables for KernelTables {
+    #[inline(always)]
+    fn work(&mut self) -> Option<&mut Work> {
+        entry(&WORK, self.cpu)
+    }
+
+    #[inline(always)]
+    fn counters(&mut self) -> Option<&mut Counters> {
+        entry(&COUNTERS, self.cpu)
+    }
+
+    #[inline(always)]
+    fn attempts(&mut self, hash: u64) -> Option<&mut AttemptBucket> {
+        entry(&ATTEMPTS, hash as u32 & constant(&ATTEMPT_MASK))
+    }
+
+    #[inline(always)]
+    fn flows(&mut self, hash: u64) -> Option<&mut FlowBucket> {
+        entry(&FLOWS, hash as u32 & constant(&FLOW_MASK))
+    }
+
+    #[inline(always)]
+    fn listeners(&mut self, id: u64) -> Option<&mut ListenerBucket> {
+        entry(&LISTENERS, self.cpu * LISTENER_BUCKETS + (id as u32 & (LISTENER_BUCKETS - 1)))
+    }
+
+    #[inline(always)]
+    fn sources(&mut self, pair: u64) -> Option<&mut SourceBucket> {
+        entry(&SOURCES, self.cpu * SOURCE_BUCKETS + (pair as u32 & (SOURCE_BUCKETS - 1)))
+    }
+}

@@ -1,0 +1,3 @@
+//! The properties that fuzz targets check, one function each; the targets only hand over the input.
+
+pub mod capture_file;
