@@ -1,0 +1,147 @@
+//! The tables in userspace: the same types the kernel program fills, on the heap, for sources that hand over frames.
+//!
+//! Sizes are fixed at creation. One shard is one worker's: nothing here is shared.
+
+use tidegauge_capture::frame::CapturedFrame;
+use tidegauge_ebpf::attempt::AttemptBucket;
+use tidegauge_ebpf::counter::{Counter, Counters};
+use tidegauge_ebpf::judge::FlowBucket;
+use tidegauge_ebpf::limits::{ATTEMPT_BUCKETS, FLOW_BUCKETS_FILE, LISTENER_BUCKETS, SOURCE_BUCKETS};
+use tidegauge_ebpf::listener::ListenerBucket;
+use tidegauge_ebpf::observe::{Arrival, Tables, Work, observe};
+use tidegauge_ebpf::source::SourceBucket;
+use tidegauge_ebpf::stamp::Stamp;
+
+/// One worker's tables.
+pub struct Shard {
+    seed: u64,
+    tables: HeapTables,
+}
+
+/// The tables themselves, apart from the seed so that both can be borrowed at once.
+struct HeapTables {
+    work: Work,
+    counters: Counters,
+    attempts: Box<[AttemptBucket]>,
+    flows: Box<[FlowBucket]>,
+    listeners: Box<[ListenerBucket]>,
+    sources: Box<[SourceBucket]>,
+}
+
+impl Shard {
+    /// Tables of the default sizes for files.
+    pub fn for_files(seed: u64) -> Self {
+        Self::with_buckets(seed, ATTEMPT_BUCKETS, FLOW_BUCKETS_FILE)
+    }
+
+    /// Tables with so many half-open and flow buckets, each rounded up to a power of two.
+    pub fn with_buckets(seed: u64, attempt_buckets: u32, flow_buckets: u32) -> Self {
+        Self {
+            seed,
+            tables: HeapTables {
+                work: Work::default(),
+                counters: Counters::default(),
+                attempts: zeroed(attempt_buckets),
+                flows: zeroed(flow_buckets),
+                listeners: zeroed(LISTENER_BUCKETS),
+                sources: zeroed(SOURCE_BUCKETS),
+            },
+        }
+    }
+
+    /// Takes one captured frame through the packet logic, tunnels included.
+    #[inline]
+    pub fn observe(&mut self, frame: &CapturedFrame<'_>) {
+        let Some(link) = frame.link else {
+            self.count_unsupported(frame);
+            return;
+        };
+        let arrival = Arrival {
+            now: Stamp::from_ns(frame.ts_ns),
+            link,
+            captured_len: u32::try_from(frame.bytes.len()).unwrap_or(u32::MAX),
+            wire_len: frame.wire_len,
+            segments: 1,
+        };
+        observe::<_, _, true>(frame.bytes, arrival, &mut self.tables, self.seed);
+    }
+
+    /// Takes one Ethernet frame through exactly what the kernel program does: no tunnels.
+    pub fn observe_as_kernel(&mut self, frame: &[u8], arrival: Arrival) {
+        observe::<_, _, false>(frame, arrival, &mut self.tables, self.seed);
+    }
+
+    fn count_unsupported(&mut self, frame: &CapturedFrame<'_>) {
+        let counters = &mut self.tables.counters;
+        counters.add(Counter::Packets, 1);
+        counters.add(Counter::Bytes, u64::from(frame.wire_len));
+        counters.add(Counter::Unsupported, 1);
+    }
+
+    /// Totals.
+    pub const fn counters(&self) -> &Counters {
+        &self.tables.counters
+    }
+
+    /// Half-open cache.
+    pub const fn attempts(&self) -> &[AttemptBucket] {
+        &self.tables.attempts
+    }
+
+    /// Flow table.
+    pub const fn flows(&self) -> &[FlowBucket] {
+        &self.tables.flows
+    }
+
+    /// Listener table.
+    pub const fn listeners(&self) -> &[ListenerBucket] {
+        &self.tables.listeners
+    }
+
+    /// Source counters.
+    pub const fn sources(&self) -> &[SourceBucket] {
+        &self.tables.sources
+    }
+}
+
+fn zeroed<T: Default + Clone>(buckets: u32) -> Box<[T]> {
+    vec![T::default(); buckets.next_power_of_two() as usize].into_boxed_slice()
+}
+
+/// The bucket a hash falls into; the tables' sizes are powers of two.
+fn bucket<T>(table: &mut [T], hash: u64) -> Option<&mut T> {
+    let mask = table.len() - 1;
+    table.get_mut(hash as u32 as usize & mask)
+}
+
+impl Tables for HeapTables {
+    #[inline(always)]
+    fn work(&mut self) -> Option<&mut Work> {
+        Some(&mut self.work)
+    }
+
+    #[inline(always)]
+    fn counters(&mut self) -> Option<&mut Counters> {
+        Some(&mut self.counters)
+    }
+
+    #[inline(always)]
+    fn attempts(&mut self, hash: u64) -> Option<&mut AttemptBucket> {
+        bucket(&mut self.attempts, hash)
+    }
+
+    #[inline(always)]
+    fn flows(&mut self, hash: u64) -> Option<&mut FlowBucket> {
+        bucket(&mut self.flows, hash)
+    }
+
+    #[inline(always)]
+    fn listeners(&mut self, id: u64) -> Option<&mut ListenerBucket> {
+        bucket(&mut self.listeners, id)
+    }
+
+    #[inline(always)]
+    fn sources(&mut self, pair: u64) -> Option<&mut SourceBucket> {
+        bucket(&mut self.sources, pair)
+    }
+}
