@@ -53,7 +53,7 @@ pub const ATTEMPT_BUCKETS: u32 = 1 << 16;
 pub const FLOW_BUCKETS_LIVE: u32 = 1 << 17;
 /// Flow buckets for files (1,048,576 flows, 64 MiB).
 pub const FLOW_BUCKETS_FILE: u32 = 1 << 19;
-/// Listener buckets per shard (1,024 listeners, 528 KiB).
+/// Listener buckets per shard (1,024 listeners, 656 KiB).
 pub const LISTENER_BUCKETS: u32 = 1 << 8;
 /// Source buckets per shard (2,048 heavy-hitter counters, 64 KiB).
 pub const SOURCE_BUCKETS: u32 = 1 << 10;

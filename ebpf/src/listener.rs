@@ -69,7 +69,12 @@ impl ListenerCounter {
 /// Octaves of the per-listener window histogram.
 pub const RWND_OCTAVES: usize = 32;
 
-/// One listener, 512 bytes.
+/// Sketch periods kept.
+pub const DISTINCT_BANKS: usize = 2;
+/// Words of one bank.
+pub const DISTINCT_WORDS: usize = DISTINCT_REGISTERS / 8;
+
+/// One listener, 640 bytes.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ListenerRow {
@@ -83,16 +88,19 @@ pub struct ListenerRow {
     pub seen: Stamp,
     /// Grows when the row is given to another listener, so that a reader does not subtract across owners.
     pub generation: u32,
-    /// [`Stamp::period`] that `distinct` is of.
-    pub distinct_period: u32,
+    /// Keeps the words aligned.
+    pub reserved: u32,
     /// By [`ListenerCounter`].
     pub counters: [u64; ListenerCounter::COUNT],
     /// Windows of known scale by octave.
     pub rwnd_octaves: [u32; RWND_OCTAVES],
-    /// HyperLogLog registers over the sources of attempts in one period (Flajolet et al. 2007), eight a word.
-    pub distinct: [u64; DISTINCT_REGISTERS / 8],
+    /// HyperLogLog registers over the sources of attempts (Flajolet et al. 2007), eight a word: the banks of the
+    /// current period and of the one before, so that a reader always finds one that is whole.
+    pub distinct: [u64; DISTINCT_BANKS * DISTINCT_WORDS],
+    /// [`Stamp::period`] of each bank.
+    pub distinct_periods: [u32; DISTINCT_BANKS],
     /// Fills the row.
-    pub reserved: [u64; 4],
+    pub filler: [u64; 3],
 }
 
 /// Four listeners.
@@ -107,7 +115,7 @@ pub struct ListenerBucket {
     pub rows: [ListenerRow; LISTENER_WAYS],
 }
 
-const _: () = assert!(size_of::<ListenerRow>() == 512 && size_of::<ListenerBucket>() == 64 + 4 * 512);
+const _: () = assert!(size_of::<ListenerRow>() == 640 && size_of::<ListenerBucket>() == 64 + 4 * 640);
 
 impl Default for ListenerRow {
     fn default() -> Self {
@@ -117,11 +125,12 @@ impl Default for ListenerRow {
             known: 0,
             seen: Stamp(0),
             generation: 0,
-            distinct_period: 0,
+            reserved: 0,
             counters: [0; ListenerCounter::COUNT],
             rwnd_octaves: [0; RWND_OCTAVES],
-            distinct: [0; DISTINCT_REGISTERS / 8],
-            reserved: [0; 4],
+            distinct: [0; DISTINCT_BANKS * DISTINCT_WORDS],
+            distinct_periods: [0; DISTINCT_BANKS],
+            filler: [0; 3],
         }
     }
 }
@@ -189,15 +198,10 @@ impl ListenerRow {
         for octave in &mut self.rwnd_octaves {
             *octave = 0;
         }
-        self.clear_distinct(now.period());
-    }
-
-    #[inline(always)]
-    fn clear_distinct(&mut self, period: u32) {
-        self.distinct_period = period;
         for word in &mut self.distinct {
             *word = 0;
         }
+        self.distinct_periods = [now.period(); DISTINCT_BANKS];
     }
 
     /// Adds `amount` to a counter.
@@ -222,12 +226,19 @@ impl ListenerRow {
     /// Notes the source of an attempt by its hash.
     #[inline(always)]
     pub fn record_source(&mut self, pair: u64, now: Stamp) {
-        if self.distinct_period != now.period() {
-            self.clear_distinct(now.period());
+        let period = now.period();
+        let bank = period as usize & (DISTINCT_BANKS - 1);
+        if self.distinct_periods[bank] != period {
+            self.distinct_periods[bank] = period;
+            let (even, odd) = self.distinct.split_at_mut(DISTINCT_WORDS);
+            for word in if bank == 0 { even } else { odd } {
+                *word = 0;
+            }
         }
         let rank = rank_of((pair >> 16) as u32);
         let register = pair as usize & (DISTINCT_REGISTERS - 1);
-        let word = &mut self.distinct[register / 8];
+        let word = &mut self.distinct
+            [(bank * DISTINCT_WORDS + register / 8) & (DISTINCT_BANKS * DISTINCT_WORDS - 1)];
         let shift = (register % 8) * 8;
         if u64::from(rank) > (*word >> shift) & 0xff {
             *word = (*word & !(0xff << shift)) | u64::from(rank) << shift;
