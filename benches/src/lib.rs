@@ -1,1 +1,20 @@
-//! stub
+//! What the benchmarks are made of: captures from a seed, a limit reader, and measured runs of other programs.
+//!
+//! The product is measured as the binary that users run; only `bench-packet` loads its BPF object by itself.
+//! `RESULTS.md` holds the figures and says what they mean.
+
+pub mod bpf;
+pub mod child;
+pub mod detect;
+pub mod generate;
+pub mod limit;
+pub mod machine;
+pub mod measure;
+pub mod memory;
+pub mod pcap;
+pub mod peers;
+pub mod rng;
+pub mod scratch;
+pub mod table;
+pub mod wire;
+pub mod xdp;
