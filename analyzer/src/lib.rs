@@ -4,4 +4,19 @@
 //! Event time only: nothing here reads a clock, the environment or the command line; only the binary does.
 #![forbid(unsafe_code)]
 
+pub mod baseline;
+pub mod collect;
+pub mod config;
+pub mod detect;
+pub mod distinct;
+pub mod engine;
+pub mod feature;
+pub mod incident;
+mod listener_state;
+pub mod output;
+pub mod quality;
+pub mod replay;
+pub mod summary;
+pub mod time;
 pub mod track;
+pub mod window;

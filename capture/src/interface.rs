@@ -45,7 +45,10 @@ impl Interface {
     pub fn nic_drops(&self) -> Option<u64> {
         let statistics = Path::new("/sys/class/net").join(&self.name).join("statistics");
         let missed = ["rx_missed_errors", "rx_fifo_errors", "rx_over_errors"];
-        missed.iter().map(|file| std::fs::read_to_string(statistics.join(file)).ok()?.trim().parse::<u64>().ok()).sum()
+        missed
+            .iter()
+            .map(|file| std::fs::read_to_string(statistics.join(file)).ok()?.trim().parse::<u64>().ok())
+            .sum()
     }
 }
 

@@ -1,6 +1,8 @@
 //! Capture sources: files, packet rings and the XDP program's maps.
 
+pub mod clock;
 pub mod file;
+pub mod filter;
 pub mod frame;
 pub mod interface;
 pub mod xdp;

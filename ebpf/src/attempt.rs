@@ -8,7 +8,7 @@
 
 use crate::flow::Side;
 use crate::limits::{ATTEMPT_WAYS, HANDSHAKE_TIMEOUT};
-use crate::packet::{NO_SHIFT, Segment, tcp_flag};
+use crate::packet::{NO_SHIFT, Segment, UNKNOWN_SHIFT, tcp_flag};
 use crate::stamp::Stamp;
 
 /// Slot is free. The states are plain bytes because the kernel and userspace share the memory.
@@ -42,9 +42,9 @@ pub struct Attempt {
     pub state: u8,
     /// [`Side`] that asked.
     pub initiator: u8,
-    /// Window shift offered by the initiator, [`NO_SHIFT`] if none.
+    /// Window shift offered by the initiator, as [`Segment::shift`].
     pub initiator_shift: u8,
-    /// Window shift offered by the responder, [`NO_SHIFT`] if none.
+    /// Window shift offered by the responder, as [`Segment::shift`].
     pub responder_shift: u8,
 }
 
@@ -83,14 +83,17 @@ pub enum Answer {
     Unasked,
 }
 
-/// A completed handshake.
+/// A completed handshake, or none: not an `Option`, whose payload would be undefined where there is none, and the
+/// kernel's verifier refuses to copy what is undefined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Handshake {
+    /// Whether there was one; the rest means nothing otherwise.
+    pub happened: bool,
     /// Side that asked.
     pub initiator: u8,
-    /// Window shift of the initiator's windows, [`NO_SHIFT`] where unknown.
+    /// Window shift of the initiator's windows, [`UNKNOWN_SHIFT`] where unknown.
     pub initiator_shift: u8,
-    /// Window shift of the responder's windows, [`NO_SHIFT`] where unknown.
+    /// Window shift of the responder's windows, [`UNKNOWN_SHIFT`] where unknown.
     pub responder_shift: u8,
     /// Whether the SYN-ACK was seen. If not, the ACK's number could not be checked.
     pub answer_seen: bool,
@@ -98,11 +101,25 @@ pub struct Handshake {
     pub elapsed: u32,
 }
 
+impl Handshake {
+    /// No handshake was completed.
+    pub const NONE: Self = Self {
+        happened: false,
+        initiator: 0,
+        initiator_shift: UNKNOWN_SHIFT,
+        responder_shift: UNKNOWN_SHIFT,
+        answer_seen: false,
+        elapsed: 0,
+    };
+}
+
 /// What a RST did to an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reset {
-    /// The attempt was answered before: it ends half open.
+    /// By the responder after its answer, which ends the attempt half open.
     Aborted,
+    /// By the initiator itself.
+    Withdrawn,
     /// The responder refused it.
     Refused,
     /// No waiting attempt.
@@ -126,7 +143,7 @@ impl AttemptBucket {
             state: ASKED,
             initiator: sender as u8,
             initiator_shift: segment.shift,
-            responder_shift: NO_SHIFT,
+            responder_shift: UNKNOWN_SHIFT,
         };
         if let Some(known) = self.find(fingerprint) {
             if known.initiator_isn == segment.sequence && known.initiator == sender as u8 {
@@ -169,59 +186,66 @@ impl AttemptBucket {
 
     /// A segment from `sender` with ACK and without SYN or RST: the handshake it completes, if any.
     #[inline(always)]
-    pub fn complete(
-        &mut self,
-        fingerprint: u32,
-        sender: Side,
-        segment: &Segment,
-        now: Stamp,
-    ) -> Option<Handshake> {
-        let attempt = self.find(fingerprint)?;
+    pub fn complete(&mut self, fingerprint: u32, sender: Side, segment: &Segment, now: Stamp) -> Handshake {
+        let Some(attempt) = self.find(fingerprint) else { return Handshake::NONE };
         let answer_seen = attempt.state == ANSWERED;
         if attempt.initiator != sender as u8 || !(answer_seen || attempt.state == ASKED) {
-            return None;
+            return Handshake::NONE;
         }
         let sent = segment.sequence.wrapping_sub(attempt.initiator_isn);
         let acknowledged = segment.acknowledgment.wrapping_sub(attempt.responder_isn);
         let acknowledges = !answer_seen || (acknowledged != 0 && acknowledged <= ACK_SLACK);
         if sent == 0 || sent > ACK_SLACK || !acknowledges {
-            return None;
+            return Handshake::NONE;
         }
         attempt.state = COMPLETED;
-        let scaled = attempt.initiator_shift != NO_SHIFT && attempt.responder_shift != NO_SHIFT;
-        // RFC 7323 section 2.2: scaling is in force only if both offered it; unseen, it is unknown.
-        let plain = if answer_seen { 0 } else { NO_SHIFT };
-        Some(Handshake {
+        let (initiator_shift, responder_shift) = negotiated(attempt.initiator_shift, attempt.responder_shift);
+        Handshake {
+            happened: true,
             initiator: attempt.initiator,
-            initiator_shift: if scaled { attempt.initiator_shift } else { plain },
-            responder_shift: if scaled { attempt.responder_shift } else { plain },
+            initiator_shift,
+            responder_shift,
             answer_seen,
             elapsed: now.since(attempt.asked),
-        })
+        }
     }
 
     /// A RST from `sender`.
     #[inline(always)]
     pub fn reset(&mut self, fingerprint: u32, sender: Side, segment: &Segment) -> Reset {
         let Some(attempt) = self.find(fingerprint) else { return Reset::Unrelated };
-        let refused = attempt.state == ASKED && attempt.initiator != sender as u8;
-        let aborted =
-            attempt.state == ANSWERED || (attempt.state == ASKED && attempt.initiator == sender as u8);
-        if refused && segment.has(tcp_flag::ACK) {
+        let answered = attempt.state == ANSWERED;
+        if !answered && attempt.state != ASKED {
+            return Reset::Unrelated;
+        }
+        let by_initiator = attempt.initiator == sender as u8;
+        if !answered && !by_initiator && segment.has(tcp_flag::ACK) {
             let acknowledged = segment.acknowledgment.wrapping_sub(attempt.initiator_isn);
             if acknowledged == 0 || acknowledged > ACK_SLACK {
                 return Reset::Unrelated;
             }
         }
-        if refused {
-            attempt.state = REFUSED;
-            return Reset::Refused;
+        attempt.state = REFUSED;
+        if by_initiator {
+            Reset::Withdrawn
+        } else if answered {
+            Reset::Aborted
+        } else {
+            Reset::Refused
         }
-        if aborted {
-            attempt.state = REFUSED;
-            return Reset::Aborted;
-        }
-        Reset::Unrelated
+    }
+}
+
+/// Scaling is in force only if both offered it (RFC 7323 section 2.2): one that did not settles it for both, one
+/// whose offer nobody read leaves it open for both.
+#[inline(always)]
+const fn negotiated(initiator: u8, responder: u8) -> (u8, u8) {
+    if initiator == NO_SHIFT || responder == NO_SHIFT {
+        (0, 0)
+    } else if initiator == UNKNOWN_SHIFT || responder == UNKNOWN_SHIFT {
+        (UNKNOWN_SHIFT, UNKNOWN_SHIFT)
+    } else {
+        (initiator, responder)
     }
 }
 

@@ -12,7 +12,7 @@ use crate::flow::Side;
 use crate::limits::{
     APPLICATION_IDLE, FLOW_WAYS, PROVEN_IDLE, SENDER_BLOCKED_BYTES, TRANSFER_BYTES, UNPROVEN_IDLE,
 };
-use crate::packet::{NO_SHIFT, Segment, tcp_flag};
+use crate::packet::{Segment, UNKNOWN_SHIFT, tcp_flag};
 use crate::stamp::Stamp;
 
 /// [`Flow::flags`]: completed handshake, or segments both ways.
@@ -49,7 +49,7 @@ pub struct Half {
     pub last_payload: Stamp,
     /// Last window this end advertised, unscaled.
     pub window: u16,
-    /// Shift of this end's windows, [`NO_SHIFT`] where unknown.
+    /// Shift of this end's windows, [`UNKNOWN_SHIFT`] where it is unknown.
     pub shift: u8,
     /// Flags above.
     pub flags: u8,
@@ -160,7 +160,7 @@ impl Flow {
         self.flags = 0;
         self.initiator = 0;
         for half in &mut self.halves {
-            *half = Half { shift: NO_SHIFT, ..Half::default() };
+            *half = Half { shift: UNKNOWN_SHIFT, ..Half::default() };
         }
     }
 
@@ -193,13 +193,18 @@ impl Flow {
         } else if own.flags & SENT == 0 {
             own.next_sequence = segment.sequence;
             own.flags |= SENT;
+        } else if own.flags & FIN_SENT == 0 && segment.sequence == own.next_sequence.wrapping_sub(1) {
+            // The probe of most systems carries no byte.
+            outcome.events |= event::KEEP_ALIVE;
         }
-        own.advertise(segment.window, outcome);
+        own.advertise(segment, outcome);
         let (own_flags, peer_flags) = (own.flags, peer.flags);
         if own_flags & peer_flags & SENT != 0 {
             self.flags |= PROVEN;
         }
-        if own_flags & peer_flags & FIN_SENT != 0 {
+        // A side that was never heard will not be heard to close either.
+        let peer_done = peer_flags & FIN_SENT != 0 || peer_flags & SENT == 0;
+        if own_flags & FIN_SENT != 0 && peer_done {
             self.flags |= CLOSED;
         }
     }
@@ -233,12 +238,13 @@ impl Half {
 
     /// Notes the advertised window and gives the sample.
     #[inline(always)]
-    fn advertise(&mut self, window: u16, outcome: &mut Outcome) {
-        self.window = window;
-        if window == 0 {
+    fn advertise(&mut self, segment: &Segment, outcome: &mut Outcome) {
+        self.window = segment.window;
+        // Who sends FIN may well close the window with it: that stops nobody (Wireshark's rule, too).
+        if segment.window == 0 && !segment.has(tcp_flag::FIN) {
             outcome.events |= event::ZERO_WINDOW;
         }
-        if self.shift == NO_SHIFT {
+        if self.shift == UNKNOWN_SHIFT {
             outcome.events |= event::RWND_SCALE_UNKNOWN;
         } else {
             outcome.events |= event::RWND;
@@ -251,6 +257,12 @@ impl Half {
         (self.window as u32) << (self.shift & 0x0f)
     }
 
+    /// Whether the last window this end advertised was 0.
+    #[inline(always)]
+    const fn closed_window(&self) -> bool {
+        self.flags & SENT != 0 && self.window == 0
+    }
+
     /// This end sent payload or FIN.
     #[inline(always)]
     fn send(&mut self, segment: &Segment, peer: &Half, idle_after: u32, now: Stamp, outcome: &mut Outcome) {
@@ -260,6 +272,10 @@ impl Half {
             self.flags |= FIN_SENT;
         }
         let expected = if self.flags & SENT == 0 { segment.sequence } else { self.next_sequence };
+        if segment.payload_bytes == 1 && segment.sequence == expected && peer.closed_window() {
+            // A zero-window probe: its byte is refused and comes again, so it is not new.
+            return;
+        }
         let starts_below = is_after(expected, segment.sequence);
         if starts_below && !is_after(end, expected) {
             let at_most_one = segment.payload_bytes <= 1 && fin == 0;
@@ -288,7 +304,7 @@ impl Half {
     #[inline(always)]
     fn application_idle(&self, peer: &Half, idle_after: u32, now: Stamp) -> bool {
         let all_acknowledged = self.flags & ACKED != 0 && self.acknowledged == self.next_sequence;
-        let room = peer.shift == NO_SHIFT || peer.rwnd_bytes() >= SENDER_BLOCKED_BYTES;
+        let room = peer.shift == UNKNOWN_SHIFT || peer.rwnd_bytes() >= SENDER_BLOCKED_BYTES;
         all_acknowledged && room && self.flags & PUSHED != 0 && now.since(self.last_payload) > idle_after
     }
 

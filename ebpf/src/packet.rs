@@ -92,12 +92,14 @@ pub struct Segment {
     pub window: u16,
     /// Flag bits, see [`tcp_flag`].
     pub flags: u8,
-    /// Window scale option of a SYN or SYN-ACK (RFC 7323), [`NO_SHIFT`] where absent or not readable.
+    /// Window scale option of a SYN or SYN-ACK (RFC 7323), [`NO_SHIFT`] or [`UNKNOWN_SHIFT`].
     pub shift: u8,
 }
 
-/// [`Segment::shift`] where no window scale option was read.
+/// The options were read and no window scale is among them: windows are not scaled.
 pub const NO_SHIFT: u8 = 0xff;
+/// Nobody knows: the options were cut off, or the segment that carries them was not seen.
+pub const UNKNOWN_SHIFT: u8 = 0xfe;
 
 impl Segment {
     /// A connection attempt: SYN without ACK.
@@ -159,7 +161,7 @@ impl Packet {
             payload_bytes: 0,
             window: 0,
             flags: 0,
-            shift: NO_SHIFT,
+            shift: UNKNOWN_SHIFT,
         },
         source_port: 0,
         destination_port: 0,

@@ -62,7 +62,9 @@ pub(super) fn ingress(object: &mut Object, interface: &Interface) -> Result<Mode
 fn check(error: &ProgramError, interface: &Interface) -> Result<String, XdpError> {
     match os_error(error) {
         Some(libc::EBUSY | libc::EEXIST) => Err(XdpError::Occupied { interface: interface.name.clone() }),
-        Some(libc::EPERM | libc::EACCES) => Err(XdpError::NotPermitted { call: "BPF_LINK_CREATE".to_owned() }),
+        Some(libc::EPERM | libc::EACCES) => {
+            Err(XdpError::NotPermitted { call: "BPF_LINK_CREATE".to_owned() })
+        }
         _ => Ok(one_line(error)),
     }
 }

@@ -110,7 +110,8 @@ impl Maps {
     /// Packets of a listener's row: enough to see whether it changed.
     pub fn listener_packets(&self, cpu: u32, bucket: u32, way: usize) -> Option<u64> {
         let rows = listener_offset(cpu, bucket) + std::mem::offset_of!(ListenerBucket, rows);
-        self.listeners.read(rows + way * size_of::<ListenerRow>() + std::mem::offset_of!(ListenerRow, counters))
+        self.listeners
+            .read(rows + way * size_of::<ListenerRow>() + std::mem::offset_of!(ListenerRow, counters))
     }
 
     /// One of a CPU's source buckets.

@@ -10,7 +10,8 @@ use super::error::{XdpError, one_line, os_error};
 use super::maps::Maps;
 
 /// Built by `cargo xtask ebpf` from `ebpf/src/program`; checked by `cargo xtask ebpf --check`.
-static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("CARGO_MANIFEST_DIR"), "/bpf/tidegauge.bpf.o"));
+static OBJECT: &[u8] =
+    aya::include_bytes_aligned!(concat!(env!("CARGO_MANIFEST_DIR"), "/bpf/tidegauge.bpf.o"));
 
 /// Name of the XDP program in the object.
 pub const INGRESS: &str = "tidegauge_ingress";
@@ -67,7 +68,8 @@ impl Object {
             .map_max_entries("FLOWS", settings.flow_buckets)
             .load(OBJECT)
             .map_err(|error| map_refused(&error))?;
-        let maps = Maps::open(&ebpf, cpus, settings).map_err(|error| unsupported(&error, "mmap of BPF maps"))?;
+        let maps =
+            Maps::open(&ebpf, cpus, settings).map_err(|error| unsupported(&error, "mmap of BPF maps"))?;
         let mut object = Self { ebpf, maps };
         object.ingress()?.load().map_err(|error| program_refused(&error))?;
         object.egress()?.load().map_err(|error| program_refused(&error))?;

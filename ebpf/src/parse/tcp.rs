@@ -3,7 +3,7 @@
 use super::{Cursor, Step, next};
 use crate::frame::Frame;
 use crate::limits::TCP_OPTIONS_MAX;
-use crate::packet::{Fault, NO_SHIFT, Packet, Segment, Transport, tcp_flag};
+use crate::packet::{Fault, NO_SHIFT, Packet, Segment, Transport, UNKNOWN_SHIFT, tcp_flag};
 
 const OPTION_END: u8 = 0;
 const OPTION_NOP: u8 = 1;
@@ -29,7 +29,7 @@ pub(super) fn segment<F: Frame>(frame: F, cursor: Cursor, packet: &mut Packet) -
     let shift = if flags & tcp_flag::SYN != 0 {
         window_scale(frame, offset + 20, offset + header_bytes)
     } else {
-        NO_SHIFT
+        UNKNOWN_SHIFT
     };
     packet.transport = Transport::Tcp;
     packet.payload_offset = (offset + header_bytes) as u16;
@@ -37,8 +37,8 @@ pub(super) fn segment<F: Frame>(frame: F, cursor: Cursor, packet: &mut Packet) -
     Ok(cursor.after(header_bytes, next::DONE))
 }
 
-/// The shift of the window scale option, [`NO_SHIFT`] where there is none, it is cut off, or it lies behind
-/// [`TCP_OPTIONS_MAX`] other options.
+/// The shift of the window scale option, [`NO_SHIFT`] where there is none, [`UNKNOWN_SHIFT`] where it may be in what
+/// was cut off or lies behind [`TCP_OPTIONS_MAX`] other options.
 #[inline(always)]
 fn window_scale<F: Frame>(frame: F, start: u32, end: u32) -> u8 {
     let mut offset = start;
@@ -46,7 +46,7 @@ fn window_scale<F: Frame>(frame: F, start: u32, end: u32) -> u8 {
         if offset >= end {
             return NO_SHIFT;
         }
-        let Some(kind) = frame.u8(offset) else { return NO_SHIFT };
+        let Some(kind) = frame.u8(offset) else { return UNKNOWN_SHIFT };
         if kind == OPTION_NOP {
             offset += 1;
             continue;
@@ -54,12 +54,12 @@ fn window_scale<F: Frame>(frame: F, start: u32, end: u32) -> u8 {
         if kind == OPTION_END {
             return NO_SHIFT;
         }
-        let Some(length) = frame.u8(offset + 1) else { return NO_SHIFT };
+        let Some(length) = frame.u8(offset + 1) else { return UNKNOWN_SHIFT };
         if kind == OPTION_WINDOW_SCALE && length == 3 {
             return match frame.u8(offset + 2) {
                 Some(shift) if shift < SHIFT_MAX => shift,
                 Some(_) => SHIFT_MAX,
-                None => NO_SHIFT,
+                None => UNKNOWN_SHIFT,
             };
         }
         if length < 2 {
@@ -68,5 +68,5 @@ fn window_scale<F: Frame>(frame: F, start: u32, end: u32) -> u8 {
         // 40 bytes of options at most: the mask tells the verifier what the loop's exit already says.
         offset = start + ((offset - start + u32::from(length)) & 0x3f);
     }
-    NO_SHIFT
+    UNKNOWN_SHIFT
 }

@@ -1,4 +1,4 @@
-//! Headers that carry another packet: PPPoE, MPLS, GRE, IP-in-IP, VXLAN, Geneve.
+//! Headers that carry another packet: PPPoE, MPLS, GRE, IP-in-IP, VXLAN, Geneve, GTP-U.
 //!
 //! Each clears nothing: the inner packet's facts overwrite the outer's as its headers are read.
 
@@ -10,6 +10,11 @@ const PPP_IPV4: u16 = 0x0021;
 const PPP_IPV6: u16 = 0x0057;
 const VXLAN_PORT: u16 = 4_789;
 const GENEVE_PORT: u16 = 6_081;
+const GTP_USER_PORT: u16 = 2_152;
+/// GTP version 1, protocol type GTP: the upper bits of the flags (3GPP TS 29.281 section 5.1).
+const GTP_VERSION_1: u8 = 0x30;
+/// A user packet, the only message that carries one.
+const GTP_USER_PACKET: u8 = 0xff;
 /// Bridged Ethernet as a GRE or Geneve payload.
 const TRANSPARENT_ETHERNET: u16 = 0x6558;
 const GRE_CHECKSUM: u16 = 0x8000;
@@ -70,7 +75,7 @@ pub(super) fn gre<F: Frame>(frame: F, cursor: Cursor, packet: &mut Packet) -> St
     Ok(cursor.after(4 + 4 * optional_words, bridged_or_typed(ether_type)))
 }
 
-/// VXLAN (RFC 7348) and Geneve (RFC 8926), by UDP destination port; any other datagram ends the walk.
+/// VXLAN (RFC 7348), Geneve (RFC 8926) and GTP-U, by UDP destination port; any other datagram ends the walk.
 #[inline(always)]
 pub(super) fn over_udp<F: Frame>(frame: F, cursor: Cursor, packet: &mut Packet) -> Step {
     match packet.destination_port {
@@ -84,8 +89,30 @@ pub(super) fn over_udp<F: Frame>(frame: F, cursor: Cursor, packet: &mut Packet) 
             packet.tunnels += 1;
             Ok(cursor.after(16 + 4 * u32::from(options_words), bridged_or_typed(ether_type)))
         }
+        GTP_USER_PORT => gtp_user(frame, cursor.after(8, next::DONE), packet),
         _ => Ok(cursor.after(8, next::DONE)),
     }
+}
+
+/// GTP-U (3GPP TS 29.281) with at most one extension header; anything else ends the walk.
+#[inline(always)]
+fn gtp_user<F: Frame>(frame: F, cursor: Cursor, packet: &mut Packet) -> Step {
+    let flags = frame.u8(cursor.offset).ok_or(Fault::Cut)?;
+    let message = frame.u8(cursor.offset + 1).ok_or(Fault::Cut)?;
+    if flags & 0xf0 != GTP_VERSION_1 || message != GTP_USER_PACKET {
+        return Ok(cursor);
+    }
+    let mut header_bytes = 8;
+    if flags & 0x07 != 0 {
+        // Sequence number, N-PDU number and the type of the next extension, whichever of them is in use.
+        header_bytes = 12;
+        let extension = frame.u8(cursor.offset + 11).ok_or(Fault::Cut)?;
+        if flags & 0x04 != 0 && extension != 0 {
+            header_bytes += 4 * u32::from(frame.u8(cursor.offset + 12).ok_or(Fault::Cut)?);
+        }
+    }
+    packet.tunnels += 1;
+    Ok(cursor.after(header_bytes, next::IP_BY_VERSION))
 }
 
 #[inline(always)]

@@ -13,8 +13,8 @@ mod wire;
 
 use aya_ebpf::bindings::{TC_ACT_UNSPEC, xdp_action};
 use aya_ebpf::helpers::generated::bpf_ktime_get_coarse_ns;
-use aya_ebpf::macros::{classifier, xdp};
-use aya_ebpf::programs::{TcContext, XdpContext};
+use aya_ebpf::macros::xdp;
+use aya_ebpf::programs::XdpContext;
 use tidegauge_ebpf::link::LinkType;
 use tidegauge_ebpf::observe::{Arrival, observe};
 use tidegauge_ebpf::stamp::Stamp;
@@ -24,19 +24,31 @@ use crate::wire::Wire;
 
 /// Frames as the NIC received them.
 #[xdp]
-pub fn tidegauge_ingress(context: XdpContext) -> u32 {
+pub(crate) fn tidegauge_ingress(context: XdpContext) -> u32 {
     let wire = Wire { data: context.data(), end: context.data_end(), zero: maps::zero() };
     count(wire, wire.captured_len(), 1);
     xdp_action::XDP_PASS
 }
 
+/// The fields that are read of the kernel's `__sk_buff` (linux/bpf.h), at their offsets. Written out here because
+/// the bindings' type brings forward declarations along whose order in BTF is not the same in every build.
+#[repr(C)]
+pub(crate) struct SkBuff {
+    len: u32,
+    unread: [u32; 18],
+    data: u32,
+    data_end: u32,
+    unread_too: [u32; 20],
+    gso_segs: u32,
+}
+
 /// Frames the host sends, before segmentation: a super-frame stands for `gso_segs` wire segments.
-#[classifier]
-pub fn tidegauge_egress(context: TcContext) -> i32 {
-    let wire = Wire { data: context.data(), end: context.data_end(), zero: maps::zero() };
-    // SAFETY: the kernel hands the program a valid `__sk_buff`; this field is readable since 5.1.
-    let segments = unsafe { (*context.skb.skb).gso_segs };
-    count(wire, context.len(), if segments == 0 { 1 } else { segments });
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "classifier")]
+pub(crate) extern "C" fn tidegauge_egress(context: &SkBuff) -> i32 {
+    let wire = Wire { data: context.data as usize, end: context.data_end as usize, zero: maps::zero() };
+    let segments = context.gso_segs;
+    count(wire, context.len, if segments == 0 { 1 } else { segments });
     TC_ACT_UNSPEC
 }
 
@@ -45,7 +57,8 @@ fn count(wire: Wire, wire_len: u32, segments: u32) {
     let arrival = Arrival {
         now: Stamp::from_ns(now_ns()),
         link: LinkType::Ethernet,
-        captured_len: wire.captured_len(),
+        // No snap length here: payload outside the linear part is not missing, it is just not looked at.
+        captured_len: wire_len,
         wire_len,
         segments,
     };

@@ -1,2 +1,52 @@
-//! stub
-fn main() {}
+//! The command line: arguments in, exit code out. All reading of clocks, signals and the environment is here.
+//!
+//! Exit codes: 0 done; 1 done, and `--fail-on` was met; 2 could not run (one message on standard error).
+#![forbid(unsafe_code)]
+
+mod args;
+mod live;
+//RING mod live_ring;
+mod live_xdp;
+mod read;
+mod sink;
+
+use std::io;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::{Args, Command};
+
+/// How a run that came to its end is judged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    /// `--fail-on` was not met.
+    Done,
+    /// It was.
+    Failed,
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let outcome = match args.command {
+        Command::Live(live) => live::run(&live),
+        Command::Read(read) => read::run(&read),
+    };
+    match outcome {
+        Ok(Outcome::Done) => ExitCode::SUCCESS,
+        Ok(Outcome::Failed) => ExitCode::from(1),
+        // The reader of our output went away: that is its choice, not an error.
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Standard error may be gone as well; there is nobody left to tell.
+            let _ = io::Write::write_fmt(&mut io::stderr(), format_args!("tidegauge: {error:#}\n"));
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+    })
+}

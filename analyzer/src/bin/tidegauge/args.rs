@@ -1,0 +1,158 @@
+//! What can be typed. Everything behind this file has checked values.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use tidegauge_analyzer::config::Config;
+use tidegauge_analyzer::incident::Severity;
+
+/// Counts packets on the NIC fast path, in packet rings and in capture files, and names what is wrong.
+#[derive(Debug, Parser)]
+#[command(
+    name = "tidegauge",
+    version,
+    about,
+    after_help = "Exit codes: 0 done; 1 done, and --fail-on was met; 2 could not run."
+)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Watch a network interface (needs root, or CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON).
+    Live(LiveArgs),
+    /// Read capture files (pcap, pcapng; `-` is standard input).
+    Read(ReadArgs),
+}
+
+/// Options of every command.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct CommonArgs {
+    /// JSON Lines on standard output, and nothing else there.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Thresholds from a TOML file.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Only packets that match this expression (pcap-filter(7)); not with XDP.
+    #[arg(long, value_name = "BPF")]
+    pub(crate) filter: Option<String>,
+    /// Length of a `window` line, whole seconds: 1s, 10s, 1m.
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = whole_seconds)]
+    pub(crate) window: Duration,
+    /// Exit with 1 if an incident of this severity or worse opened.
+    #[arg(long, value_name = "SEVERITY")]
+    pub(crate) fail_on: Option<SeverityArg>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum SeverityArg {
+    P1,
+    P2,
+    P3,
+}
+
+impl From<SeverityArg> for Severity {
+    fn from(severity: SeverityArg) -> Self {
+        match severity {
+            SeverityArg::P1 => Self::P1,
+            SeverityArg::P2 => Self::P2,
+            SeverityArg::P3 => Self::P3,
+        }
+    }
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct ReadArgs {
+    /// Capture files, read in the order of their first packets.
+    #[arg(required = true, value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+    /// Read files through a buffer instead of mapping them (for files that may shrink meanwhile).
+    #[arg(long)]
+    pub(crate) no_mmap: bool,
+    #[command(flatten)]
+    pub(crate) common: CommonArgs,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct LiveArgs {
+    /// Network interface.
+    #[arg(value_name = "IFACE")]
+    pub(crate) interface: String,
+    /// Where packets are counted: `auto` takes XDP (native, else generic), else the packet ring.
+    #[arg(long, value_enum, default_value_t = SourceArg::Auto)]
+    pub(crate) source: SourceArg,
+    /// Stop after this time: 500ms, 10s, 5m.
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub(crate) duration: Option<Duration>,
+    /// Memory of the packet ring, MiB (ring source only).
+    #[arg(long, value_name = "MIB", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub(crate) ring_mib: u32,
+    #[command(flatten)]
+    pub(crate) common: CommonArgs,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SourceArg {
+    Auto,
+    Ring,
+    Xdp,
+}
+
+impl CommonArgs {
+    /// The thresholds: the file's, or the defaults.
+    pub(crate) fn thresholds(&self) -> anyhow::Result<Config> {
+        let Some(path) = &self.config else { return Ok(Config::default()) };
+        let text =
+            std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        Config::from_toml(&text).with_context(|| format!("{} is not a configuration", path.display()))
+    }
+}
+
+/// A time like `500ms`, `10s`, `5m`, `1h`.
+fn duration(text: &str) -> Result<Duration, String> {
+    let unit_at = text.find(|letter: char| letter.is_ascii_alphabetic()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(unit_at);
+    let number: u64 = number.parse().map_err(|_| format!("{text} is not a time like 500ms, 10s or 5m"))?;
+    let milliseconds = match unit {
+        "ms" => 1,
+        "s" | "" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => return Err(format!("{unit} is not a unit of time: ms, s, m, h")),
+    };
+    number.checked_mul(milliseconds).map(Duration::from_millis).ok_or_else(|| format!("{text} is too long"))
+}
+
+fn whole_seconds(text: &str) -> Result<Duration, String> {
+    let duration = duration(text)?;
+    if duration.subsec_nanos() != 0 || duration.is_zero() {
+        return Err(format!("{text} is not a whole number of seconds"));
+    }
+    Ok(duration)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_have_units() {
+        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(duration("2m"), Ok(Duration::from_secs(120)));
+        assert!(
+            duration("ten").is_err() && duration("1y").is_err() && duration("99999999999999999h").is_err()
+        );
+        assert!(whole_seconds("500ms").is_err() && whole_seconds("0s").is_err());
+    }
+
+    #[test]
+    fn the_definition_is_consistent() {
+        use clap::CommandFactory;
+        Args::command().debug_assert();
+    }
+}

@@ -1,0 +1,93 @@
+//! `tidegauge live`: which source is in force and why, and what all live sources share.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, bail};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use tidegauge_analyzer::feature::TICK_NS;
+use tidegauge_capture::interface::Interface;
+use tidegauge_capture::xdp::XdpSource;
+use tidegauge_capture::xdp::object::Settings;
+
+use super::args::{LiveArgs, SourceArg};
+use super::{Outcome, live_xdp};
+mod live_ring {
+    use super::*;
+    pub(crate) fn run(_: &LiveArgs, _: &Interface, _: &Clock, _: &str) -> anyhow::Result<Outcome> {
+        bail!("x")
+    }
+}
+
+/// Watches an interface until a signal, the end of `--duration`, or the interface's disappearance.
+pub(crate) fn run(args: &LiveArgs) -> anyhow::Result<Outcome> {
+    let interface = Interface::open(&args.interface)?;
+    let clock = Clock::start(args.duration)?;
+    if args.source == SourceArg::Ring {
+        return live_ring::run(args, &interface, &clock, "asked for with --source ring");
+    }
+    if args.common.filter.is_some() {
+        if args.source == SourceArg::Xdp {
+            bail!("--filter cannot be used with XDP, which counts every frame: use --source ring");
+        }
+        return live_ring::run(args, &interface, &clock, "--filter needs whole frames");
+    }
+    match XdpSource::open(&interface, &Settings::with_seed(random_seed()?)) {
+        Ok(xdp) => live_xdp::run(args, &interface, &clock, &xdp),
+        Err(error) if args.source == SourceArg::Auto && error.ring_may_serve() => {
+            live_ring::run(args, &interface, &clock, &format!("no XDP: {error}"))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// A seed nobody knows: hash slots cannot be aimed at.
+pub(crate) fn random_seed() -> anyhow::Result<u64> {
+    let mut bytes = [0; 8];
+    let mut random = std::fs::File::open("/dev/urandom").context("cannot open /dev/urandom")?;
+    std::io::Read::read_exact(&mut random, &mut bytes).context("cannot read /dev/urandom")?;
+    Ok(u64::from_ne_bytes(bytes))
+}
+
+/// Wall time that never jumps: the clock at the start plus monotonic time; and the wish to stop.
+pub(crate) struct Clock {
+    start_ns: u64,
+    started: Instant,
+    duration: Option<Duration>,
+    stop: Arc<AtomicBool>,
+}
+
+impl Clock {
+    fn start(duration: Option<Duration>) -> anyhow::Result<Self> {
+        let stop = Arc::new(AtomicBool::new(false));
+        for signal in [SIGINT, SIGTERM] {
+            signal_hook::flag::register(signal, Arc::clone(&stop)).context("cannot catch signals")?;
+        }
+        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let start_ns = u64::try_from(since_epoch.as_nanos()).unwrap_or(u64::MAX);
+        Ok(Self { start_ns, started: Instant::now(), duration, stop })
+    }
+
+    /// Nanoseconds since the epoch.
+    pub(crate) fn now_ns(&self) -> u64 {
+        self.start_ns.saturating_add(u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX))
+    }
+
+    /// The start of the tick that is running now.
+    pub(crate) fn tick_start_ns(&self) -> u64 {
+        let now_ns = self.now_ns();
+        now_ns - now_ns % TICK_NS
+    }
+
+    /// Sleeps until `ns`, if that is still to come.
+    pub(crate) fn sleep_until(&self, ns: u64) {
+        std::thread::sleep(Duration::from_nanos(ns.saturating_sub(self.now_ns())));
+    }
+
+    /// Whether a signal came or the time is over.
+    pub(crate) fn is_over(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+            || self.duration.is_some_and(|duration| self.started.elapsed() >= duration)
+    }
+}

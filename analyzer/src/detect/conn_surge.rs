@@ -1,0 +1,79 @@
+//! `conn_surge`: many more connections than usual at one listener, and they are real.
+//!
+//! Measured: attempts per sliding second against 500/s and against the baseline (a rise of 300 %, above a floor),
+//! where the attempts are completed or refused.
+//! Ordinary traffic triggers it when it surges: that is what it says. It is a deviation (P3), never a flood.
+//! What would fool it: an attacker who completes every handshake looks like a crowd; the sources tell them apart.
+
+use super::Evidence;
+use crate::feature::ratio;
+use crate::incident::{Finding, Kind, Severity};
+
+/// Completed or refused share of the attempts that makes them real.
+const RESOLVED_SHARE: f64 = 0.5;
+
+/// Judges the last second.
+pub(super) fn detect(evidence: &Evidence<'_>) -> Option<Finding> {
+    let handshakes = evidence.handshakes;
+    let (rate_limit, from_baseline) = evidence.rate_limit();
+    let asked = handshakes.asked as f64;
+    // Young attempts count as unresolved here: whether they are a flood shows at the next ticks.
+    let resolved = ratio(handshakes.completed + handshakes.refused, handshakes.asked)?;
+    if asked <= rate_limit || resolved < RESOLVED_SHARE {
+        return None;
+    }
+    let rule = if from_baseline {
+        format!("conn/s > usual x {}", evidence.config.conn_rise_factor)
+    } else {
+        format!("conn/s > {rate_limit}")
+    };
+    Some(Finding {
+        kind: Kind::ConnSurge,
+        severity: Severity::P3,
+        rule,
+        measured: asked,
+        unit: "conn/s",
+        limit: rate_limit,
+        baseline: evidence.usual_asked.map(|usual| usual.median),
+        facts: vec![
+            ("asked_per_s", asked),
+            ("answered_per_s", handshakes.answered as f64),
+            ("completed_per_s", handshakes.completed as f64),
+            ("refused_per_s", handshakes.refused as f64),
+        ],
+        window_s: 1.0,
+        distinct_sources: Some(evidence.sources.distinct.estimate()),
+        spoofed_estimate: None,
+        top_sources: evidence.sources.top.clone(),
+        cause: vec![cause(evidence)],
+        next: vec![
+            format!(
+                "ss -Htn 'sport = :{}' | awk '{{print $4}}' | sort | uniq -c | sort -rn | head",
+                evidence.listener.port
+            ),
+            "nstat -az TcpExtListenOverflows TcpExtListenDrops".to_owned(),
+            format!("ss -ltn 'sport = :{}'", evidence.listener.port),
+        ],
+    })
+}
+
+fn cause(evidence: &Evidence<'_>) -> String {
+    let handshakes = evidence.handshakes;
+    let distinct = evidence.sources.distinct.estimate();
+    if handshakes.refused > handshakes.completed {
+        return format!(
+            "{} refuses: {} of {} attempts per second are answered by RST; nothing listens there",
+            evidence.socket(),
+            handshakes.refused,
+            handshakes.asked
+        );
+    }
+    if distinct <= 3 {
+        return format!(
+            "few clients ({distinct}) opening connections fast: a benchmark, a crawler, a reconnect loop"
+        );
+    }
+    format!(
+        "many clients (about {distinct}) at once: a crowd, a deployment, clients that lost their connections"
+    )
+}

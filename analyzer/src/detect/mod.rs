@@ -1,0 +1,89 @@
+//! The detectors: each a pure function from a listener's features to a finding or nothing, one file per kind.
+
+mod conn_surge;
+mod low_window;
+mod slow_transfer;
+mod syn_flood;
+
+use tidegauge_ebpf::listener::ListenerCounter;
+
+use crate::baseline::Usual;
+use crate::config::Config;
+use crate::feature::{Handshakes, Sliding, Sources};
+use crate::incident::Finding;
+use crate::window::ListenerKey;
+
+/// All a detector may look at.
+pub struct Evidence<'a> {
+    /// Thresholds.
+    pub config: &'a Config,
+    /// Whose features these are.
+    pub listener: ListenerKey,
+    /// Counters of the last second and of the last ten.
+    pub sliding: &'a Sliding,
+    /// Handshake truth of the last second.
+    pub handshakes: Handshakes,
+    /// Usual attempts per second.
+    pub usual_asked: Option<Usual>,
+    /// Usual completed handshakes per second.
+    pub usual_completed: Option<Usual>,
+    /// Who asks.
+    pub sources: &'a Sources,
+    /// Whole seconds in a row, up to the last one, whose windows were low.
+    pub low_window_seconds: u32,
+    /// Whether answers can be seen from here.
+    pub answers_visible: bool,
+}
+
+/// All findings at a listener. A flood is not reported as a surge too.
+pub fn findings(evidence: &Evidence<'_>) -> Vec<Finding> {
+    let connections = syn_flood::detect(evidence).or_else(|| conn_surge::detect(evidence));
+    [connections, low_window::detect(evidence), slow_transfer::detect(evidence)]
+        .into_iter()
+        .flatten()
+        .collect()
+}
+
+/// Whether this second's windows are low; `None` where too few of known scale were seen.
+pub fn is_low_window_second(config: &Config, sliding: &Sliding) -> Option<bool> {
+    let second = |counter| sliding.this_second(counter);
+    low_window::shares(config, second).map(|(peer, own)| peer.max(own) >= config.low_window_share)
+}
+
+impl Evidence<'_> {
+    /// The rate above which attempts are worth a look, and whether it comes from the baseline.
+    fn rate_limit(&self) -> (f64, bool) {
+        let limit = self.config.conn_rate_limit_per_s;
+        match self.usual_asked {
+            Some(usual) => {
+                let rise = (usual.median * self.config.conn_rise_factor)
+                    .max(usual.median + 5.0 * usual.deviation)
+                    .max(self.config.conn_rise_floor_per_s);
+                if rise < limit { (rise, true) } else { (limit, false) }
+            }
+            None => (limit, false),
+        }
+    }
+
+    /// Share of the last second's attempts that a source makes on average at most once: forged addresses do not
+    /// come back, and complete nothing.
+    fn spoofed_estimate(&self) -> Option<f64> {
+        let asked = self.handshakes.asked;
+        if asked == 0 || self.sources.distinct.estimate() == 0 {
+            return None;
+        }
+        // The sketch spans up to two seconds: repeats within it lower the share, never raise it above one.
+        let dispersion = (self.sources.distinct.estimate() as f64 / asked as f64).min(1.0);
+        let unresolved = self.handshakes.unresolved_share().unwrap_or(0.0);
+        Some((dispersion * unresolved * 100.0).round() / 100.0)
+    }
+
+    /// The target as `ss` and `nft` write it.
+    fn socket(&self) -> String {
+        std::net::SocketAddr::new(self.listener.address, self.listener.port).to_string()
+    }
+
+    fn last_second(&self, counter: ListenerCounter) -> u64 {
+        self.sliding.last_second(counter)
+    }
+}

@@ -1,0 +1,225 @@
+//! The engine: takes one window a tick, in time order, and says what changed. The same for files and live sources.
+//!
+//! Bounded: at most [`LISTENERS_MAX`] listeners are remembered, the silent and unproven ones give way first and are
+//! counted; a gap in time is skipped in one step, however long.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use tidegauge_ebpf::counter::{Counter, Counters};
+
+use crate::config::Config;
+use crate::distinct::Distinct;
+use crate::feature::{TICK_NS, TICKS};
+use crate::incident::Incident;
+use crate::listener_state::ListenerState;
+use crate::window::{ListenerKey, Window};
+
+/// Listeners remembered.
+pub const LISTENERS_MAX: usize = 4_096;
+/// Sources remembered for the summary.
+pub const SOURCES_MAX: usize = 256;
+/// Closed incidents kept for the report; older ones were told as they closed.
+pub const INCIDENTS_MAX: usize = 1_000;
+
+/// What happened in a tick.
+#[derive(Clone, Debug)]
+pub enum Change {
+    /// An incident opened, was updated or closed.
+    Incident(Box<Incident>),
+    /// A whole second is over.
+    Second(Box<Window>),
+}
+
+/// The engine's memory.
+pub struct Engine {
+    config: Config,
+    /// Whether the source shows both directions' handshake segments.
+    answers_visible: bool,
+    listeners: BTreeMap<ListenerKey, ListenerState>,
+    /// End of the last tick, nanoseconds; 0 before the first.
+    now_ns: u64,
+    /// The second being gathered.
+    second: Window,
+    incident_numbers: u64,
+    /// Everything since the start.
+    run: Run,
+}
+
+/// Sums over the whole run, for the summary and the report.
+#[derive(Clone, Debug, Default)]
+pub struct Run {
+    /// All counters.
+    pub totals: Counters,
+    /// Most SYNs in one whole second of the clock.
+    pub syn_per_s_max: u64,
+    /// Sources of attempts, all listeners together.
+    pub distinct_sources: Distinct,
+    /// Busiest sources: most attempts in one second, at least.
+    pub top_sources: BTreeMap<IpAddr, u32>,
+    /// Incidents that closed, oldest first.
+    pub incidents: Vec<Incident>,
+    /// Closed incidents that no longer fit the list.
+    pub incidents_dropped: u64,
+    /// Listeners forgotten for want of room.
+    pub listeners_forgotten: u64,
+    /// Times at which packet time jumped back.
+    pub time_jumps_back: u64,
+}
+
+impl Engine {
+    /// An engine that has seen nothing.
+    pub fn new(config: Config, answers_visible: bool) -> Self {
+        Self {
+            config,
+            answers_visible,
+            listeners: BTreeMap::new(),
+            now_ns: 0,
+            second: Window::default(),
+            incident_numbers: 0,
+            run: Run::default(),
+        }
+    }
+
+    /// Takes the window of one tick, which must not begin before the last one ended.
+    pub fn push(&mut self, window: Window, changes: &mut Vec<Change>) {
+        self.run.totals.merge(&window.totals);
+        self.catch_up(window.start_ns, changes);
+        self.now_ns = window.end_ns;
+        self.note_sources(&window);
+        for (key, listener) in &window.listeners {
+            self.make_room(*key);
+            self.listeners.entry(*key).or_default().add(listener, window.end_ns);
+        }
+        self.second.merge(window);
+        self.judge(changes);
+    }
+
+    /// Ends ticks and seconds up to `start_ns`; a gap of more than a few seconds is skipped in one step.
+    fn catch_up(&mut self, start_ns: u64, changes: &mut Vec<Change>) {
+        if self.now_ns == 0 {
+            self.now_ns = start_ns;
+            return;
+        }
+        while self.now_ns <= start_ns {
+            let missing_s = (start_ns - self.now_ns) / (TICKS as u64 * TICK_NS);
+            if missing_s > u64::from(self.config.close_after_s) + 1 && !self.has_incidents() {
+                self.end_second(changes);
+                self.listeners.values_mut().for_each(|listener| listener.skip(missing_s));
+                self.now_ns = start_ns;
+                return;
+            }
+            self.next_tick(changes);
+            if self.now_ns == start_ns {
+                return;
+            }
+            self.now_ns += TICK_NS;
+            self.judge(changes);
+        }
+    }
+
+    /// Begins a tick at `now_ns`; ends the second before if the clock says so.
+    fn next_tick(&mut self, changes: &mut Vec<Change>) {
+        let second_ends = self.now_ns.is_multiple_of(TICKS as u64 * TICK_NS);
+        for listener in self.listeners.values_mut() {
+            listener.advance(&self.config, second_ends, self.now_ns);
+        }
+        if second_ends {
+            self.end_second(changes);
+        }
+    }
+
+    fn end_second(&mut self, changes: &mut Vec<Change>) {
+        let second = std::mem::take(&mut self.second);
+        if second.totals.get(Counter::Packets) != 0 {
+            self.run.syn_per_s_max = self.run.syn_per_s_max.max(second.totals.get(Counter::Syn));
+            changes.push(Change::Second(Box::new(second)));
+        }
+    }
+
+    fn judge(&mut self, changes: &mut Vec<Change>) {
+        let mut changed = Vec::new();
+        for (key, listener) in &mut self.listeners {
+            let numbers = &mut self.incident_numbers;
+            listener.judge(&self.config, *key, self.answers_visible, self.now_ns, numbers, &mut changed);
+        }
+        self.tell(changed, changes);
+    }
+
+    fn tell(&mut self, changed: Vec<Incident>, changes: &mut Vec<Change>) {
+        for incident in changed {
+            if incident.closed_ns.is_some() {
+                if self.run.incidents.len() < INCIDENTS_MAX {
+                    self.run.incidents.push(incident.clone());
+                } else {
+                    self.run.incidents_dropped += 1;
+                }
+            }
+            changes.push(Change::Incident(Box::new(incident)));
+        }
+    }
+
+    fn has_incidents(&self) -> bool {
+        self.listeners.values().any(|listener| !listener.incidents.is_empty())
+    }
+
+    /// Makes room for a new listener: an unproven one without incident that was silent longest, else any without.
+    fn make_room(&mut self, key: ListenerKey) {
+        if self.listeners.len() < LISTENERS_MAX || self.listeners.contains_key(&key) {
+            return;
+        }
+        let idle = self.listeners.iter().filter(|(_, state)| state.incidents.is_empty());
+        if let Some(victim) = idle.min_by_key(|(_, state)| (state.proven, state.seen_ns)).map(|(key, _)| *key)
+        {
+            self.listeners.remove(&victim);
+            self.run.listeners_forgotten += 1;
+        }
+    }
+
+    fn note_sources(&mut self, window: &Window) {
+        for listener in window.listeners.values() {
+            self.run.distinct_sources.merge(&listener.distinct);
+            for (address, attempts) in &listener.sources {
+                let most = self.run.top_sources.entry(*address).or_default();
+                *most = (*most).max(*attempts);
+            }
+        }
+        while self.run.top_sources.len() > SOURCES_MAX {
+            let smallest = self.run.top_sources.iter().min_by_key(|(address, most)| (**most, **address));
+            let Some(smallest) = smallest.map(|(address, _)| *address) else { return };
+            self.run.top_sources.remove(&smallest);
+        }
+    }
+
+    /// Packet time jumped back to `start_ns`: what is open closes, what was learnt stays.
+    pub fn jump_back(&mut self, start_ns: u64, changes: &mut Vec<Change>) {
+        self.close_all(changes);
+        self.run.time_jumps_back += 1;
+        self.listeners.values_mut().for_each(|listener| listener.skip(0));
+        self.now_ns = start_ns;
+    }
+
+    /// Ends the run: the second being gathered, and incidents that are still open.
+    pub fn finish(&mut self, changes: &mut Vec<Change>) {
+        self.close_all(changes);
+    }
+
+    fn close_all(&mut self, changes: &mut Vec<Change>) {
+        self.end_second(changes);
+        let mut changed = Vec::new();
+        for listener in self.listeners.values_mut() {
+            listener.close_all(self.now_ns, &mut changed);
+        }
+        self.tell(changed, changes);
+    }
+
+    /// Sums since the start.
+    pub const fn run(&self) -> &Run {
+        &self.run
+    }
+
+    /// Incidents that are open now.
+    pub fn open_incidents(&self) -> impl Iterator<Item = &Incident> {
+        self.listeners.values().flat_map(|listener| &listener.incidents)
+    }
+}

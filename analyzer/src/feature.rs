@@ -1,0 +1,198 @@
+//! Features of one listener over the sliding second (ten ticks of 100 ms) and the last ten whole seconds.
+//!
+//! A missing input makes a feature unknown (`None`), never zero.
+
+use tidegauge_ebpf::listener::ListenerCounter;
+
+use crate::distinct::Distinct;
+use crate::window::ListenerWindow;
+
+/// A tick in nanoseconds of packet time.
+pub const TICK_NS: u64 = 100_000_000;
+/// Ticks in the sliding second.
+pub const TICKS: usize = 10;
+/// Whole seconds kept for features over ten seconds.
+const SECONDS: usize = 10;
+
+type Counts = [u64; ListenerCounter::COUNT];
+
+/// Sums over the last ten ticks and the last ten seconds.
+#[derive(Clone, Debug)]
+pub struct Sliding {
+    ticks: [Counts; TICKS],
+    /// Index of the newest tick.
+    newest: usize,
+    seconds: [Counts; SECONDS],
+    newest_second: usize,
+}
+
+impl Default for Sliding {
+    fn default() -> Self {
+        let zero = [0; ListenerCounter::COUNT];
+        Self { ticks: [zero; TICKS], newest: 0, seconds: [zero; SECONDS], newest_second: 0 }
+    }
+}
+
+impl Sliding {
+    /// Begins the next tick; with `second`, the next whole second too.
+    pub fn advance(&mut self, second: bool) {
+        self.newest = (self.newest + 1) % TICKS;
+        self.ticks[self.newest] = [0; ListenerCounter::COUNT];
+        if second {
+            self.newest_second = (self.newest_second + 1) % SECONDS;
+            self.seconds[self.newest_second] = [0; ListenerCounter::COUNT];
+        }
+    }
+
+    /// Adds a window to the newest tick.
+    pub fn add(&mut self, window: &ListenerWindow) {
+        let second = &mut self.seconds[self.newest_second];
+        for ((tick, second), value) in self.ticks[self.newest].iter_mut().zip(second).zip(&window.counters) {
+            *tick = tick.saturating_add(*value);
+            *second = second.saturating_add(*value);
+        }
+    }
+
+    /// A counter over the sliding second.
+    pub fn last_second(&self, counter: ListenerCounter) -> u64 {
+        self.ticks.iter().map(|tick| tick[counter as usize]).sum()
+    }
+
+    /// A counter over the sliding second without its `grace` newest ticks.
+    pub fn matured(&self, counter: ListenerCounter, grace: usize) -> u64 {
+        let ages = grace.min(TICKS)..TICKS;
+        ages.map(|age| self.ticks[(self.newest + TICKS - age) % TICKS][counter as usize]).sum()
+    }
+
+    /// A counter over the current whole second.
+    pub const fn this_second(&self, counter: ListenerCounter) -> u64 {
+        self.seconds[self.newest_second][counter as usize]
+    }
+
+    /// A counter over the last ten whole seconds.
+    pub fn ten_seconds(&self, counter: ListenerCounter) -> u64 {
+        self.seconds.iter().map(|second| second[counter as usize]).sum()
+    }
+}
+
+/// Handshake truth over the sliding second.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Handshakes {
+    /// First SYNs per second.
+    pub asked: u64,
+    /// First SYNs that had time to be answered.
+    pub matured: u64,
+    /// SYN-ACKs.
+    pub answered: u64,
+    /// RSTs in place of an answer.
+    pub refused: u64,
+    /// Completed handshakes, those seen from one side included.
+    pub completed: u64,
+    /// Of the matured ones, those neither completed nor refused.
+    pub unresolved: u64,
+}
+
+impl Handshakes {
+    /// Of the last second of a listener whose handshakes take up to `grace` ticks.
+    pub fn of(sliding: &Sliding, grace: usize) -> Self {
+        let completed = sliding.last_second(ListenerCounter::Completed)
+            + sliding.last_second(ListenerCounter::CompletedOneSided);
+        let refused = sliding.last_second(ListenerCounter::Refused);
+        let matured = sliding.matured(ListenerCounter::Attempted, grace);
+        Self {
+            asked: sliding.last_second(ListenerCounter::Attempted),
+            matured,
+            answered: sliding.last_second(ListenerCounter::Answered),
+            refused,
+            completed,
+            unresolved: matured.saturating_sub(completed + refused),
+        }
+    }
+
+    /// Unresolved share of the matured attempts; `None` where none has matured.
+    pub fn unresolved_share(&self) -> Option<f64> {
+        ratio(self.unresolved, self.matured)
+    }
+}
+
+/// How long a listener's handshakes usually take, from their own mean: ticks an attempt is given to mature.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct HandshakeTime {
+    /// Exponentially weighted mean, microseconds.
+    mean_us: f64,
+}
+
+impl HandshakeTime {
+    /// Learns from a tick's handshakes.
+    pub fn learn(&mut self, window: &ListenerWindow) {
+        let handshakes =
+            window.get(ListenerCounter::Completed) + window.get(ListenerCounter::CompletedOneSided);
+        if let Some(mean_us) = ratio(window.get(ListenerCounter::HandshakeUs), handshakes) {
+            let weight = if self.mean_us == 0.0 { 1.0 } else { 0.2 };
+            self.mean_us += weight * (mean_us - self.mean_us);
+        }
+    }
+
+    /// Twice the usual time in whole ticks, at least one and never the whole second.
+    pub fn grace_ticks(self) -> usize {
+        let ticks = (2.0 * self.mean_us * 1_000.0 / TICK_NS as f64).ceil() as usize;
+        ticks.clamp(1, TICKS - 1)
+    }
+}
+
+/// A source of attempts and what it did, for findings.
+#[derive(Clone, Debug, Default)]
+pub struct Sources {
+    /// Distinct ones in the last one to two seconds, about.
+    pub distinct: Distinct,
+    /// Busiest first: attempts in the current second, at least.
+    pub top: Vec<(std::net::IpAddr, u32)>,
+}
+
+/// `part / whole`, `None` for nothing of nothing.
+pub fn ratio(part: u64, whole: u64) -> Option<f64> {
+    (whole != 0).then(|| part as f64 / whole as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn window(attempted: u64, completed: u64) -> ListenerWindow {
+        let mut window = ListenerWindow::default();
+        window.counters[ListenerCounter::Attempted as usize] = attempted;
+        window.counters[ListenerCounter::Completed as usize] = completed;
+        window
+    }
+
+    #[test]
+    fn the_newest_attempts_have_not_matured() {
+        let mut sliding = Sliding::default();
+        for _ in 0..5 {
+            sliding.advance(false);
+            sliding.add(&window(100, 10));
+        }
+        let handshakes = Handshakes::of(&sliding, 1);
+        assert_eq!((handshakes.asked, handshakes.matured, handshakes.unresolved), (500, 400, 350));
+    }
+
+    #[test]
+    fn a_tick_leaves_the_sliding_second_after_ten() {
+        let mut sliding = Sliding::default();
+        sliding.add(&window(7, 0));
+        (0..9).for_each(|_| sliding.advance(false));
+        assert_eq!(sliding.last_second(ListenerCounter::Attempted), 7);
+        sliding.advance(false);
+        assert_eq!(sliding.last_second(ListenerCounter::Attempted), 0);
+    }
+
+    #[test]
+    fn slow_handshakes_are_given_time() {
+        let mut time = HandshakeTime::default();
+        assert_eq!(time.grace_ticks(), 1);
+        let mut slow = window(1, 1);
+        slow.counters[ListenerCounter::HandshakeUs as usize] = 240_000;
+        time.learn(&slow);
+        assert_eq!(time.grace_ticks(), 5);
+    }
+}

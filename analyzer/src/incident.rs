@@ -1,0 +1,184 @@
+//! Incidents: findings of one cause at one listener over time, opened, updated, closed.
+//!
+//! An incident opens at the first tick its detector fires, is updated when its severity changes or its measured
+//! value has grown by a quarter (at most once a second), and closes after the condition has been gone for the
+//! configured time. A detector that fires again before that continues the same incident.
+
+use std::net::IpAddr;
+
+use serde::Serialize;
+
+use crate::window::ListenerKey;
+
+/// What is wrong. Names are the output contract's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// Much asked and little completed.
+    SynFlood,
+    /// Many more connections than usual, and they complete.
+    ConnSurge,
+    /// Receivers that leave little room.
+    LowWindow,
+    /// MiB that take too long, with a reason in the traffic.
+    SlowTransfer,
+}
+
+impl Kind {
+    /// All kinds, the worst first.
+    pub const ALL: [Self; 4] = [Self::SynFlood, Self::ConnSurge, Self::LowWindow, Self::SlowTransfer];
+
+    /// The contract's name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::SynFlood => "syn_flood",
+            Self::ConnSurge => "conn_surge",
+            Self::LowWindow => "low_window",
+            Self::SlowTransfer => "slow_transfer",
+        }
+    }
+}
+
+/// How bad: P1 is the worst.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Severity {
+    /// Service down or about to be: answer within 15 minutes.
+    P1,
+    /// Degraded: 30 minutes.
+    P2,
+    /// Deviation: 2 hours.
+    P3,
+}
+
+/// Where an incident is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// Over; the numbers are its peak.
+    Closed,
+    /// First seen.
+    Opened,
+    /// Worse, better, or different.
+    Updated,
+}
+
+/// One judgement at one tick: what a detector says of a listener.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Finding {
+    /// What is wrong.
+    pub kind: Kind,
+    /// How bad.
+    pub severity: Severity,
+    /// The rule, in words with its numbers.
+    pub rule: String,
+    /// The rule's main quantity.
+    pub measured: f64,
+    /// Its unit.
+    pub unit: &'static str,
+    /// What it was compared with.
+    pub limit: f64,
+    /// What is usual, `None` where that is not known yet.
+    pub baseline: Option<f64>,
+    /// Further numbers behind the judgement, by name.
+    pub facts: Vec<(&'static str, f64)>,
+    /// Interval the measured value is over, seconds.
+    pub window_s: f64,
+    /// Distinct sources, about; `None` where sources are not the point.
+    pub distinct_sources: Option<u64>,
+    /// Share of the attempts whose source is probably forged, 0 to 1; `None` where it cannot be told.
+    pub spoofed_estimate: Option<f64>,
+    /// Busiest sources, attempts per second at least.
+    pub top_sources: Vec<(IpAddr, u32)>,
+    /// Likely causes, the likeliest first, each with its evidence.
+    pub cause: Vec<String>,
+    /// Commands to run next.
+    pub next: Vec<String>,
+}
+
+/// One incident.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Incident {
+    /// Unique within a run, the same in each run over the same packets.
+    pub id: String,
+    /// Who is hit.
+    pub target: ListenerKey,
+    /// Its state after the last event.
+    pub state: State,
+    /// Packet time of the opening tick's end, nanoseconds.
+    pub opened_ns: u64,
+    /// Packet time of the last event.
+    pub updated_ns: u64,
+    /// Packet time of the closing, once closed.
+    pub closed_ns: Option<u64>,
+    /// The finding as it was at its worst.
+    pub peak: Finding,
+    /// The severity at its worst.
+    pub worst_severity: Severity,
+    /// Last tick at which the condition held.
+    last_true_ns: u64,
+    /// Measured value when it was last told.
+    told: f64,
+}
+
+/// Growth of the measured value that is worth an update.
+const UPDATE_GROWTH: f64 = 1.25;
+/// Least time between two updates.
+const UPDATE_INTERVAL_NS: u64 = 1_000_000_000;
+
+impl Incident {
+    /// Opens an incident.
+    pub fn open(number: u64, target: ListenerKey, finding: Finding, now_ns: u64) -> Self {
+        Self {
+            id: format!("{}-{number:04}", finding.kind.name()),
+            target,
+            state: State::Opened,
+            opened_ns: now_ns,
+            updated_ns: now_ns,
+            closed_ns: None,
+            worst_severity: finding.severity,
+            told: finding.measured,
+            peak: finding,
+            last_true_ns: now_ns,
+        }
+    }
+
+    /// The condition still holds; whether that is worth an update.
+    pub fn hold(&mut self, finding: Finding, now_ns: u64) -> bool {
+        self.last_true_ns = now_ns;
+        let severity_changed = finding.severity != self.peak.severity;
+        let grown = finding.measured > self.told * UPDATE_GROWTH;
+        let due = now_ns.saturating_sub(self.updated_ns) >= UPDATE_INTERVAL_NS;
+        if finding.measured >= self.peak.measured {
+            self.peak = finding;
+        } else {
+            self.peak.severity = finding.severity;
+        }
+        self.worst_severity = self.worst_severity.min(self.peak.severity);
+        if !due || !(severity_changed || grown) {
+            return false;
+        }
+        self.told = self.peak.measured;
+        self.updated_ns = now_ns;
+        self.state = State::Updated;
+        true
+    }
+
+    /// Whether the condition has been gone for `close_after_s`.
+    pub const fn is_over(&self, now_ns: u64, close_after_s: u32) -> bool {
+        now_ns.saturating_sub(self.last_true_ns) >= close_after_s as u64 * 1_000_000_000
+    }
+
+    /// Closes it.
+    pub const fn close(&mut self, now_ns: u64) {
+        self.state = State::Closed;
+        self.updated_ns = now_ns;
+        self.closed_ns = Some(now_ns);
+        self.peak.severity = self.worst_severity;
+    }
+
+    /// How long the condition held, in nanoseconds.
+    pub const fn lasted_ns(&self) -> u64 {
+        self.last_true_ns.saturating_sub(self.opened_ns)
+    }
+}

@@ -1,0 +1,147 @@
+//! JSON Lines by the output contract (DESIGN: section 6): one object a line, `ts` in packet time, `event` its type.
+
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+use tidegauge_ebpf::counter::Counter;
+use tidegauge_ebpf::listener::ListenerCounter;
+
+use super::Source;
+use crate::feature::ratio;
+use crate::incident::{Incident, State};
+use crate::quality::Quality;
+use crate::summary::{Quantiles, RwndSummary, Summary, Tcp, top_sources};
+use crate::time::timestamp;
+use crate::window::{ListenerKey, ListenerWindow, Window};
+
+/// Listeners named in a window, the busiest by attempts and then packets.
+const WINDOW_LISTENERS: usize = 10;
+/// Sources named in an incident.
+const INCIDENT_SOURCES: usize = 10;
+
+/// First line of a live run: what is in force.
+pub fn source(ts_ns: u64, source: &Source) -> Value {
+    json!({ "ts": timestamp(ts_ns), "event": "source", "source": source })
+}
+
+/// An incident's change.
+pub fn incident(incident: &Incident, source: &Source, quality: &Quality) -> Value {
+    let finding = &incident.peak;
+    let facts: Map<String, Value> =
+        finding.facts.iter().map(|(name, value)| ((*name).to_owned(), json!(value))).collect();
+    let top = finding.top_sources.iter().map(|(address, attempts)| (address, attempts));
+    json!({
+        "ts": timestamp(incident.updated_ns),
+        "event": "incident",
+        "id": incident.id,
+        "kind": finding.kind,
+        "state": incident.state,
+        "severity": finding.severity,
+        "opened_ts": timestamp(incident.opened_ns),
+        "updated_ts": timestamp(incident.updated_ns),
+        "closed_ts": incident.closed_ns.map(timestamp),
+        "target": target(incident.target),
+        "rule": finding.rule,
+        "measured": finding.measured,
+        "unit": finding.unit,
+        "limit": finding.limit,
+        "baseline": finding.baseline,
+        "facts": facts,
+        "window_s": finding.window_s,
+        "sources": {
+            "distinct": finding.distinct_sources,
+            "spoofed_estimate": finding.spoofed_estimate,
+            "top": top_sources(top, INCIDENT_SOURCES),
+        },
+        "cause": finding.cause,
+        "next": finding.next,
+        "lasted_s": (incident.state == State::Closed).then(|| incident.lasted_ns() as f64 / 1e9),
+        "evidence": evidence(source),
+        "quality": quality,
+        "source": source,
+    })
+}
+
+/// Where the packets behind a finding are: the capture itself for files; live, nothing is kept.
+fn evidence(source: &Source) -> Option<&str> {
+    (source.kind == "file").then_some(source.name.as_str())
+}
+
+fn target(listener: ListenerKey) -> Value {
+    json!({ "addr": listener.address.to_string(), "port": listener.port, "proto": "tcp" })
+}
+
+/// A second that is over.
+pub fn window(window: &Window, window_s: f64, source: &Source) -> Value {
+    let totals = &window.totals;
+    let count = |counter| totals.get(counter);
+    json!({
+        "ts": timestamp(window.end_ns),
+        "event": "window",
+        "start_ts": timestamp(window.start_ns),
+        "window_s": window_s,
+        "packets": count(Counter::Packets),
+        "bytes": count(Counter::Bytes),
+        "conn_rate": count(Counter::Attempted) as f64 / window_s,
+        "tcp": Tcp::of(totals),
+        "handshake": {
+            "attempted": count(Counter::Attempted),
+            "answered": count(Counter::Answered),
+            "refused": count(Counter::Refused),
+            "completed": count(Counter::Completed),
+            "completed_one_sided": count(Counter::CompletedOneSided),
+            "aborted": count(Counter::Aborted),
+        },
+        "rwnd_bytes": RwndSummary::of(totals),
+        "transfer_1mib_ms": Quantiles::of_us(&totals.transfer_us, source.resolution_us),
+        "rtt_ms": Quantiles::of_us(&totals.handshake_us, source.resolution_us),
+        "listeners": listeners(window, window_s),
+        "source": source,
+    })
+}
+
+fn listeners(window: &Window, window_s: f64) -> Vec<Value> {
+    let mut busiest: Vec<_> = window.listeners.iter().collect();
+    let rank = |listener: &ListenerWindow| {
+        (listener.get(ListenerCounter::Attempted), listener.get(ListenerCounter::Packets))
+    };
+    busiest.sort_by(|a, b| rank(b.1).cmp(&rank(a.1)).then(a.0.cmp(b.0)));
+    busiest.truncate(WINDOW_LISTENERS);
+    busiest.into_iter().map(|(key, listener)| listener_object(*key, listener, window_s)).collect()
+}
+
+fn listener_object(key: ListenerKey, listener: &ListenerWindow, window_s: f64) -> Value {
+    let count = |counter| listener.get(counter);
+    let windows = count(ListenerCounter::RwndPeer) + count(ListenerCounter::RwndListener);
+    let low = count(ListenerCounter::RwndPeerLow) + count(ListenerCounter::RwndListenerLow);
+    json!({
+        "target": target(key),
+        "listens": if listener.known { json!(true) } else { Value::Null },
+        "conn_rate": count(ListenerCounter::Attempted) as f64 / window_s,
+        "packets": count(ListenerCounter::Packets),
+        "bytes": count(ListenerCounter::Bytes),
+        "attempted": count(ListenerCounter::Attempted),
+        "answered": count(ListenerCounter::Answered),
+        "refused": count(ListenerCounter::Refused),
+        "completed": count(ListenerCounter::Completed),
+        "half_open": count(ListenerCounter::Answered).saturating_sub(count(ListenerCounter::Completed)),
+        "rwnd_low_share": ratio(low, windows),
+        "rwnd_scale_unknown": count(ListenerCounter::RwndScaleUnknown),
+        "retransmit_or_reordered": count(ListenerCounter::RetransmitOrReordered),
+        "transfer_1mib_ms": ratio(count(ListenerCounter::TransfersUs), count(ListenerCounter::Transfers))
+            .map(|mean_us| mean_us / 1_000.0),
+        "distinct_sources": listener.distinct.estimate(),
+    })
+}
+
+/// The last line.
+pub fn summary(summary: &Summary, ts_ns: u64, source: &Source) -> Value {
+    #[derive(Serialize)]
+    struct Line<'a> {
+        ts: String,
+        event: &'static str,
+        #[serde(flatten)]
+        summary: &'a Summary,
+        source: &'a Source,
+    }
+    json!(Line { ts: timestamp(ts_ns), event: "summary", summary, source })
+}

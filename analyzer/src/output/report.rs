@@ -1,0 +1,253 @@
+//! The readable report: the worst first, aligned, coloured where the writer keeps colour (it strips it when piped).
+
+use std::fmt::Write as _;
+
+use anstyle::{AnsiColor, Style};
+
+use super::Source;
+use crate::incident::{Finding, Incident, Severity, State};
+use crate::quality::{Quality, Verdict};
+use crate::summary::{Quantiles, Summary};
+use crate::time::timestamp;
+
+/// Sources named in a line.
+const SOURCES_IN_LINE: usize = 5;
+/// Width of the labels in front of values.
+const LABEL_WIDTH: usize = 11;
+
+const BOLD: Style = Style::new().bold();
+const DIM: Style = Style::new().dimmed();
+const GREEN: Style = AnsiColor::Green.on_default();
+
+const fn style_of(severity: Severity) -> Style {
+    match severity {
+        Severity::P1 => AnsiColor::Red.on_default().bold(),
+        Severity::P2 => AnsiColor::Yellow.on_default().bold(),
+        Severity::P3 => AnsiColor::Cyan.on_default().bold(),
+    }
+}
+
+fn styled(style: Style, text: impl std::fmt::Display) -> String {
+    format!("{style}{text}{style:#}")
+}
+
+/// Writes `label  value`, indented.
+fn field(text: &mut String, label: &str, value: impl std::fmt::Display) {
+    let label = styled(DIM, format_args!("{label:LABEL_WIDTH$}"));
+    // Writing to a string cannot fail.
+    let _ = writeln!(text, "    {label} {value}");
+}
+
+/// The whole report of a run that is over.
+pub fn report(summary: &Summary, incidents: &[Incident], source: &Source) -> String {
+    let mut text = String::new();
+    let _ = writeln!(text, "{}  {}", styled(BOLD, "tidegauge"), source.name);
+    field(&mut text, "source", source_line(source));
+    let packets = format!("{} packets, {} bytes", grouped(summary.packets), grouped(summary.bytes));
+    field(&mut text, "traffic", format_args!("{packets} in {:.3} s", summary.duration_s));
+    if let (Some(first), Some(last)) = (&summary.first_ts, &summary.last_ts) {
+        field(&mut text, "time", format_args!("{first} to {last}"));
+    }
+    field(&mut text, "quality", quality_line(&summary.quality));
+    text.push('\n');
+    if incidents.is_empty() {
+        let _ = writeln!(text, "{}", styled(GREEN, "no incident"));
+    }
+    let mut worst_first: Vec<_> = incidents.iter().collect();
+    worst_first.sort_by_key(|incident| (incident.worst_severity, incident.opened_ns));
+    for incident in worst_first {
+        text.push_str(&incident_block(incident));
+    }
+    text.push('\n');
+    numbers(&mut text, summary);
+    text
+}
+
+fn source_line(source: &Source) -> String {
+    match &source.egress {
+        Some(egress) => format!("{} {} ({}); egress: {egress}", source.kind, source.mode, source.why),
+        None => format!("{} {} ({})", source.kind, source.mode, source.why),
+    }
+}
+
+/// One line on what was not seen.
+pub fn quality_line(quality: &Quality) -> String {
+    let verdict = match quality.verdict {
+        Verdict::Complete => styled(GREEN, "complete"),
+        Verdict::Degraded => styled(style_of(Severity::P2), "degraded"),
+        Verdict::Blind => styled(style_of(Severity::P1), "blind"),
+    };
+    let mut parts = vec![verdict];
+    let mut counts = |name: &str, counts: &std::collections::BTreeMap<&'static str, u64>| {
+        parts.extend(counts.iter().map(|(reason, count)| format!("{} {name} ({reason})", grouped(*count))));
+    };
+    counts("dropped", &quality.dropped);
+    counts("malformed", &quality.malformed);
+    counts("not read", &quality.unsupported);
+    if quality.truncated != 0 {
+        parts.push(format!("{} shortened by snap length", grouped(quality.truncated)));
+    }
+    parts.extend(quality.cut.iter().cloned());
+    parts.extend(quality.unseen.iter().cloned());
+    parts.join(", ")
+}
+
+/// An incident as a block of lines.
+pub fn incident_block(incident: &Incident) -> String {
+    let finding = &incident.peak;
+    let mut text = String::new();
+    let severity = match incident.state {
+        State::Closed => incident.worst_severity,
+        State::Opened | State::Updated => finding.severity,
+    };
+    let severity = styled(style_of(severity), format_args!("{severity:?}"));
+    let name = styled(BOLD, finding.kind.name());
+    let target = std::net::SocketAddr::new(incident.target.address, incident.target.port);
+    let _ = writeln!(text, "{severity} {name} at {target}/tcp  {}", state_words(incident));
+    let baseline = finding.baseline.map_or("not known yet".to_owned(), |usual| format!("{usual:.0}"));
+    field(
+        &mut text,
+        "measured",
+        format_args!(
+            "{} {} (limit {}, usual {baseline})",
+            number(finding.measured),
+            finding.unit,
+            number(finding.limit)
+        ),
+    );
+    field(&mut text, "rule", &finding.rule);
+    let facts: Vec<_> =
+        finding.facts.iter().map(|(name, value)| format!("{name} {}", number(*value))).collect();
+    field(&mut text, "facts", facts.join(", "));
+    if let Some(sources) = sources_line(finding) {
+        field(&mut text, "sources", sources);
+    }
+    for (index, cause) in finding.cause.iter().enumerate() {
+        field(&mut text, if index == 0 { "cause" } else { "" }, cause);
+    }
+    for (index, command) in finding.next.iter().enumerate() {
+        field(&mut text, if index == 0 { "next" } else { "" }, format_args!("$ {command}"));
+    }
+    text
+}
+
+/// The end of an incident on one line.
+pub fn incident_line(incident: &Incident) -> String {
+    let finding = &incident.peak;
+    let target = std::net::SocketAddr::new(incident.target.address, incident.target.port);
+    format!(
+        "{} {} at {target}/tcp closed {}: lasted {:.1} s, peak {} {}",
+        styled(style_of(incident.worst_severity), format_args!("{:?}", incident.worst_severity)),
+        styled(BOLD, finding.kind.name()),
+        timestamp(incident.updated_ns),
+        incident.lasted_ns() as f64 / 1e9,
+        number(finding.measured),
+        finding.unit
+    )
+}
+
+fn state_words(incident: &Incident) -> String {
+    let opened = timestamp(incident.opened_ns);
+    match incident.state {
+        State::Opened => format!("opened {opened}"),
+        State::Updated => format!("since {opened}, updated {}", timestamp(incident.updated_ns)),
+        State::Closed => {
+            format!("opened {opened}, lasted {:.1} s, closed", incident.lasted_ns() as f64 / 1e9)
+        }
+    }
+}
+
+fn sources_line(finding: &Finding) -> Option<String> {
+    let distinct = finding.distinct_sources?;
+    let mut line = format!("about {}", grouped(distinct));
+    if let Some(spoofed) = finding.spoofed_estimate {
+        let _ = write!(line, ", probably forged: {:.0} %", spoofed * 100.0);
+    }
+    let top = finding.top_sources.iter().take(SOURCES_IN_LINE);
+    let top: Vec<_> = top.map(|(address, attempts)| format!("{address} ({attempts}/s)")).collect();
+    if !top.is_empty() {
+        let _ = write!(line, "; busiest: {}", top.join(", "));
+    }
+    Some(line)
+}
+
+/// The plain numbers under the incidents.
+fn numbers(text: &mut String, summary: &Summary) {
+    tcp_numbers(text, summary);
+    quantiles(text, "handshake RTT", "ms", &summary.rtt_ms.all);
+    quantiles(text, "1 MiB takes", "ms", &summary.transfer_1mib_ms);
+    for (name, counts) in [("protocols", &summary.protocols), ("tables", &summary.tables)] {
+        let counts: Vec<_> =
+            counts.iter().filter(|(_, count)| **count != 0).map(|(name, count)| (*name, *count)).collect();
+        row(text, name, &counts);
+    }
+}
+
+fn tcp_numbers(text: &mut String, summary: &Summary) {
+    let (tcp, handshake, rwnd) = (&summary.tcp, &summary.handshake, &summary.rwnd_bytes);
+    let segments = [("segments", tcp.segments), ("syn", tcp.syn), ("syn_ack", tcp.syn_ack)];
+    row(text, "tcp", &[&segments[..], &[("fin", tcp.fin), ("rst", tcp.rst)]].concat());
+    let asked = [("asked", handshake.attempted), ("answered", handshake.answered)];
+    let ended = [("completed", handshake.completed), ("refused", handshake.refused)];
+    let open = [("half open", handshake.half_open), ("timed out", handshake.timed_out)];
+    let other = [("one-sided", handshake.completed_one_sided), ("max SYN/s", handshake.syn_per_s_max)];
+    row(text, "handshakes", &[asked, ended, open, other].concat());
+    let resent =
+        [("sent again or overtaken", tcp.retransmit_or_reordered), ("SYN again", tcp.syn_retransmission)];
+    let stalls = [("hole before", tcp.lost_segment), ("zero window", tcp.zero_window)];
+    row(text, "judgement", &[&resent[..], &stalls[..], &[("keep-alive", tcp.keep_alive)]].concat());
+    let known = [("known scale", rwnd.count), ("below 10,000", rwnd.low)];
+    row(text, "windows", &[&known[..], &[("unknown scale", rwnd.scale_unknown)]].concat());
+    if let (Some(p1), Some(p50)) = (rwnd.p1, rwnd.p50) {
+        row(text, "", &[("p1 bytes", u64::from(p1)), ("p50 bytes", u64::from(p50))]);
+    }
+}
+
+fn row(text: &mut String, name: &str, counts: &[(&str, u64)]) {
+    if counts.is_empty() {
+        return;
+    }
+    let counts: Vec<_> = counts.iter().map(|(label, count)| format!("{label} {}", grouped(*count))).collect();
+    let _ = writeln!(text, "{} {}", styled(BOLD, format_args!("{name:14}")), counts.join(", "));
+}
+
+fn quantiles(text: &mut String, name: &str, unit: &str, quantiles: &Quantiles) {
+    let name = styled(BOLD, format_args!("{name:14}"));
+    if quantiles.count == 0 {
+        let _ = writeln!(text, "{name} unknown (no sample)");
+        return;
+    }
+    let floor = quantiles.resolution_ms;
+    let value = |value: Option<f64>| value.map_or(format!("below {floor}"), |value| format!("{value:.3}"));
+    let (p50, p99, max) = (value(quantiles.p50), value(quantiles.p99), value(quantiles.max));
+    let count = grouped(quantiles.count);
+    let _ = writeln!(text, "{name} p50 {p50}, p99 {p99}, max {max} {unit} ({count} samples)");
+}
+
+/// A whole number with thousands apart.
+pub fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (index, digit) in digits.chars().enumerate() {
+        if index != 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// A measured number: whole where it is large, with three decimals where it is small.
+fn number(value: f64) -> String {
+    if value >= 100.0 || value.fract() == 0.0 { grouped(value.round() as u64) } else { format!("{value:.3}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::grouped;
+
+    #[test]
+    fn thousands_are_apart() {
+        assert_eq!([0, 999, 1_000, 1_234_567].map(grouped), ["0", "999", "1,000", "1,234,567"]);
+    }
+}

@@ -1,0 +1,321 @@
+//! The numbers of a whole run, as the output contract has them. What was not measured is `null`, never zero.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use tidegauge_ebpf::counter::{Counter, Counters};
+use tidegauge_ebpf::histogram::Histogram;
+
+use crate::engine::Run;
+use crate::feature::ratio;
+use crate::quality::{Quality, SourceLosses};
+use crate::time::timestamp;
+
+/// Sources named in a summary.
+const TOP_SOURCES: usize = 10;
+
+/// The whole run.
+#[derive(Clone, Debug, Serialize)]
+pub struct Summary {
+    /// Packets on the wire.
+    pub packets: u64,
+    /// Bytes on the wire.
+    pub bytes: u64,
+    /// From the first to the last packet.
+    pub duration_s: f64,
+    /// First packet, RFC 3339; `null` where there was none.
+    pub first_ts: Option<String>,
+    /// Last packet.
+    pub last_ts: Option<String>,
+    /// What was not seen.
+    pub quality: Quality,
+    /// Packets by network and transport protocol.
+    pub protocols: BTreeMap<&'static str, u64>,
+    /// TCP facts and judgements.
+    pub tcp: Tcp,
+    /// Handshake truth.
+    pub handshake: HandshakeSummary,
+    /// Receive windows.
+    pub rwnd_bytes: RwndSummary,
+    /// Time per MiB.
+    pub transfer_1mib_ms: Quantiles,
+    /// Who asked.
+    pub sources: SourcesSummary,
+    /// Round trips, SYN to SYN-ACK.
+    pub rtt_ms: RttSummary,
+    /// Incidents by kind.
+    pub incidents: BTreeMap<&'static str, u64>,
+    /// What the tables had to give up or refuse.
+    pub tables: BTreeMap<&'static str, u64>,
+}
+
+/// TCP counts. `null`: this version does not tell that judgement apart.
+#[derive(Clone, Debug, Serialize)]
+#[expect(missing_docs, reason = "the field names are the output contract's, DESIGN section 6")]
+pub struct Tcp {
+    pub segments: u64,
+    pub syn: u64,
+    pub syn_ack: u64,
+    pub fin: u64,
+    pub rst: u64,
+    pub payload_segments: u64,
+    pub payload_bytes: u64,
+    pub syn_retransmission: u64,
+    pub retransmit_or_reordered: u64,
+    pub retransmission: Option<u64>,
+    pub fast_retransmission: Option<u64>,
+    pub spurious_retransmission: Option<u64>,
+    pub out_of_order: Option<u64>,
+    pub lost_segment: u64,
+    pub duplicate_ack: Option<u64>,
+    pub zero_window: u64,
+    pub window_full: Option<u64>,
+    pub window_update: Option<u64>,
+    pub keep_alive: u64,
+    pub keep_alive_ack: Option<u64>,
+}
+
+/// Handshake truth of the run.
+#[derive(Clone, Debug, Serialize)]
+#[expect(missing_docs, reason = "the field names are the output contract's, DESIGN section 6")]
+pub struct HandshakeSummary {
+    pub attempted: u64,
+    pub answered: u64,
+    pub refused: u64,
+    pub completed: u64,
+    /// SYN and the initiator's ACK seen, the SYN-ACK not.
+    pub completed_one_sided: u64,
+    pub timed_out: u64,
+    pub half_open: u64,
+    pub aborted: u64,
+    pub syn_per_s_max: u64,
+}
+
+/// Receive windows of the run.
+#[derive(Clone, Debug, Serialize)]
+pub struct RwndSummary {
+    /// Windows of known scale.
+    pub count: u64,
+    /// Of these, those below 10,000 bytes.
+    pub low: u64,
+    /// `low / count`.
+    pub low_share: Option<f64>,
+    /// Windows of unknown scale, in no quantile.
+    pub scale_unknown: u64,
+    /// First percentile, bytes.
+    pub p1: Option<u32>,
+    /// Median, bytes.
+    pub p50: Option<u32>,
+}
+
+/// Quantiles of times in a half-octave histogram: lower bounds, right within 1.5 x. A value below the clock's
+/// resolution is unknown.
+#[derive(Clone, Debug, Serialize)]
+#[expect(missing_docs, reason = "the field names are the quantiles")]
+pub struct Quantiles {
+    pub count: u64,
+    pub resolution_ms: f64,
+    pub p50: Option<f64>,
+    pub p90: Option<f64>,
+    pub p99: Option<f64>,
+    pub max: Option<f64>,
+}
+
+/// Round trips with the method that measured them.
+#[derive(Clone, Debug, Serialize)]
+pub struct RttSummary {
+    /// All samples.
+    #[serde(flatten)]
+    pub all: Quantiles,
+    /// By method.
+    pub by_method: BTreeMap<&'static str, u64>,
+}
+
+/// Who made attempts.
+#[derive(Clone, Debug, Serialize)]
+pub struct SourcesSummary {
+    /// Distinct sources, about (9 % standard error); a source at two listeners counts twice.
+    pub distinct: u64,
+    /// Busiest: most attempts in one second, at least.
+    pub top: Vec<TopSource>,
+}
+
+/// One busy source.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct TopSource {
+    /// Its address.
+    pub addr: String,
+    /// Attempts per second, at least.
+    pub syn_per_s: u32,
+}
+
+/// The busiest of `sources`.
+pub fn top_sources<'a>(
+    sources: impl Iterator<Item = (&'a std::net::IpAddr, &'a u32)>,
+    most: usize,
+) -> Vec<TopSource> {
+    let mut sources: Vec<_> = sources.map(|(address, attempts)| (*address, *attempts)).collect();
+    crate::window::sort_sources(&mut sources);
+    sources.truncate(most);
+    sources
+        .into_iter()
+        .map(|(address, syn_per_s)| TopSource { addr: address.to_string(), syn_per_s })
+        .collect()
+}
+
+/// The run's extent, which its source knows.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Span {
+    /// First and last packet (live: start and end), nanoseconds since the epoch.
+    pub first_last_ns: Option<(u64, u64)>,
+    /// Attempts too young to have timed out.
+    pub waiting_attempts: u64,
+    /// Resolution of the source's clock, microseconds.
+    pub resolution_us: u32,
+}
+
+impl Summary {
+    /// The summary of a finished run.
+    pub fn of(run: &Run, losses: &SourceLosses, span: &Span) -> Self {
+        let (first_last_ns, resolution_us) = (span.first_last_ns, span.resolution_us);
+        let totals = &run.totals;
+        let count = |counter| totals.get(counter);
+        let (first, last) = (first_last_ns.map(|(first, _)| first), first_last_ns.map(|(_, last)| last));
+        let mut incidents = BTreeMap::new();
+        for incident in &run.incidents {
+            *incidents.entry(incident.peak.kind.name()).or_default() += 1;
+        }
+        let handshakes = Quantiles::of_us(&totals.handshake_us, resolution_us);
+        Self {
+            packets: count(Counter::Packets),
+            bytes: count(Counter::Bytes),
+            duration_s: first_last_ns.map_or(0.0, |(first, last)| (last - first) as f64 / 1e9),
+            first_ts: first.map(timestamp),
+            last_ts: last.map(timestamp),
+            quality: Quality::of(totals, losses),
+            protocols: by_name(
+                totals,
+                &[
+                    Counter::Arp,
+                    Counter::Ipv4,
+                    Counter::Ipv6,
+                    Counter::Vlan,
+                    Counter::Tunnelled,
+                    Counter::Fragments,
+                    Counter::Udp,
+                    Counter::Icmp,
+                    Counter::OtherTransport,
+                    Counter::SuperFrames,
+                ],
+            ),
+            tcp: Tcp::of(totals),
+            handshake: HandshakeSummary::of(run, span.waiting_attempts),
+            rwnd_bytes: RwndSummary::of(totals),
+            transfer_1mib_ms: Quantiles::of_us(&totals.transfer_us, resolution_us),
+            sources: SourcesSummary {
+                distinct: run.distinct_sources.estimate(),
+                top: top_sources(run.top_sources.iter(), TOP_SOURCES),
+            },
+            rtt_ms: RttSummary {
+                by_method: BTreeMap::from([("syn_to_syn_ack", handshakes.count)]),
+                all: handshakes,
+            },
+            incidents,
+            tables: by_name(
+                totals,
+                &[
+                    Counter::AttemptsLost,
+                    Counter::FlowsAdmitted,
+                    Counter::FlowsEvicted,
+                    Counter::FlowsRefused,
+                    Counter::ListenersEvicted,
+                    Counter::ListenersRefused,
+                ],
+            ),
+        }
+    }
+}
+
+fn by_name(totals: &Counters, counters: &[Counter]) -> BTreeMap<&'static str, u64> {
+    counters.iter().map(|counter| (counter.name(), totals.get(*counter))).collect()
+}
+
+impl Tcp {
+    /// The TCP counts of any totals.
+    pub fn of(totals: &Counters) -> Self {
+        let count = |counter| totals.get(counter);
+        Self {
+            segments: count(Counter::Segments),
+            syn: count(Counter::Syn),
+            syn_ack: count(Counter::SynAck),
+            fin: count(Counter::Fin),
+            rst: count(Counter::Rst),
+            payload_segments: count(Counter::PayloadSegments),
+            payload_bytes: count(Counter::PayloadBytes),
+            syn_retransmission: count(Counter::SynRetransmission),
+            retransmit_or_reordered: count(Counter::RetransmitOrReordered),
+            retransmission: None,
+            fast_retransmission: None,
+            spurious_retransmission: None,
+            out_of_order: None,
+            lost_segment: count(Counter::LostSegment),
+            duplicate_ack: None,
+            zero_window: count(Counter::ZeroWindow),
+            window_full: None,
+            window_update: None,
+            keep_alive: count(Counter::KeepAlive),
+            keep_alive_ack: None,
+        }
+    }
+}
+
+impl HandshakeSummary {
+    fn of(run: &Run, waiting: u64) -> Self {
+        let count = |counter| run.totals.get(counter);
+        let (attempted, answered) = (count(Counter::Attempted), count(Counter::Answered));
+        let refused = count(Counter::Refused);
+        let one_sided = count(Counter::CompletedOneSided);
+        Self {
+            attempted,
+            answered,
+            refused,
+            completed: count(Counter::Completed),
+            completed_one_sided: one_sided,
+            timed_out: attempted.saturating_sub(answered + refused + one_sided + waiting),
+            half_open: answered.saturating_sub(count(Counter::Completed)),
+            aborted: count(Counter::Aborted),
+            syn_per_s_max: run.syn_per_s_max,
+        }
+    }
+}
+
+impl RwndSummary {
+    /// The windows of any totals.
+    pub fn of(totals: &Counters) -> Self {
+        let (count, low) = (totals.get(Counter::RwndSamples), totals.get(Counter::RwndLow));
+        Self {
+            count,
+            low,
+            low_share: ratio(low, count),
+            scale_unknown: totals.get(Counter::RwndScaleUnknown),
+            p1: totals.rwnd_bytes.quantile(0.01),
+            p50: totals.rwnd_bytes.quantile(0.5),
+        }
+    }
+}
+
+impl Quantiles {
+    /// Quantiles in milliseconds of a histogram of microseconds, taken by a clock of this resolution.
+    pub fn of_us(histogram: &Histogram, resolution_us: u32) -> Self {
+        let known = |value: &u32| *value >= resolution_us;
+        let quantile = |q| histogram.quantile(q).filter(known).map(|value| f64::from(value) / 1_000.0);
+        Self {
+            count: histogram.count(),
+            resolution_ms: f64::from(resolution_us) / 1_000.0,
+            p50: quantile(0.5),
+            p90: quantile(0.9),
+            p99: quantile(0.99),
+            max: quantile(1.0),
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! A window: what one or more shards counted in an interval of packet time. Windows merge in any order and grouping.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use tidegauge_ebpf::counter::Counters;
+use tidegauge_ebpf::listener::{ListenerCounter, RWND_OCTAVES};
+use tidegauge_ebpf::packet::Address;
+
+use crate::distinct::Distinct;
+
+/// Sources kept per listener and window, the busiest.
+pub const TOP_SOURCES_MAX: usize = 16;
+
+/// Destination address and port that was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ListenerKey {
+    /// Address.
+    pub address: IpAddr,
+    /// TCP port.
+    pub port: u16,
+}
+
+/// What happened at one listener.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ListenerWindow {
+    /// Whether a handshake told that it listens.
+    pub known: bool,
+    /// By [`ListenerCounter`].
+    pub counters: [u64; ListenerCounter::COUNT],
+    /// Windows of known scale, by octave.
+    pub rwnd_octaves: [u64; RWND_OCTAVES],
+    /// Sources of attempts in the last one to two seconds.
+    pub distinct: Distinct,
+    /// Attempts by source in the current sketch period (1.07 s), at least; the busiest first.
+    pub sources: Vec<(IpAddr, u32)>,
+}
+
+/// An interval of packet time, `start_ns..end_ns`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Window {
+    /// Nanoseconds since the epoch.
+    pub start_ns: u64,
+    /// Nanoseconds since the epoch.
+    pub end_ns: u64,
+    /// All traffic.
+    pub totals: Counters,
+    /// Listeners with traffic.
+    pub listeners: BTreeMap<ListenerKey, ListenerWindow>,
+}
+
+impl Window {
+    /// Adds another shard's or interval's window.
+    pub fn merge(&mut self, other: Self) {
+        if other.end_ns != 0 {
+            self.start_ns = if self.end_ns == 0 { other.start_ns } else { self.start_ns.min(other.start_ns) };
+            self.end_ns = self.end_ns.max(other.end_ns);
+        }
+        self.totals.merge(&other.totals);
+        for (key, listener) in other.listeners {
+            self.listeners.entry(key).or_default().merge(&listener);
+        }
+    }
+}
+
+impl ListenerWindow {
+    /// A counter's value.
+    pub const fn get(&self, counter: ListenerCounter) -> u64 {
+        self.counters[counter as usize]
+    }
+
+    /// Adds another shard's or interval's numbers of the same listener.
+    pub fn merge(&mut self, other: &Self) {
+        self.known |= other.known;
+        for (own, more) in self.counters.iter_mut().zip(&other.counters) {
+            *own = own.saturating_add(*more);
+        }
+        for (own, more) in self.rwnd_octaves.iter_mut().zip(&other.rwnd_octaves) {
+            *own = own.saturating_add(*more);
+        }
+        self.distinct.merge(&other.distinct);
+        merge_sources(&mut self.sources, &other.sources);
+    }
+}
+
+/// The union of two source lists. Counts of one source add: they come from different shards or periods.
+fn merge_sources(own: &mut Vec<(IpAddr, u32)>, more: &[(IpAddr, u32)]) {
+    let mut sums: BTreeMap<IpAddr, u32> = own.iter().copied().collect();
+    for (address, attempts) in more {
+        let sum = sums.entry(*address).or_default();
+        *sum = sum.saturating_add(*attempts);
+    }
+    *own = sums.into_iter().collect();
+    sort_sources(own);
+}
+
+/// Busiest first; equal ones by address, so that the order is the same everywhere.
+pub fn sort_sources(sources: &mut [(IpAddr, u32)]) {
+    sources.sort_unstable_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(&b.0)));
+}
+
+/// The packet logic's address as the standard library's.
+pub fn ip_addr(address: Address) -> IpAddr {
+    if address[..3] == [0, 0, 0xffff] {
+        return IpAddr::V4(Ipv4Addr::from(address[3]));
+    }
+    let high = u128::from(address[0]) << 96 | u128::from(address[1]) << 64;
+    let low = u128::from(address[2]) << 32 | u128::from(address[3]);
+    IpAddr::V6(Ipv6Addr::from(high | low))
+}

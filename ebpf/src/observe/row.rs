@@ -1,0 +1,71 @@
+//! Counting at a listener: one segment into its row.
+
+use crate::event::{self, Outcome};
+use crate::limits::{RWND_LOW_BYTES, TRANSFER_SLOW};
+use crate::listener::{ListenerCounter, ListenerRow};
+use crate::packet::{Segment, tcp_flag};
+use crate::stamp::units_to_us;
+
+#[inline(always)]
+pub(super) fn count_row(
+    row: &mut ListenerRow,
+    segment: &Segment,
+    packets: u64,
+    wire_bytes: u64,
+    outcome: &Outcome,
+) {
+    row.add(ListenerCounter::Packets, packets);
+    row.add(ListenerCounter::Bytes, wire_bytes);
+    if outcome.has(event::LISTENER_KNOWN) {
+        row.known = 1;
+    }
+    if segment.payload_bytes != 0 {
+        row.add(ListenerCounter::PayloadSegments, packets);
+    }
+    if outcome.has(event::RWND) {
+        count_row_rwnd(row, outcome);
+    }
+    if outcome.has(event::RWND_SCALE_UNKNOWN) {
+        row.add(ListenerCounter::RwndScaleUnknown, 1);
+    }
+    if segment.flags & (tcp_flag::RST | tcp_flag::FIN) == 0 && !outcome.has(event::RARE) {
+        return;
+    }
+    row.add(ListenerCounter::Rst, u64::from(segment.has(tcp_flag::RST)));
+    row.add(ListenerCounter::Fin, u64::from(segment.has(tcp_flag::FIN)));
+    for (bit, counter) in [
+        (event::ATTEMPTED, ListenerCounter::Attempted),
+        (event::ATTEMPT_LOST, ListenerCounter::AttemptsLost),
+        (event::SYN_AGAIN, ListenerCounter::SynRetransmission),
+        (event::ANSWERED, ListenerCounter::Answered),
+        (event::REFUSED, ListenerCounter::Refused),
+        (event::ABORTED, ListenerCounter::Aborted),
+        (event::COMPLETED, ListenerCounter::Completed),
+        (event::COMPLETED_ONE_SIDED, ListenerCounter::CompletedOneSided),
+        (event::RETRANSMIT_OR_REORDERED, ListenerCounter::RetransmitOrReordered),
+        (event::ZERO_WINDOW, ListenerCounter::ZeroWindow),
+        (event::TRANSFER, ListenerCounter::Transfers),
+    ] {
+        row.add(counter, u64::from(outcome.has(bit)));
+    }
+    if outcome.has(event::COMPLETED | event::COMPLETED_ONE_SIDED) {
+        row.add(ListenerCounter::HandshakeUs, u64::from(units_to_us(outcome.elapsed)));
+    }
+    if outcome.has(event::TRANSFER) {
+        row.add(ListenerCounter::TransfersSlow, u64::from(outcome.transfer > TRANSFER_SLOW));
+        row.add(ListenerCounter::TransfersUs, u64::from(units_to_us(outcome.transfer)));
+    }
+}
+
+#[inline(always)]
+fn count_row_rwnd(row: &mut ListenerRow, outcome: &Outcome) {
+    let low = u64::from(outcome.rwnd_bytes < RWND_LOW_BYTES);
+    let (all, below) = if outcome.has(event::FROM_LISTENER) {
+        (ListenerCounter::RwndListener, ListenerCounter::RwndListenerLow)
+    } else {
+        (ListenerCounter::RwndPeer, ListenerCounter::RwndPeerLow)
+    };
+    row.add(all, 1);
+    row.add(below, low);
+    row.record_rwnd(outcome.rwnd_bytes);
+}

@@ -1,0 +1,136 @@
+//! Counting in a shard's totals: header facts of every frame, and what each TCP segment was.
+
+use super::Arrival;
+use crate::counter::{Counter, Counters};
+use crate::event::{self, Outcome};
+use crate::frame::Frame;
+use crate::limits::{RWND_LOW_BYTES, TRANSFER_SLOW};
+use crate::packet::{Fault, Fragment, Network, Packet, Segment, Transport, tcp_flag};
+use crate::stamp::units_to_us;
+
+/// Bytes on the wire: a super-frame's headers were sent once per segment.
+#[inline(always)]
+pub(super) fn wire_bytes(packet: &Packet, arrival: &Arrival) -> u64 {
+    let repeated_headers = u64::from(packet.payload_offset) * u64::from(arrival.segments.saturating_sub(1));
+    u64::from(arrival.wire_len) + repeated_headers
+}
+
+#[inline(always)]
+pub(super) fn count_headers<F: Frame>(
+    frame: F,
+    counters: &mut Counters,
+    packet: &Packet,
+    arrival: &Arrival,
+    wire_bytes: u64,
+) {
+    let packets = u64::from(arrival.segments);
+    counters.add(Counter::Packets, packets);
+    counters.add(Counter::Bytes, wire_bytes);
+    if arrival.segments > 1 {
+        counters.add(Counter::SuperFrames, 1);
+    }
+    if arrival.captured_len < arrival.wire_len {
+        counters.add(Counter::Truncated, 1);
+    }
+    if packet.vlan_tags != 0 {
+        counters.add(Counter::Vlan, packets);
+    }
+    if packet.tunnels != 0 {
+        counters.add(Counter::Tunnelled, packets);
+    }
+    if packet.fragment != Fragment::Whole {
+        counters.add(Counter::Fragments, packets);
+    }
+    if let Some(fault) = packet.fault {
+        count_fault(counters, fault, arrival);
+    }
+    let network = match packet.network {
+        Network::Arp => Counter::Arp,
+        Network::Ipv4 => Counter::Ipv4,
+        Network::Ipv6 => Counter::Ipv6,
+        Network::Other => Counter::Unsupported,
+    };
+    counters.add_at(frame.opaque(network as u32), packets);
+    let transport = match packet.transport {
+        Transport::Icmp => Counter::Icmp,
+        Transport::None => return,
+        Transport::Other => Counter::OtherTransport,
+        Transport::Tcp => return count_segment(counters, &packet.segment, packets),
+        Transport::Udp => Counter::Udp,
+    };
+    counters.add_at(frame.opaque(transport as u32), packets);
+}
+
+#[inline(always)]
+fn count_fault(counters: &mut Counters, fault: Fault, arrival: &Arrival) {
+    // A header that a snap length cut is `truncated`, counted already, and not a fault of the sender.
+    let cut_by_sender = fault == Fault::Cut && arrival.captured_len >= arrival.wire_len;
+    counters.add(Counter::MalformedCut, u64::from(cut_by_sender));
+    counters.add(Counter::MalformedDepth, u64::from(fault == Fault::Depth));
+    counters.add(Counter::MalformedLength, u64::from(fault == Fault::Length));
+    counters.add(Counter::MalformedVersion, u64::from(fault == Fault::Version));
+}
+
+#[inline(always)]
+fn count_segment(counters: &mut Counters, segment: &Segment, packets: u64) {
+    counters.add(Counter::Segments, packets);
+    if segment.is_syn() {
+        counters.add(Counter::Syn, 1);
+    }
+    if segment.is_syn_ack() {
+        counters.add(Counter::SynAck, 1);
+    }
+    if segment.has(tcp_flag::FIN) {
+        counters.add(Counter::Fin, 1);
+    }
+    if segment.has(tcp_flag::RST) {
+        counters.add(Counter::Rst, 1);
+    }
+    if segment.payload_bytes != 0 {
+        counters.add(Counter::PayloadSegments, packets);
+        counters.add(Counter::PayloadBytes, u64::from(segment.payload_bytes));
+    }
+}
+
+#[inline(always)]
+pub(super) fn count_outcome(counters: &mut Counters, outcome: &Outcome) {
+    if outcome.has(event::RWND) {
+        counters.add(Counter::RwndSamples, 1);
+        counters.add(Counter::RwndLow, u64::from(outcome.rwnd_bytes < RWND_LOW_BYTES));
+        counters.rwnd_bytes.record(outcome.rwnd_bytes);
+    }
+    if outcome.has(event::RWND_SCALE_UNKNOWN) {
+        counters.add(Counter::RwndScaleUnknown, 1);
+    }
+    if !outcome.has(event::RARE) {
+        return;
+    }
+    for (bit, counter) in [
+        (event::ATTEMPTED, Counter::Attempted),
+        (event::ATTEMPT_LOST, Counter::AttemptsLost),
+        (event::SYN_AGAIN, Counter::SynRetransmission),
+        (event::ANSWERED, Counter::Answered),
+        (event::ANSWERED_UNASKED, Counter::AnsweredUnasked),
+        (event::REFUSED, Counter::Refused),
+        (event::ABORTED, Counter::Aborted),
+        (event::COMPLETED, Counter::Completed),
+        (event::COMPLETED_ONE_SIDED, Counter::CompletedOneSided),
+        (event::RETRANSMIT_OR_REORDERED, Counter::RetransmitOrReordered),
+        (event::LOST_SEGMENT, Counter::LostSegment),
+        (event::ZERO_WINDOW, Counter::ZeroWindow),
+        (event::KEEP_ALIVE, Counter::KeepAlive),
+        (event::TRANSFER, Counter::Transfers),
+        (event::FLOW_ADMITTED, Counter::FlowsAdmitted),
+        (event::FLOW_EVICTED, Counter::FlowsEvicted),
+        (event::FLOW_REFUSED, Counter::FlowsRefused),
+    ] {
+        counters.add(counter, u64::from(outcome.has(bit)));
+    }
+    if outcome.has(event::ANSWERED) {
+        counters.handshake_us.record(units_to_us(outcome.elapsed));
+    }
+    if outcome.has(event::TRANSFER) {
+        counters.add(Counter::TransfersSlow, u64::from(outcome.transfer > TRANSFER_SLOW));
+        counters.transfer_us.record(units_to_us(outcome.transfer));
+    }
+}
