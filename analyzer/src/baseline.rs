@@ -7,7 +7,7 @@
 pub const SECONDS_MAX: usize = 120;
 /// Seconds before a rise over the baseline means anything.
 pub const SECONDS_MIN: usize = 10;
-/// Seconds before the baseline can tell whether a service still serves: a coarser question.
+/// Seconds before the baseline is shown, and can tell whether a service still serves: a coarser question.
 pub const SECONDS_MIN_SERVED: usize = 3;
 
 /// One key's usual value per second.

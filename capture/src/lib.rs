@@ -5,4 +5,5 @@ pub mod file;
 pub mod filter;
 pub mod frame;
 pub mod interface;
+pub mod ring;
 pub mod xdp;

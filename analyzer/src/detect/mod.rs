@@ -23,8 +23,10 @@ pub struct Evidence<'a> {
     pub sliding: &'a Sliding,
     /// Handshake truth of the last second.
     pub handshakes: Handshakes,
-    /// Usual attempts per second.
+    /// Usual attempts per second, from a few seconds on.
     pub usual_asked: Option<Usual>,
+    /// Whether that is known for long enough to judge a rise by it.
+    pub is_rise_known: bool,
     /// Usual completed handshakes per second.
     pub usual_completed: Option<Usual>,
     /// Who asks.
@@ -55,13 +57,13 @@ impl Evidence<'_> {
     fn rate_limit(&self) -> (f64, bool) {
         let limit = self.config.conn_rate_limit_per_s;
         match self.usual_asked {
-            Some(usual) => {
+            Some(usual) if self.is_rise_known => {
                 let rise = (usual.median * self.config.conn_rise_factor)
                     .max(usual.median + 5.0 * usual.deviation)
                     .max(self.config.conn_rise_floor_per_s);
                 if rise < limit { (rise, true) } else { (limit, false) }
             }
-            None => (limit, false),
+            _ => (limit, false),
         }
     }
 

@@ -12,13 +12,7 @@ use tidegauge_capture::xdp::XdpSource;
 use tidegauge_capture::xdp::object::Settings;
 
 use super::args::{LiveArgs, SourceArg};
-use super::{Outcome, live_xdp};
-mod live_ring {
-    use super::*;
-    pub(crate) fn run(_: &LiveArgs, _: &Interface, _: &Clock, _: &str) -> anyhow::Result<Outcome> {
-        bail!("x")
-    }
-}
+use super::{Outcome, live_ring, live_xdp};
 
 /// Watches an interface until a signal, the end of `--duration`, or the interface's disappearance.
 pub(crate) fn run(args: &LiveArgs) -> anyhow::Result<Outcome> {

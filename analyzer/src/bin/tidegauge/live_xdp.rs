@@ -64,7 +64,7 @@ pub(crate) fn run(
     let summary = Summary::of(engine.run(), &losses, &span);
     let outcome = sink.finish(&summary, &engine, now_ns)?;
     if vanished {
-        bail!("interface {} is gone: the summary has what was counted until then", interface.name);
+        bail!("network interface {} is gone: the summary has what was counted until then", interface.name);
     }
     Ok(outcome)
 }

@@ -5,7 +5,7 @@
 
 mod args;
 mod live;
-//RING mod live_ring;
+mod live_ring;
 mod live_xdp;
 mod read;
 mod sink;
