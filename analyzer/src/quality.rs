@@ -21,6 +21,8 @@ pub struct SourceLosses {
     pub cut: Vec<String>,
     /// What cannot be seen from here at all, in words.
     pub unseen: Vec<String>,
+    /// Frames of link types that are not read, by DLT number.
+    pub unread_links: BTreeMap<u16, u64>,
 }
 
 /// How far the numbers can be trusted.
@@ -47,7 +49,7 @@ pub struct Quality {
     /// Malformed frames by reason.
     pub malformed: BTreeMap<&'static str, u64>,
     /// Frames of unread link types or network protocols.
-    pub unsupported: BTreeMap<&'static str, u64>,
+    pub unsupported: BTreeMap<String, u64>,
     /// Packets, flows and attempts lost, by place.
     pub dropped: BTreeMap<&'static str, u64>,
     /// Files that ended early.
@@ -88,13 +90,20 @@ impl Quality {
                 ],
             )
             .collect(),
-            unsupported: non_zero(counters, &[("protocol", Counter::Unsupported)]).collect(),
+            unsupported: unsupported(counters, losses),
             verdict: verdict(counters, lost_packets, losses),
             dropped,
             cut: losses.cut.clone(),
             unseen: losses.unseen.clone(),
         }
     }
+}
+
+fn unsupported(counters: &Counters, losses: &SourceLosses) -> BTreeMap<String, u64> {
+    let protocols = non_zero(counters, &[("protocol", Counter::Unsupported)])
+        .map(|(name, count)| (name.to_owned(), count));
+    let links = losses.unread_links.iter().map(|(dlt, count)| (format!("link_type_{dlt}"), *count));
+    protocols.chain(links).collect()
 }
 
 fn verdict(counters: &Counters, lost_packets: u64, losses: &SourceLosses) -> Verdict {

@@ -98,6 +98,11 @@ impl Replay {
         &self.engine
     }
 
+    /// The tables.
+    pub const fn shard(&self) -> &Shard {
+        &self.shard
+    }
+
     /// Times of the first and the last packet, nanoseconds.
     pub const fn first_last_ns(&self) -> Option<(u64, u64)> {
         self.first_last_ns

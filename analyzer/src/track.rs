@@ -2,6 +2,8 @@
 //!
 //! Sizes are fixed at creation. One shard is one worker's: nothing here is shared.
 
+use std::collections::BTreeMap;
+
 use tidegauge_capture::frame::CapturedFrame;
 use tidegauge_ebpf::attempt::AttemptBucket;
 use tidegauge_ebpf::counter::{Counter, Counters};
@@ -12,10 +14,15 @@ use tidegauge_ebpf::observe::{Arrival, Tables, Work, observe};
 use tidegauge_ebpf::source::SourceBucket;
 use tidegauge_ebpf::stamp::Stamp;
 
+/// Unread link types told apart; a capture with more of them than exist is hostile.
+const UNREAD_LINKS_MAX: usize = 64;
+
 /// One worker's tables.
 pub struct Shard {
     seed: u64,
     tables: HeapTables,
+    /// Frames by DLT number that is not read, beyond the maximum under the last one.
+    unread_links: BTreeMap<u16, u64>,
 }
 
 /// The tables themselves, apart from the seed so that both can be borrowed at once.
@@ -38,6 +45,7 @@ impl Shard {
     pub fn with_buckets(seed: u64, attempt_buckets: u32, flow_buckets: u32) -> Self {
         Self {
             seed,
+            unread_links: BTreeMap::new(),
             tables: HeapTables {
                 work: Work::default(),
                 counters: Counters::default(),
@@ -75,7 +83,14 @@ impl Shard {
         let counters = &mut self.tables.counters;
         counters.add(Counter::Packets, 1);
         counters.add(Counter::Bytes, u64::from(frame.wire_len));
-        counters.add(Counter::Unsupported, 1);
+        counters.add(Counter::UnsupportedLink, 1);
+        let full = self.unread_links.len() >= UNREAD_LINKS_MAX && !self.unread_links.contains_key(&frame.dlt);
+        *self.unread_links.entry(if full { u16::MAX } else { frame.dlt }).or_default() += 1;
+    }
+
+    /// Frames of link types that are not read, by DLT number.
+    pub const fn unread_links(&self) -> &BTreeMap<u16, u64> {
+        &self.unread_links
     }
 
     /// Totals.

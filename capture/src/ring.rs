@@ -130,10 +130,8 @@ impl RingSource {
             .precision(Precision::Nano);
         let mut capture = inactive.open().map_err(open)?.setnonblock().map_err(open)?;
         if let Some(filter) = &options.filter {
-            let refused = |error: pcap::Error| RingError::Filter {
-                filter: filter.clone(),
-                reason: error.to_string(),
-            };
+            let refused =
+                |error: pcap::Error| RingError::Filter { filter: filter.clone(), reason: error.to_string() };
             capture.filter(filter, true).map_err(refused)?;
         }
         // Link types are 16 bits wide in every format; a larger one would be none that anybody reads.
@@ -187,7 +185,11 @@ impl RingSource {
             // A signal: the caller looks whether it was told to stop.
             Ok(0) | Err(Errno::INTR) => Ok(false),
             Ok(_) if ring[0].revents().intersects(PollFlags::ERR | PollFlags::HUP | PollFlags::NVAL) => {
-                if self.interface.is_present() { Ok(true) } else { Err(self.failed("it is gone")) }
+                if self.interface.is_present() {
+                    Ok(true)
+                } else {
+                    Err(self.failed("it is gone"))
+                }
             }
             Ok(_) => Ok(true),
             Err(error) => Err(self.failed(&error.to_string())),

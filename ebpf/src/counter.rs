@@ -33,8 +33,10 @@ counters! { Counter:
     SuperFrames = "super_frames",
     /// Frames whose captured bytes are fewer than those on the wire.
     Truncated = "truncated",
-    /// Link types, and protocols above the link, that are not read.
+    /// Packets whose protocol above the link is not read.
     Unsupported = "unsupported",
+    /// Frames whose link type is not read (userspace only: the kernel sees Ethernet).
+    UnsupportedLink = "unsupported_link",
     /// Frames that end inside a header.
     MalformedCut = "malformed_cut",
     /// More headers than the walk's limit.

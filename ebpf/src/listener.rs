@@ -288,8 +288,7 @@ mod tests {
 
     #[test]
     fn a_proven_listener_is_not_displaced_by_a_port_scan() {
-        let mut bucket = ListenerBucket::default();
-        bucket.ids = [1, 2, 3, 4];
+        let mut bucket = ListenerBucket { ids: [1, 2, 3, 4], ..ListenerBucket::default() };
         bucket.rows[0].add(ListenerCounter::Completed, 1);
         let later = Stamp(LISTENER_IDLE * 2);
         assert_eq!(bucket.choose(5, Stamp(0)), choice::REFUSED);

@@ -78,12 +78,10 @@ pub fn quality_line(quality: &Quality) -> String {
         Verdict::Blind => styled(style_of(Severity::P1), "blind"),
     };
     let mut parts = vec![verdict];
-    let mut counts = |name: &str, counts: &std::collections::BTreeMap<&'static str, u64>| {
-        parts.extend(counts.iter().map(|(reason, count)| format!("{} {name} ({reason})", grouped(*count))));
-    };
-    counts("dropped", &quality.dropped);
-    counts("malformed", &quality.malformed);
-    counts("not read", &quality.unsupported);
+    let line = |name: &str, reason: &str, count: &u64| format!("{} {name} ({reason})", grouped(*count));
+    parts.extend(quality.dropped.iter().map(|(reason, count)| line("dropped", reason, count)));
+    parts.extend(quality.malformed.iter().map(|(reason, count)| line("malformed", reason, count)));
+    parts.extend(quality.unsupported.iter().map(|(reason, count)| line("not read", reason, count)));
     if quality.truncated != 0 {
         parts.push(format!("{} shortened by snap length", grouped(quality.truncated)));
     }

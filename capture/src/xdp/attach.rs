@@ -31,6 +31,15 @@ pub enum Egress {
     },
     /// By a TCX program.
     Tcx,
+    /// They come in again anyway: a loopback interface.
+    Unneeded,
+}
+
+impl Egress {
+    /// Whether what goes out is seen.
+    pub const fn is_seen(&self) -> bool {
+        !matches!(self, Self::None { .. })
+    }
 }
 
 impl fmt::Display for Egress {
@@ -38,6 +47,9 @@ impl fmt::Display for Egress {
         match self {
             Self::None { why } => write!(formatter, "none ({why})"),
             Self::Tcx => formatter.write_str("tcx"),
+            Self::Unneeded => {
+                formatter.write_str("not needed: on a loopback interface every frame comes in again")
+            }
         }
     }
 }
@@ -72,7 +84,7 @@ fn check(error: &ProgramError, interface: &Interface) -> Result<String, XdpError
 /// Attaches the TC program behind whatever is there already. Not having it costs the answers, not the run.
 pub(super) fn egress(object: &mut Object, interface: &Interface) -> Egress {
     if interface.is_loopback {
-        return Egress::None { why: "on a loopback interface every frame comes in again".to_owned() };
+        return Egress::Unneeded;
     }
     let options = TcAttachOptions::TcxOrder(LinkOrder::default());
     let attached = object.egress().map_err(|error| error.to_string()).and_then(|program| {

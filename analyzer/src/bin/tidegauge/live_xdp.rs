@@ -26,8 +26,7 @@ pub(crate) fn run(
     clock: &Clock,
     xdp: &XdpSource,
 ) -> anyhow::Result<Outcome> {
-    let answers_visible = *xdp.egress() == Egress::Tcx;
-    let mut engine = Engine::new(args.common.thresholds()?, answers_visible);
+    let mut engine = Engine::new(args.common.thresholds()?, xdp.egress().is_seen());
     let mut sink = Sink::new(&args.common, describe(interface, xdp), Telling::live());
     let mut losses = SourceLosses::default();
     if let Egress::None { why } = xdp.egress() {

@@ -45,6 +45,7 @@ pub(crate) fn run(args: &ReadArgs) -> anyhow::Result<Outcome> {
     if replay.first_last_ns().is_none() && !losses.cut.is_empty() {
         bail!("no packet could be read: {}", losses.cut.join("; "));
     }
+    losses.unread_links.clone_from(replay.shard().unread_links());
     let mut changes = Vec::new();
     replay.finish(&mut changes);
     sink.tell(&mut changes, replay.engine(), &losses)?;
