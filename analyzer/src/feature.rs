@@ -80,7 +80,9 @@ impl Sliding {
 pub struct Handshakes {
     /// First SYNs per second.
     pub asked: u64,
-    /// First SYNs that had time to be answered.
+    /// SYNs sent again, per second: most of a flood that repeats one SYN.
+    pub repeated: u64,
+    /// SYNs, first or again, that had time to be answered.
     pub matured: u64,
     /// SYN-ACKs.
     pub answered: u64,
@@ -98,9 +100,11 @@ impl Handshakes {
         let completed = sliding.last_second(ListenerCounter::Completed)
             + sliding.last_second(ListenerCounter::CompletedOneSided);
         let refused = sliding.last_second(ListenerCounter::Refused);
-        let matured = sliding.matured(ListenerCounter::Attempted, grace);
+        let matured = sliding.matured(ListenerCounter::Attempted, grace)
+            + sliding.matured(ListenerCounter::SynRetransmission, grace);
         Self {
             asked: sliding.last_second(ListenerCounter::Attempted),
+            repeated: sliding.last_second(ListenerCounter::SynRetransmission),
             matured,
             answered: sliding.last_second(ListenerCounter::Answered),
             refused,
@@ -109,7 +113,7 @@ impl Handshakes {
         }
     }
 
-    /// Unresolved share of the matured attempts; `None` where none has matured.
+    /// Unresolved share of the matured SYNs; `None` where none has matured.
     pub fn unresolved_share(&self) -> Option<f64> {
         ratio(self.unresolved, self.matured)
     }

@@ -72,8 +72,9 @@ impl ListenerState {
 
     /// Whether a detector could find anything: most listeners at most ticks are quiet.
     fn is_worth_judging(&self, config: &Config) -> bool {
-        let asked = self.sliding.last_second(ListenerCounter::Attempted) as f64;
-        asked >= config.conn_rise_floor_per_s.min(config.conn_rate_limit_per_s)
+        let syn = self.sliding.last_second(ListenerCounter::Attempted)
+            + self.sliding.last_second(ListenerCounter::SynRetransmission);
+        syn as f64 >= config.conn_rise_floor_per_s.min(config.conn_rate_limit_per_s)
             || self.low_window_seconds >= config.low_window_seconds
             || self.sliding.ten_seconds(ListenerCounter::TransfersSlow) != 0
     }

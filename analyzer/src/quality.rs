@@ -113,7 +113,7 @@ fn verdict(counters: &Counters, lost_packets: u64, losses: &SourceLosses) -> Ver
     }
     let table_loss = [
         (Counter::AttemptsLost, Counter::Attempted),
-        (Counter::FlowsRefused, Counter::FlowsAdmitted),
+        (Counter::FlowsRefused, Counter::Segments),
         (Counter::ListenersRefused, Counter::Segments),
     ];
     let tables_full = table_loss.iter().any(|(lost, all)| {

@@ -99,7 +99,7 @@ counters! { Counter:
     FlowsAdmitted = "flows_admitted",
     /// Flows that displaced an unproven or long silent one.
     FlowsEvicted = "flows_evicted",
-    /// Flows that found only better proven ones in their bucket; their segments are not judged.
+    /// Segments that are not judged, because their flow found only better proven ones in its bucket.
     FlowsRefused = "flows_refused",
     /// Listeners that displaced a silent one.
     ListenersEvicted = "listeners_evicted",

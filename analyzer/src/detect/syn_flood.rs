@@ -1,8 +1,8 @@
 //! `syn_flood`: connection attempts that nobody means to complete, at one listener.
 //!
 //! Attack: SYNs, mostly from forged addresses, fill the listener's half-open queue.
-//! Measured: attempts per sliding second, and of those old enough to have an answer (twice the listener's usual
-//! handshake time, at least one tick) the share neither completed nor refused.
+//! Measured: SYNs per sliding second, repeated ones included, and of those old enough to have an answer (twice the
+//! listener's usual handshake time, at least one tick) the share neither completed nor refused.
 //! Ordinary traffic does not trigger it: a flash crowd, a benchmark or a download completes its handshakes, a closed
 //! port refuses them; both are resolved.
 //! Thresholds: 500/s (feature model) or a rise of 300 % above a floor, with half of the matured attempts unresolved;
@@ -26,9 +26,9 @@ pub(super) fn detect(evidence: &Evidence<'_>) -> Option<Finding> {
     let handshakes = evidence.handshakes;
     let share = handshakes.unresolved_share()?;
     let (rate_limit, from_baseline) = evidence.rate_limit();
-    let asked = handshakes.asked as f64;
+    let syn = (handshakes.asked + handshakes.repeated) as f64;
     let unresolved = handshakes.unresolved as f64;
-    let mostly = asked > rate_limit
+    let mostly = syn > rate_limit
         && unresolved >= config.conn_rise_floor_per_s
         && share >= config.flood_unresolved_share;
     let in_absolute_terms =
@@ -45,18 +45,18 @@ pub(super) fn detect(evidence: &Evidence<'_>) -> Option<Finding> {
             "syn/s > {limit_name}{factor} and unresolved share of matured attempts >= {}",
             config.flood_unresolved_share
         ),
-        measured: asked,
+        measured: syn,
         unit: "syn/s",
         limit: rate_limit,
         baseline: evidence.usual_asked.map(|usual| usual.median),
         facts: vec![
-            ("asked_per_s", asked),
+            ("asked_per_s", handshakes.asked as f64),
             ("answered_per_s", handshakes.answered as f64),
             ("completed_per_s", handshakes.completed as f64),
             ("refused_per_s", handshakes.refused as f64),
             ("aborted_per_s", evidence.last_second(ListenerCounter::Aborted) as f64),
             ("unresolved_share", share),
-            ("syn_retransmission_per_s", evidence.last_second(ListenerCounter::SynRetransmission) as f64),
+            ("syn_retransmission_per_s", handshakes.repeated as f64),
         ],
         window_s: 1.0,
         distinct_sources: Some(evidence.sources.distinct.estimate()),

@@ -61,7 +61,7 @@ pub struct Arrival {
 ///
 /// Through memory and not by value, because the kernel's verifier follows each combination of values that branches
 /// have told it apart; of memory it remembers nothing, so each stage is followed once.
-#[repr(C)]
+#[repr(C, align(64))]
 #[derive(Clone, Copy, Debug)]
 pub struct Work {
     packet: Packet,

@@ -19,7 +19,7 @@ pub(crate) fn captures() -> (Vec<PathBuf>, Vec<PathBuf>) {
             missing.push(directory);
             continue;
         };
-        captures.extend(entries.map(|entry| entry.unwrap().path()).filter(|path| is_capture(path)));
+        captures.extend(entries.flatten().map(|entry| entry.path()).filter(|path| is_capture(path)));
     }
     captures.sort();
     (captures, missing)
@@ -46,13 +46,14 @@ pub(crate) struct Frames {
 impl Frames {
     pub(crate) fn read(path: &Path) -> Self {
         let mut frames = Self::default();
-        let mut reader = FileReader::open(&Input::Path(path.to_owned()), Mapping::Mapped).unwrap();
+        let mut reader = FileReader::open(&Input::Path(path.to_owned()), Mapping::Mapped)
+            .expect("captures at hand can be read");
         let end = reader.for_each(|frame| {
             frames.bytes.extend(frame.bytes);
             frames.ends.push((frame.ts_ns, frames.bytes.len()));
             ControlFlow::Continue(())
         });
-        end.unwrap();
+        end.expect("captures at hand can be read to their end");
         frames
     }
 

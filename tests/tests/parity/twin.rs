@@ -28,6 +28,9 @@ const FRAME_BYTES_MAX: usize = 3_500;
 /// Offset of `gso_segs` in `struct __sk_buff` (linux/bpf.h), its last field that we set.
 const SKB_GSO_SEGS: usize = 164;
 
+/// Why reading an entry cannot fail.
+const IN_MAP: &str = "the index is below the map's size";
+
 /// Which program sees a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Direction {
@@ -81,7 +84,7 @@ impl Twin {
         self.cut += u64::from(frame.len() > FRAME_BYTES_MAX);
         self.fed += 1;
         let frame = &frame[..frame.len().min(FRAME_BYTES_MAX)];
-        self.object.set_clock(ts_ns).unwrap();
+        self.object.set_clock(ts_ns).expect("the clock's map is writable");
         let segments = match direction {
             Direction::Egress { gso_segs } => {
                 self.send(frame, gso_segs)?;
@@ -95,13 +98,14 @@ impl Twin {
         let len = frame.len() as u32;
         let now = Stamp::from_ns(ts_ns);
         let link = LinkType::Ethernet;
-        self.shard.observe_as_kernel(frame, Arrival { now, link, captured_len: len, wire_len: len, segments });
+        self.shard
+            .observe_as_kernel(frame, Arrival { now, link, captured_len: len, wire_len: len, segments });
         same_counters(&self.kernel_counters(), self.shard.counters())
     }
 
     fn receive(&mut self, frame: &[u8]) -> Result<(), String> {
         let options = TestRunOptions { data_in: Some(frame), ..TestRunOptions::new() };
-        let program = self.object.ingress().unwrap();
+        let program = self.object.ingress().map_err(|error| error.to_string())?;
         program.test_run(options).map_err(|error| format!("XDP test run: {error:?}"))?;
         Ok(())
     }
@@ -110,7 +114,7 @@ impl Twin {
         let mut skb = [0; SKB_GSO_SEGS + 4];
         skb[SKB_GSO_SEGS..].copy_from_slice(&gso_segs.to_ne_bytes());
         let options = TestRunOptions { data_in: Some(frame), ctx_in: Some(&skb), ..TestRunOptions::new() };
-        let program = self.object.egress().unwrap();
+        let program = self.object.egress().map_err(|error| error.to_string())?;
         program.test_run(options).map_err(|error| format!("TC test run: {error:?}"))?;
         Ok(())
     }
@@ -120,7 +124,7 @@ impl Twin {
         let maps = self.object.maps();
         let mut counters = Counters::default();
         for cpu in 0..maps.cpus() {
-            counters.merge(&maps.counters(cpu).unwrap());
+            counters.merge(&maps.counters(cpu).expect(IN_MAP));
         }
         counters
     }
@@ -130,16 +134,16 @@ impl Twin {
         let maps = self.object.maps();
         same_counters(&self.kernel_counters(), self.shard.counters())?;
         for (index, user) in (0..).zip(self.shard.flows()) {
-            same(&format!("flow bucket {index}"), &maps.flow_bucket(index).unwrap(), user)?;
+            same(&format!("flow bucket {index}"), &maps.flow_bucket(index).expect(IN_MAP), user)?;
         }
         for (index, user) in (0..).zip(self.shard.attempts()) {
-            same(&format!("attempt bucket {index}"), &maps.attempt_bucket(index).unwrap(), user)?;
+            same(&format!("attempt bucket {index}"), &maps.attempt_bucket(index).expect(IN_MAP), user)?;
         }
         self.compare_listeners()?;
         for (index, user) in (0..SOURCE_BUCKETS).zip(self.shard.sources()) {
             for cpu in 0..maps.cpus() {
                 let expected = if cpu == self.cpu { *user } else { SourceBucket::default() };
-                let kernel = maps.source_bucket(cpu, index).unwrap();
+                let kernel = maps.source_bucket(cpu, index).expect(IN_MAP);
                 same(&format!("source bucket {index} of CPU {cpu}"), &kernel, &expected)?;
             }
         }
@@ -151,12 +155,13 @@ impl Twin {
         let maps = self.object.maps();
         let mut kernel = Vec::new();
         for (cpu, bucket) in (0..maps.cpus()).flat_map(|cpu| (0..LISTENER_BUCKETS).map(move |b| (cpu, b))) {
-            let ids = maps.listener_ids(cpu, bucket).unwrap();
+            let ids = maps.listener_ids(cpu, bucket).expect(IN_MAP);
             for way in (0..LISTENER_WAYS).filter(|way| ids[*way] != 0) {
-                kernel.push((ids[way], maps.listener_row(cpu, bucket, way).unwrap()));
+                kernel.push((ids[way], maps.listener_row(cpu, bucket, way).expect(IN_MAP)));
             }
         }
-        let mut user: Vec<_> = self.shard.listeners().iter().flat_map(|b| b.ids.into_iter().zip(b.rows)).collect();
+        let mut user: Vec<_> =
+            self.shard.listeners().iter().flat_map(|b| b.ids.into_iter().zip(b.rows)).collect();
         user.retain(|(id, _)| *id != 0);
         kernel.sort_by_key(|(id, _)| *id);
         user.sort_by_key(|(id, _)| *id);
@@ -164,20 +169,31 @@ impl Twin {
         kernel.iter().zip(&user).try_for_each(|(kernel, user)| same("listener", kernel, user))
     }
 
+    /// Frames that both sides got.
+    pub(crate) const fn fed(&self) -> u64 {
+        self.fed
+    }
+
+    /// MiB timed, and slow ones among them.
+    pub(crate) const fn timed(&self) -> (u64, u64) {
+        let counters = self.shard.counters();
+        (counters.get(Counter::Transfers), counters.get(Counter::TransfersSlow))
+    }
+
     /// What was fed, for the test's output.
     pub(crate) fn summary(&self) -> String {
         let counters = self.shard.counters();
-        let reached = Counter::ALL.iter().filter(|counter| counters.get(**counter) != 0).count();
-        let unreached: Vec<_> =
-            Counter::ALL.iter().filter(|counter| counters.get(**counter) == 0).map(|counter| counter.name()).collect();
+        let silent = Counter::ALL.iter().filter(|counter| counters.get(**counter) == 0);
+        let silent: Vec<_> = silent.map(|counter| counter.name()).collect();
         format!(
             "{} frames equal ({} cut to {FRAME_BYTES_MAX} bytes; {} more below {FRAME_BYTES_MIN} bytes, which the kernel \
-             does not take); {reached} of {} counters moved, not: {}",
+             does not take); {} of {} counters moved, not: {}",
             self.fed,
             self.cut,
             self.too_short,
+            Counter::COUNT - silent.len(),
             Counter::COUNT,
-            unreached.join(" ")
+            silent.join(" ")
         )
     }
 }
@@ -201,10 +217,13 @@ fn same_counters(kernel: &Counters, user: &Counters) -> Result<(), String> {
 
 /// Pins this thread to the first CPU it may use.
 fn pin() -> u32 {
-    let allowed = sched_getaffinity(Pid::from_raw(0)).unwrap();
-    let cpu = (0..CpuSet::count()).find(|cpu| allowed.is_set(*cpu).unwrap()).unwrap();
+    let this_thread = Pid::from_raw(0);
+    let allowed = sched_getaffinity(this_thread).expect("a thread may ask for its CPUs");
+    let cpu = (0..CpuSet::count()).find(|cpu| allowed.is_set(*cpu) == Ok(true));
+    let cpu = cpu.expect("a thread has a CPU");
     let mut one = CpuSet::new();
-    one.set(cpu).unwrap();
-    sched_setaffinity(Pid::from_raw(0), &one).unwrap();
-    cpu as u32
+    one.set(cpu)
+        .and_then(|()| sched_setaffinity(this_thread, &one))
+        .expect("a thread may choose among its CPUs");
+    u32::try_from(cpu).expect("CPUs are few")
 }
