@@ -60,15 +60,24 @@ impl Default for Config {
     }
 }
 
-/// What is wrong with a configuration.
+/// What is wrong with a configuration. Lines count from 1.
 #[derive(Debug, Error)]
 pub enum ConfigError {
     /// Not TOML, or not our keys.
-    #[error("{0}")]
-    Parse(#[from] toml::de::Error),
+    #[error("line {line} ({text}): {reason}")]
+    Parse {
+        /// Where.
+        line: usize,
+        /// What stands there: it names the key.
+        text: String,
+        /// The parser's words.
+        reason: String,
+    },
     /// A value outside its range.
-    #[error("{key} = {value} is out of range: it must be {wanted}")]
+    #[error("line {line}: {key} = {value} is out of range: it must be {wanted}")]
     Range {
+        /// Where.
+        line: usize,
         /// Which key.
         key: &'static str,
         /// Its value.
@@ -78,48 +87,85 @@ pub enum ConfigError {
     },
 }
 
+/// What a value may be.
+#[derive(Clone, Copy)]
+enum Range {
+    AboveOne,
+    AboveZero,
+    Share,
+    /// Counts of seconds and samples: an incident must be able to open and to close.
+    UpToAnHour,
+}
+
+impl Range {
+    fn has(self, value: f64) -> bool {
+        match self {
+            Self::AboveOne => value.is_finite() && value > 1.0,
+            Self::AboveZero => value.is_finite() && value > 0.0,
+            Self::Share => value > 0.0 && value <= 1.0,
+            Self::UpToAnHour => (1.0..=3_600.0).contains(&value),
+        }
+    }
+
+    const fn words(self) -> &'static str {
+        match self {
+            Self::AboveOne => "above 1",
+            Self::AboveZero => "above 0",
+            Self::Share => "above 0 and at most 1",
+            Self::UpToAnHour => "at least 1 and at most 3600",
+        }
+    }
+}
+
 impl Config {
     /// Reads and checks a TOML text.
     ///
     /// # Errors
     /// With the line and the reason.
     pub fn from_toml(text: &str) -> Result<Self, ConfigError> {
-        let config: Self = toml::from_str(text)?;
-        config.check()?;
+        let config: Self = toml::from_str(text).map_err(|error| parse_error(text, &error))?;
+        for (key, value, range) in config.ranges() {
+            if !range.has(value) {
+                let line = line_of_key(text, key);
+                return Err(ConfigError::Range { line, key, value, wanted: range.words() });
+            }
+        }
         Ok(config)
     }
 
-    fn check(&self) -> Result<(), ConfigError> {
-        let rates = [
-            ("conn_rate_limit_per_s", self.conn_rate_limit_per_s),
-            ("conn_rise_floor_per_s", self.conn_rise_floor_per_s),
-        ];
-        for (key, value) in rates {
-            if !(value.is_finite() && value > 0.0) {
-                return Err(ConfigError::Range { key, value, wanted: "above 0" });
-            }
-        }
-        if !(self.conn_rise_factor.is_finite() && self.conn_rise_factor > 1.0) {
-            return Err(ConfigError::Range {
-                key: "conn_rise_factor",
-                value: self.conn_rise_factor,
-                wanted: "above 1",
-            });
-        }
-        let shares = [
-            ("flood_unresolved_share", self.flood_unresolved_share),
-            ("flood_unresolved_share_at_limit", self.flood_unresolved_share_at_limit),
-            ("low_window_share", self.low_window_share),
-            ("slow_transfer_share", self.slow_transfer_share),
-            ("slow_transfer_loss_share", self.slow_transfer_loss_share),
-        ];
-        for (key, value) in shares {
-            if !(value > 0.0 && value <= 1.0) {
-                return Err(ConfigError::Range { key, value, wanted: "above 0 and at most 1" });
-            }
-        }
-        Ok(())
+    const fn ranges(&self) -> [(&'static str, f64, Range); 10] {
+        [
+            ("conn_rate_limit_per_s", self.conn_rate_limit_per_s, Range::AboveZero),
+            ("conn_rise_factor", self.conn_rise_factor, Range::AboveOne),
+            ("conn_rise_floor_per_s", self.conn_rise_floor_per_s, Range::AboveZero),
+            ("flood_unresolved_share", self.flood_unresolved_share, Range::Share),
+            ("flood_unresolved_share_at_limit", self.flood_unresolved_share_at_limit, Range::Share),
+            ("low_window_share", self.low_window_share, Range::Share),
+            ("low_window_seconds", self.low_window_seconds as f64, Range::UpToAnHour),
+            ("slow_transfer_share", self.slow_transfer_share, Range::Share),
+            ("slow_transfer_loss_share", self.slow_transfer_loss_share, Range::Share),
+            ("close_after_s", self.close_after_s as f64, Range::UpToAnHour),
+        ]
     }
+}
+
+/// The parser's error on one line; its own form is a drawing.
+fn parse_error(text: &str, error: &toml::de::Error) -> ConfigError {
+    let at = error.span().map_or(0, |span| span.start);
+    let before = text.get(..at).unwrap_or(text);
+    let line = before.matches('\n').count();
+    ConfigError::Parse {
+        line: line + 1,
+        text: text.lines().nth(line).unwrap_or_default().trim().to_owned(),
+        reason: error.message().lines().collect::<Vec<_>>().join(" "),
+    }
+}
+
+/// The line that sets `key`, which is there: defaults are in range.
+fn line_of_key(text: &str, key: &str) -> usize {
+    let sets =
+        |line: &str| line.split_once('=').is_some_and(|(name, _)| name.trim().trim_matches('"') == key);
+    text.lines().position(sets).map_or(1, |index| index + 1)
 }
 
 #[cfg(test)]
@@ -135,7 +181,9 @@ mod tests {
     fn a_misspelt_key_and_an_impossible_value_are_named() {
         let misspelt = Config::from_toml("conn_rate_limit = 5").unwrap_err().to_string();
         assert!(misspelt.contains("conn_rate_limit"), "{misspelt}");
-        let impossible = Config::from_toml("low_window_share = 2.0").unwrap_err().to_string();
-        assert!(impossible.contains("low_window_share = 2"), "{impossible}");
+        let impossible = Config::from_toml("# ours\nlow_window_share = 2.0").unwrap_err().to_string();
+        assert!(impossible.contains("line 2: low_window_share = 2"), "{impossible}");
+        let wrong_type = Config::from_toml("close_after_s = \"soon\"").unwrap_err().to_string();
+        assert!(wrong_type.contains("close_after_s") && wrong_type.lines().count() == 1, "{wrong_type}");
     }
 }

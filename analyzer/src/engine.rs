@@ -17,6 +17,8 @@ use crate::window::{ListenerKey, Window};
 
 /// Listeners remembered.
 pub const LISTENERS_MAX: usize = 4_096;
+/// Listeners above that within a tick, so that making room for many costs one pass and not one each.
+const LISTENERS_SLACK: usize = 1_024;
 /// Sources remembered for the summary.
 pub const SOURCES_MAX: usize = 256;
 /// Closed incidents kept for the report; older ones were told as they closed.
@@ -88,9 +90,12 @@ impl Engine {
         self.now_ns = window.end_ns;
         self.note_sources(&window);
         for (key, listener) in &window.listeners {
-            self.make_room(*key);
+            if self.listeners.len() >= LISTENERS_MAX + LISTENERS_SLACK {
+                self.make_room();
+            }
             self.listeners.entry(*key).or_default().add(listener, window.end_ns);
         }
+        self.make_room();
         self.second.merge(window);
         self.judge(changes);
     }
@@ -163,17 +168,26 @@ impl Engine {
         self.listeners.values().any(|listener| !listener.incidents.is_empty())
     }
 
-    /// Makes room for a new listener: an unproven one without incident that was silent longest, else any without.
-    fn make_room(&mut self, key: ListenerKey) {
-        if self.listeners.len() < LISTENERS_MAX || self.listeners.contains_key(&key) {
+    /// Forgets the listeners that are too many, in one pass: unproven ones first, then those silent longest, then
+    /// those asked least. One with an open incident stays: there are as many as there are floods at a time.
+    fn make_room(&mut self) {
+        let surplus = self.listeners.len().saturating_sub(LISTENERS_MAX);
+        if surplus == 0 {
             return;
         }
         let idle = self.listeners.iter().filter(|(_, state)| state.incidents.is_empty());
-        if let Some(victim) = idle.min_by_key(|(_, state)| (state.proven, state.seen_ns)).map(|(key, _)| *key)
-        {
-            self.listeners.remove(&victim);
-            self.run.listeners_forgotten += 1;
+        let rank = |(key, state): (&ListenerKey, &ListenerState)| {
+            (state.proven, state.seen_ns, state.asked_last_second(), *key)
+        };
+        let mut ranked: Vec<_> = idle.map(rank).collect();
+        if surplus < ranked.len() {
+            ranked.select_nth_unstable(surplus);
+            ranked.truncate(surplus);
         }
+        for (.., key) in &ranked {
+            self.listeners.remove(key);
+        }
+        self.run.listeners_forgotten += ranked.len() as u64;
     }
 
     fn note_sources(&mut self, window: &Window) {

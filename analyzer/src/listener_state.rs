@@ -70,6 +70,11 @@ impl ListenerState {
         self.completed.learn_silence(seconds);
     }
 
+    /// Attempts in the last second.
+    pub(crate) fn asked_last_second(&self) -> u64 {
+        self.sliding.last_second(ListenerCounter::Attempted)
+    }
+
     /// Whether a detector could find anything: most listeners at most ticks are quiet.
     fn is_worth_judging(&self, config: &Config) -> bool {
         let syn = self.sliding.last_second(ListenerCounter::Attempted)

@@ -45,6 +45,7 @@ pub(crate) fn run(args: &ReadArgs) -> anyhow::Result<Outcome> {
     if replay.first_last_ns().is_none() && !losses.cut.is_empty() {
         bail!("no packet could be read: {}", losses.cut.join("; "));
     }
+    tell_cuts(&losses);
     losses.unread_links.clone_from(replay.shard().unread_links());
     let mut changes = Vec::new();
     replay.finish(&mut changes);
@@ -130,15 +131,16 @@ fn read_file(
     }
     match end.with_context(|| file.name.clone()) {
         Ok(End::Whole | End::Stopped) => {}
-        Ok(end @ (End::Broken { .. } | End::Cut { .. })) => note_cut(losses, format!("{}: {end}", file.name)),
+        Ok(end @ (End::Broken { .. } | End::Cut { .. })) => losses.cut.push(format!("{}: {end}", file.name)),
         // What was read before stands: the error is told, and the report says what is missing.
-        Err(error) => note_cut(losses, format!("{error:#}")),
+        Err(error) => losses.cut.push(format!("{error:#}")),
     }
     Ok(())
 }
 
-fn note_cut(losses: &mut SourceLosses, cut: String) {
-    // Nobody may be reading standard error; the report has it too.
-    let _ = std::io::Write::write_fmt(&mut std::io::stderr(), format_args!("tidegauge: {cut}\n"));
-    losses.cut.push(cut);
+fn tell_cuts(losses: &SourceLosses) {
+    for cut in &losses.cut {
+        // Nobody may be reading standard error; the report has it too.
+        let _ = std::io::Write::write_fmt(&mut std::io::stderr(), format_args!("tidegauge: {cut}\n"));
+    }
 }
