@@ -10,7 +10,7 @@ use tidegauge_ebpf::counter::{Counter, Counters};
 
 use crate::config::Config;
 use crate::distinct::Distinct;
-use crate::feature::{TICK_NS, TICKS};
+use crate::feature::{GRACE_UNKNOWN_TICKS, TICK_NS, TICKS};
 use crate::incident::Incident;
 use crate::listener_state::ListenerState;
 use crate::window::{ListenerKey, Window};
@@ -211,6 +211,19 @@ impl Engine {
         self.run.time_jumps_back += 1;
         self.listeners.values_mut().for_each(|listener| listener.skip(0));
         self.now_ns = start_ns;
+    }
+
+    /// The capture is over: gives attempts that are too young to be judged the time they would have had. Where an
+    /// incident is open already there is nothing to find out.
+    pub fn settle(&mut self, changes: &mut Vec<Change>) {
+        for _ in 0..GRACE_UNKNOWN_TICKS {
+            if self.has_incidents() {
+                return;
+            }
+            self.next_tick(changes);
+            self.now_ns += TICK_NS;
+            self.judge(changes);
+        }
     }
 
     /// Ends the run: the second being gathered, and incidents that are still open.

@@ -119,6 +119,9 @@ impl Handshakes {
     }
 }
 
+/// Time that attempts get at a listener whose handshakes were never seen.
+pub const GRACE_UNKNOWN_TICKS: usize = 5;
+
 /// How long a listener's handshakes usually take, from their own mean: ticks an attempt is given to mature.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct HandshakeTime {
@@ -132,13 +135,19 @@ impl HandshakeTime {
         let handshakes =
             window.get(ListenerCounter::Completed) + window.get(ListenerCounter::CompletedOneSided);
         if let Some(mean_us) = ratio(window.get(ListenerCounter::HandshakeUs), handshakes) {
+            // A coarse clock shows local handshakes as 0; that is known, and short.
+            let mean_us = mean_us.max(1.0);
             let weight = if self.mean_us == 0.0 { 1.0 } else { 0.2 };
             self.mean_us += weight * (mean_us - self.mean_us);
         }
     }
 
-    /// Twice the usual time in whole ticks, at least one and never the whole second.
+    /// Twice the usual time in whole ticks, at least one and never the whole second; half a second where no handshake
+    /// was seen yet, since the clients may be far away.
     pub fn grace_ticks(self) -> usize {
+        if self.mean_us == 0.0 {
+            return GRACE_UNKNOWN_TICKS;
+        }
         let ticks = (2.0 * self.mean_us * 1_000.0 / TICK_NS as f64).ceil() as usize;
         ticks.clamp(1, TICKS - 1)
     }
@@ -193,7 +202,7 @@ mod tests {
     #[test]
     fn slow_handshakes_are_given_time() {
         let mut time = HandshakeTime::default();
-        assert_eq!(time.grace_ticks(), 1);
+        assert_eq!(time.grace_ticks(), GRACE_UNKNOWN_TICKS);
         let mut slow = window(1, 1);
         slow.counters[ListenerCounter::HandshakeUs as usize] = 240_000;
         time.learn(&slow);

@@ -89,6 +89,7 @@ impl Replay {
     pub fn finish(&mut self, changes: &mut Vec<Change>) {
         if self.first_last_ns.is_some() {
             self.flush(changes);
+            self.engine.settle(changes);
         }
         self.engine.finish(changes);
     }

@@ -63,6 +63,26 @@ impl Window {
     }
 }
 
+impl Window {
+    /// Keeps the busiest listeners and sources, for a window that gathers for long: sums stay whole, what is named is
+    /// bounded.
+    pub fn trim(&mut self, listeners_max: usize) {
+        for listener in self.listeners.values_mut() {
+            listener.sources.truncate(TOP_SOURCES_MAX);
+        }
+        if self.listeners.len() <= listeners_max {
+            return;
+        }
+        let busy = |listener: &ListenerWindow| {
+            (listener.get(ListenerCounter::Attempted), listener.get(ListenerCounter::Packets))
+        };
+        let mut ranks: Vec<_> = self.listeners.values().map(busy).collect();
+        let (_, least, _) = ranks.select_nth_unstable_by(listeners_max - 1, |a, b| b.cmp(a));
+        let least = *least;
+        self.listeners.retain(|_, listener| busy(listener) >= least);
+    }
+}
+
 impl ListenerWindow {
     /// A counter's value.
     pub const fn get(&self, counter: ListenerCounter) -> u64 {

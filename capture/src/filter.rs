@@ -7,6 +7,8 @@ use crate::frame::CapturedFrame;
 
 /// Link types one filter is compiled for; more distinct ones than exist would be hostile input.
 const LINK_TYPES_MAX: usize = 64;
+/// DLT number of Ethernet.
+const ETHERNET: u16 = 1;
 
 /// An expression that libpcap does not take.
 #[derive(Debug, Error)]
@@ -29,9 +31,16 @@ pub struct Filter {
 }
 
 impl Filter {
-    /// A filter that is compiled when the first frame of a link type comes.
-    pub fn new(expression: &str) -> Self {
-        Self { expression: expression.to_owned(), programs: Vec::new() }
+    /// A filter for any link type; compiled for Ethernet at once, so that a wrong expression is said before anything
+    /// is read.
+    ///
+    /// # Errors
+    /// [`FilterError`] where it does not compile.
+    pub fn new(expression: &str) -> Result<Self, FilterError> {
+        let mut filter = Self { expression: expression.to_owned(), programs: Vec::new() };
+        let ethernet = filter.compile(ETHERNET)?;
+        filter.programs.push((ETHERNET, ethernet));
+        Ok(filter)
     }
 
     /// Whether the frame matches.

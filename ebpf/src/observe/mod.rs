@@ -121,9 +121,9 @@ fn judge<T: Tables>(tables: &mut T) -> bool {
     let Some(work) = tables.work() else { return false };
     work.outcome = outcome;
     let Some(work) = tables.work() else { return false };
-    let outcome = work.outcome;
+    let (outcome, packets) = (work.outcome, u64::from(work.arrival.segments));
     let Some(counters) = tables.counters() else { return false };
-    count_outcome(counters, &outcome);
+    count_outcome(counters, &outcome, packets);
     true
 }
 

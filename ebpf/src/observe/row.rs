@@ -42,12 +42,13 @@ pub(super) fn count_row(
         (event::ABORTED, ListenerCounter::Aborted),
         (event::COMPLETED, ListenerCounter::Completed),
         (event::COMPLETED_ONE_SIDED, ListenerCounter::CompletedOneSided),
-        (event::RETRANSMIT_OR_REORDERED, ListenerCounter::RetransmitOrReordered),
         (event::ZERO_WINDOW, ListenerCounter::ZeroWindow),
         (event::TRANSFER, ListenerCounter::Transfers),
     ] {
         row.add(counter, u64::from(outcome.has(bit)));
     }
+    let again = u64::from(outcome.has(event::RETRANSMIT_OR_REORDERED)) * packets;
+    row.add(ListenerCounter::RetransmitOrReordered, again);
     if outcome.has(event::COMPLETED | event::COMPLETED_ONE_SIDED) {
         row.add(ListenerCounter::HandshakeUs, u64::from(units_to_us(outcome.elapsed)));
     }

@@ -93,7 +93,7 @@ fn count_segment(counters: &mut Counters, segment: &Segment, packets: u64) {
 }
 
 #[inline(always)]
-pub(super) fn count_outcome(counters: &mut Counters, outcome: &Outcome) {
+pub(super) fn count_outcome(counters: &mut Counters, outcome: &Outcome, packets: u64) {
     if outcome.has(event::RWND) {
         counters.add(Counter::RwndSamples, 1);
         counters.add(Counter::RwndLow, u64::from(outcome.rwnd_bytes < RWND_LOW_BYTES));
@@ -115,7 +115,6 @@ pub(super) fn count_outcome(counters: &mut Counters, outcome: &Outcome) {
         (event::ABORTED, Counter::Aborted),
         (event::COMPLETED, Counter::Completed),
         (event::COMPLETED_ONE_SIDED, Counter::CompletedOneSided),
-        (event::RETRANSMIT_OR_REORDERED, Counter::RetransmitOrReordered),
         (event::LOST_SEGMENT, Counter::LostSegment),
         (event::ZERO_WINDOW, Counter::ZeroWindow),
         (event::KEEP_ALIVE, Counter::KeepAlive),
@@ -126,6 +125,9 @@ pub(super) fn count_outcome(counters: &mut Counters, outcome: &Outcome) {
     ] {
         counters.add(counter, u64::from(outcome.has(bit)));
     }
+    // A super-frame that is sent again is as many segments again.
+    let again = u64::from(outcome.has(event::RETRANSMIT_OR_REORDERED)) * packets;
+    counters.add(Counter::RetransmitOrReordered, again);
     if outcome.has(event::ANSWERED) {
         counters.handshake_us.record(units_to_us(outcome.elapsed));
     }

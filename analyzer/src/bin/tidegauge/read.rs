@@ -33,7 +33,7 @@ struct OpenFile {
 /// Reads all files.
 pub(crate) fn run(args: &ReadArgs) -> anyhow::Result<Outcome> {
     let config = args.common.thresholds()?;
-    let mut filter = args.common.filter.as_deref().map(Filter::new);
+    let mut filter = args.common.filter.as_deref().map(Filter::new).transpose()?;
     let mut files = open_all(args)?;
     let source = describe(args);
     let mut sink = Sink::new(&args.common, source, Telling::Nothing);

@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
 use anstream::AutoStream;
-use tidegauge_analyzer::engine::{Change, Engine};
+use tidegauge_analyzer::engine::{Change, Engine, LISTENERS_MAX};
 use tidegauge_analyzer::incident::{Incident, Severity, State};
 use tidegauge_analyzer::output::{Source, json, report, status_line};
 use tidegauge_analyzer::quality::{Quality, SourceLosses};
@@ -137,6 +137,7 @@ impl Sink {
             self.window()?;
         }
         self.pending.merge(second.clone());
+        self.pending.trim(LISTENERS_MAX);
         if self.pending.end_ns.is_multiple_of(self.window_ns) {
             self.window()?;
         }
