@@ -86,45 +86,49 @@ impl KernelTables {
         // SAFETY: a helper without arguments.
         Self { cpu: unsafe { bpf_get_smp_processor_id() } }
     }
-}
 
-/// The map's entry as the tables' exclusive reference.
-#[inline(always)]
-fn entry<T>(map: &'static Array<T>, index: u32) -> Option<&'static mut T> {
-    // SAFETY: the pointer is a live map value. Sections of one CPU are its own while a program runs (XDP runs in
-    // softirq, TC with softirqs off). Shared tables may be written by another CPU at the same time: they hold
-    // plain integers, each loaded and stored whole, and `judge` says what a lost update costs.
-    map.get_ptr_mut(index).map(|value| unsafe { &mut *value })
+    /// The map's entry as the tables' exclusive reference.
+    #[inline(always)]
+    fn entry<'a, T>(&'a mut self, map: &'static Array<T>, index: u32) -> Option<&'a mut T> {
+        // SAFETY: the pointer is a live map value. Sections of one CPU are its own while a program runs (XDP runs in
+        // softirq, TC with softirqs off). Shared tables may be written by another CPU at the same time: they hold
+        // plain integers, each loaded and stored whole, and `judge` says what a lost update costs.
+        map.get_ptr_mut(index).map(|value| unsafe { &mut *value })
+    }
 }
 
 impl Tables for KernelTables {
     #[inline(always)]
     fn work(&mut self) -> Option<&mut Work> {
-        entry(&WORK, self.cpu)
+        let cpu = self.cpu;
+        self.entry(&WORK, cpu)
     }
 
     #[inline(always)]
     fn counters(&mut self) -> Option<&mut Counters> {
-        entry(&COUNTERS, self.cpu)
+        let cpu = self.cpu;
+        self.entry(&COUNTERS, cpu)
     }
 
     #[inline(always)]
     fn attempts(&mut self, hash: u64) -> Option<&mut AttemptBucket> {
-        entry(&ATTEMPTS, hash as u32 & constant(&ATTEMPT_MASK))
+        self.entry(&ATTEMPTS, hash as u32 & constant(&ATTEMPT_MASK))
     }
 
     #[inline(always)]
     fn flows(&mut self, hash: u64) -> Option<&mut FlowBucket> {
-        entry(&FLOWS, hash as u32 & constant(&FLOW_MASK))
+        self.entry(&FLOWS, hash as u32 & constant(&FLOW_MASK))
     }
 
     #[inline(always)]
     fn listeners(&mut self, id: u64) -> Option<&mut ListenerBucket> {
-        entry(&LISTENERS, self.cpu * LISTENER_BUCKETS + (id as u32 & (LISTENER_BUCKETS - 1)))
+        let index = self.cpu * LISTENER_BUCKETS + (id as u32 & (LISTENER_BUCKETS - 1));
+        self.entry(&LISTENERS, index)
     }
 
     #[inline(always)]
     fn sources(&mut self, pair: u64) -> Option<&mut SourceBucket> {
-        entry(&SOURCES, self.cpu * SOURCE_BUCKETS + (pair as u32 & (SOURCE_BUCKETS - 1)))
+        let index = self.cpu * SOURCE_BUCKETS + (pair as u32 & (SOURCE_BUCKETS - 1));
+        self.entry(&SOURCES, index)
     }
 }
