@@ -83,12 +83,12 @@ fn causes(evidence: &Evidence<'_>) -> Vec<String> {
     let mut causes = Vec::new();
     match evidence.spoofed_estimate() {
         Some(spoofed) if spoofed >= 0.5 => causes.push(format!(
-            "SYN flood from forged addresses: about {distinct} sources for {} SYN/s, and they complete nothing",
-            handshakes.asked
+            "SYN flood from forged addresses: about {distinct} sources in two seconds, {} SYN/s, and they complete nothing",
+            handshakes.asked + handshakes.repeated
         )),
         _ => causes.push(format!(
-            "SYN flood from few real hosts: about {distinct} sources for {} SYN/s, handshakes left open",
-            handshakes.asked
+            "SYN flood from few real hosts: about {distinct} sources in two seconds, {} SYN/s, handshakes left open",
+            handshakes.asked + handshakes.repeated
         )),
     }
     if handshakes.answered == 0 && !evidence.answers_visible {
