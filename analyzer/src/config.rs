@@ -26,9 +26,6 @@ pub struct Config {
     pub low_window_samples_min: u64,
     /// Seconds in a row that open a low-window incident.
     pub low_window_seconds: u32,
-    /// A MiB slower than this counts as slow (model: 200 ms); fixed in the packet logic, quoted here.
-    #[serde(skip)]
-    pub transfer_slow_ms: f64,
     /// Share of slow MiB that opens an incident.
     pub slow_transfer_share: f64,
     /// MiB in ten seconds below which none is opened.
@@ -51,7 +48,6 @@ impl Default for Config {
             low_window_share: 0.5,
             low_window_samples_min: 20,
             low_window_seconds: 2,
-            transfer_slow_ms: 200.0,
             slow_transfer_share: 0.5,
             slow_transfer_samples_min: 3,
             slow_transfer_loss_share: 0.01,

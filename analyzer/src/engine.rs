@@ -63,6 +63,8 @@ pub struct Run {
     pub incidents: Vec<Incident>,
     /// Closed incidents that no longer fit the list.
     pub incidents_dropped: u64,
+    /// Sources that no longer fit the list of the busiest.
+    pub sources_forgotten: u64,
     /// Listeners forgotten for want of room.
     pub listeners_forgotten: u64,
     /// Times at which packet time jumped back.
@@ -202,6 +204,7 @@ impl Engine {
             let smallest = self.run.top_sources.iter().min_by_key(|(address, most)| (**most, **address));
             let Some(smallest) = smallest.map(|(address, _)| *address) else { return };
             self.run.top_sources.remove(&smallest);
+            self.run.sources_forgotten += 1;
         }
     }
 

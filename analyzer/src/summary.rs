@@ -47,6 +47,8 @@ pub struct Summary {
     pub incidents: BTreeMap<&'static str, u64>,
     /// What the tables had to give up or refuse.
     pub tables: BTreeMap<&'static str, u64>,
+    /// Packet time that did not run forwards: frames counted in a later tick than their own, and jumps back.
+    pub time: BTreeMap<&'static str, u64>,
 }
 
 /// TCP counts. `null`: this version does not tell that judgement apart.
@@ -172,6 +174,8 @@ pub struct Span {
     pub waiting_attempts: u64,
     /// Resolution of the source's clock, microseconds.
     pub resolution_us: u32,
+    /// Frames counted in a later tick than their own.
+    pub late_frames: u64,
 }
 
 impl Summary {
@@ -221,19 +225,28 @@ impl Summary {
                 all: handshakes,
             },
             incidents,
-            tables: by_name(
-                totals,
-                &[
-                    Counter::AttemptsLost,
-                    Counter::FlowsAdmitted,
-                    Counter::FlowsEvicted,
-                    Counter::FlowsRefused,
-                    Counter::ListenersEvicted,
-                    Counter::ListenersRefused,
-                ],
-            ),
+            tables: tables(run),
+            time: BTreeMap::from([("late_frames", span.late_frames), ("jumps_back", run.time_jumps_back)]),
         }
     }
+}
+
+fn tables(run: &Run) -> BTreeMap<&'static str, u64> {
+    let mut tables = by_name(
+        &run.totals,
+        &[
+            Counter::AttemptsLost,
+            Counter::FlowsAdmitted,
+            Counter::FlowsEvicted,
+            Counter::FlowsRefused,
+            Counter::ListenersEvicted,
+            Counter::ListenersRefused,
+        ],
+    );
+    tables.insert("listeners_forgotten", run.listeners_forgotten);
+    tables.insert("sources_forgotten", run.sources_forgotten);
+    tables.insert("incidents_dropped", run.incidents_dropped);
+    tables
 }
 
 fn by_name(totals: &Counters, counters: &[Counter]) -> BTreeMap<&'static str, u64> {

@@ -67,8 +67,8 @@ impl Evidence<'_> {
         }
     }
 
-    /// Share of the last second's attempts that a source makes on average at most once: forged addresses do not
-    /// come back, and complete nothing.
+    /// Share of the last second's attempts that are probably forged: as many distinct sources as attempts, and none
+    /// completes, since forged addresses do not come back.
     fn spoofed_estimate(&self) -> Option<f64> {
         let asked = self.handshakes.asked;
         if asked == 0 || self.sources.distinct.estimate() == 0 {

@@ -7,6 +7,7 @@
 //! number in the report, not an incident.
 //! What would fool it: reordering without loss counts as loss here, since the fast path cannot tell them apart.
 
+use tidegauge_ebpf::limits::{RWND_LOW_BYTES, TRANSFER_SLOW_MS};
 use tidegauge_ebpf::listener::ListenerCounter;
 
 use super::Evidence;
@@ -37,7 +38,10 @@ pub(super) fn detect(evidence: &Evidence<'_>) -> Option<Finding> {
     }
     let mut cause = Vec::new();
     if blocked {
-        cause.push(format!("the receiver: {:.1} % of the windows are below 10,000 bytes", low_share * 100.0));
+        cause.push(format!(
+            "the receiver: {:.1} % of the windows are below {RWND_LOW_BYTES} bytes",
+            low_share * 100.0
+        ));
     }
     if lossy {
         cause
@@ -48,11 +52,11 @@ pub(super) fn detect(evidence: &Evidence<'_>) -> Option<Finding> {
         severity: Severity::P3,
         rule: format!(
             "share of MiB slower than {} ms >= {} with loss or low windows >= {}",
-            config.transfer_slow_ms, config.slow_transfer_share, config.slow_transfer_loss_share
+            TRANSFER_SLOW_MS, config.slow_transfer_share, config.slow_transfer_loss_share
         ),
         measured: mean_ms,
         unit: "ms/MiB",
-        limit: config.transfer_slow_ms,
+        limit: f64::from(TRANSFER_SLOW_MS),
         baseline: None,
         facts: vec![
             ("slow_share", slow_share),

@@ -174,7 +174,9 @@ fn numbers(text: &mut String, summary: &Summary) {
     tcp_numbers(text, summary);
     quantiles(text, "handshake RTT", "ms", &summary.rtt_ms.all);
     quantiles(text, "1 MiB takes", "ms", &summary.transfer_1mib_ms);
-    for (name, counts) in [("protocols", &summary.protocols), ("tables", &summary.tables)] {
+    for (name, counts) in
+        [("protocols", &summary.protocols), ("tables", &summary.tables), ("time", &summary.time)]
+    {
         let counts: Vec<_> =
             counts.iter().filter(|(_, count)| **count != 0).map(|(name, count)| (*name, *count)).collect();
         row(text, name, &counts);

@@ -73,6 +73,7 @@ pub(crate) fn run(
         first_last_ns: Some((first_ns, now_ns)),
         waiting_attempts: replay.waiting_attempts(),
         resolution_us: RESOLUTION_US,
+        late_frames: replay.late(),
     };
     let summary = Summary::of(replay.engine().run(), &losses, &span);
     let outcome = sink.finish(&summary, replay.engine(), now_ns)?;

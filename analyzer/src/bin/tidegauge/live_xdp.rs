@@ -59,6 +59,7 @@ pub(crate) fn run(
         first_last_ns: Some((first_ns, now_ns)),
         waiting_attempts: waiting_attempts(xdp),
         resolution_us: coarse_clock_us(),
+        late_frames: 0,
     };
     let summary = Summary::of(engine.run(), &losses, &span);
     let outcome = sink.finish(&summary, &engine, now_ns)?;

@@ -54,6 +54,7 @@ pub(crate) fn run(args: &ReadArgs) -> anyhow::Result<Outcome> {
         first_last_ns: replay.first_last_ns(),
         waiting_attempts: replay.waiting_attempts(),
         resolution_us: RESOLUTION_US,
+        late_frames: replay.late(),
     };
     let summary = Summary::of(replay.engine().run(), &losses, &span);
     let last_ns = replay.first_last_ns().map_or(0, |(_, last)| last);
