@@ -71,7 +71,7 @@ mod tests {
         for count in [0_u32, 1, 10, 100, 1_000, 100_000] {
             let mut row = ListenerRow::default();
             for source in 0..count {
-                row.record_source(pair_hash(ipv4_mapped(source), 1, 7), Stamp(0));
+                row.record_source(pair_hash(ipv4_mapped(source), 1, 7), 64, Stamp(0));
             }
             let estimate = Distinct::of_row(&row).estimate() as f64;
             assert!((estimate - f64::from(count)).abs() <= 0.28 * f64::from(count), "{count}: {estimate}");
@@ -82,9 +82,9 @@ mod tests {
     fn a_period_long_ago_does_not_count() {
         let mut row = ListenerRow::default();
         for source in 0..1_000 {
-            row.record_source(pair_hash(ipv4_mapped(source), 1, 7), Stamp(0));
+            row.record_source(pair_hash(ipv4_mapped(source), 1, 7), 64, Stamp(0));
         }
-        row.record_source(pair_hash(ipv4_mapped(1), 1, 7), Stamp(9 << 20));
+        row.record_source(pair_hash(ipv4_mapped(1), 1, 7), 64, Stamp(9 << 20));
         assert_eq!(Distinct::of_row(&row).estimate(), 1);
     }
 }

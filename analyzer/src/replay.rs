@@ -81,6 +81,7 @@ impl Replay {
 
     fn flush(&mut self, changes: &mut Vec<Change>) {
         let end_ns = self.tick_start_ns + TICK_NS;
+        self.shard.flush();
         let window = self.collector.collect(View::Heap(&self.shard), self.tick_start_ns, end_ns);
         self.engine.push(window, changes);
     }
@@ -125,7 +126,7 @@ impl Replay {
 pub fn waiting(buckets: impl Iterator<Item = AttemptBucket>, now: Stamp) -> u64 {
     let waiting = |bucket: AttemptBucket| {
         let unanswered = |attempt: &&tidegauge_ebpf::attempt::Attempt| {
-            attempt.state == tidegauge_ebpf::attempt::ASKED && attempt.waiting(now)
+            attempt.state() == tidegauge_ebpf::attempt::ASKED && attempt.waiting(now)
         };
         bucket.ways.iter().filter(unanswered).count() as u64
     };

@@ -8,56 +8,67 @@ use tidegauge_capture::frame::CapturedFrame;
 use tidegauge_ebpf::attempt::AttemptBucket;
 use tidegauge_ebpf::counter::{Counter, Counters};
 use tidegauge_ebpf::judge::FlowBucket;
-use tidegauge_ebpf::limits::{ATTEMPT_BUCKETS, FLOW_BUCKETS_FILE, LISTENER_BUCKETS, SOURCE_BUCKETS};
+use tidegauge_ebpf::limits::{
+    ATTEMPT_BUCKETS, FLOW_BUCKETS_FILE, LISTENER_BUCKETS, PREFIX_BUCKETS, SOURCE_BUCKETS, TARGET_BUCKETS,
+};
 use tidegauge_ebpf::listener::ListenerBucket;
-use tidegauge_ebpf::observe::{Arrival, Tables, Work, observe};
+use tidegauge_ebpf::observe::{Arrival, Tables, flush, observe};
+use tidegauge_ebpf::section::{Section, WORK_SLOTS};
+use tidegauge_ebpf::settings::Settings;
 use tidegauge_ebpf::source::SourceBucket;
-use tidegauge_ebpf::stamp::Stamp;
+use tidegauge_ebpf::stamp::{Moment, Stamp};
+use tidegauge_ebpf::target::TargetBucket;
 
 /// Unread link types told apart; a capture with more of them than exist is hostile.
 const UNREAD_LINKS_MAX: usize = 64;
 
+/// Frames that wait to be judged while the lines of their tables are fetched.
+const LAG: u32 = HeapTables::DEPTH;
+
 /// One worker's tables.
 pub struct Shard {
-    seed: u64,
+    settings: Settings,
     tables: HeapTables,
     /// Frames by DLT number that is not read, beyond the maximum under the last one.
     unread_links: BTreeMap<u16, u64>,
 }
 
-/// The tables themselves, apart from the seed so that both can be borrowed at once.
+/// The tables themselves, apart from the settings so that both can be borrowed at once.
 struct HeapTables {
-    work: Work,
-    counters: Counters,
+    section: Box<Section>,
     attempts: Box<[AttemptBucket]>,
     flows: Box<[FlowBucket]>,
     listeners: Box<[ListenerBucket]>,
     sources: Box<[SourceBucket]>,
+    prefixes: Box<[SourceBucket]>,
+    targets: Box<[TargetBucket]>,
 }
 
 impl Shard {
     /// Tables of the default sizes for files.
     pub fn for_files(seed: u64) -> Self {
-        Self::with_buckets(seed, ATTEMPT_BUCKETS, FLOW_BUCKETS_FILE)
+        Self::with_buckets(Settings::with_seed(seed), ATTEMPT_BUCKETS, FLOW_BUCKETS_FILE)
     }
 
     /// Tables with so many half-open and flow buckets, each rounded up to a power of two.
-    pub fn with_buckets(seed: u64, attempt_buckets: u32, flow_buckets: u32) -> Self {
+    pub fn with_buckets(settings: Settings, attempt_buckets: u32, flow_buckets: u32) -> Self {
         Self {
-            seed,
+            settings,
             unread_links: BTreeMap::new(),
             tables: HeapTables {
-                work: Work::default(),
-                counters: Counters::default(),
+                section: Box::default(),
                 attempts: zeroed(attempt_buckets),
                 flows: zeroed(flow_buckets),
                 listeners: zeroed(LISTENER_BUCKETS),
                 sources: zeroed(SOURCE_BUCKETS),
+                prefixes: zeroed(PREFIX_BUCKETS),
+                targets: zeroed(TARGET_BUCKETS),
             },
         }
     }
 
-    /// Takes one captured frame through the packet logic, tunnels included.
+    /// Takes one captured frame through the packet logic. Its judgement may wait for the next frames; [`Shard::flush`]
+    /// before reading the tables.
     #[inline]
     pub fn observe(&mut self, frame: &CapturedFrame<'_>) {
         let Some(link) = frame.link else {
@@ -71,16 +82,21 @@ impl Shard {
             wire_len: frame.wire_len,
             segments: 1,
         };
-        observe::<_, _, true>(frame.bytes, arrival, &mut self.tables, self.seed);
+        observe(frame.bytes, arrival, &mut self.tables, self.settings, LAG);
     }
 
-    /// Takes one Ethernet frame through exactly what the kernel program does: no tunnels.
+    /// Takes one frame as the kernel program does, and judges it at once.
     pub fn observe_as_kernel(&mut self, frame: &[u8], arrival: Arrival) {
-        observe::<_, _, false>(frame, arrival, &mut self.tables, self.seed);
+        observe(frame, arrival, &mut self.tables, self.settings, 0);
+    }
+
+    /// Judges the frames that still wait.
+    pub fn flush(&mut self) {
+        flush(&[][..], &mut self.tables, self.settings);
     }
 
     fn count_unsupported(&mut self, frame: &CapturedFrame<'_>) {
-        let counters = &mut self.tables.counters;
+        let counters = &mut self.tables.section.counters;
         counters.add(Counter::Packets, 1);
         counters.add(Counter::Bytes, u64::from(frame.wire_len));
         counters.add(Counter::UnsupportedLink, 1);
@@ -95,7 +111,7 @@ impl Shard {
 
     /// Totals.
     pub const fn counters(&self) -> &Counters {
-        &self.tables.counters
+        &self.tables.section.counters
     }
 
     /// Half-open cache.
@@ -111,6 +127,16 @@ impl Shard {
     /// Listener table.
     pub const fn listeners(&self) -> &[ListenerBucket] {
         &self.tables.listeners
+    }
+
+    /// Target table.
+    pub const fn targets(&self) -> &[TargetBucket] {
+        &self.tables.targets
+    }
+
+    /// Source prefix counters.
+    pub const fn prefixes(&self) -> &[SourceBucket] {
+        &self.tables.prefixes
     }
 
     /// Source counters.
@@ -130,14 +156,11 @@ fn bucket<T>(table: &mut [T], hash: u64) -> Option<&mut T> {
 }
 
 impl Tables for HeapTables {
-    #[inline(always)]
-    fn work(&mut self) -> Option<&mut Work> {
-        Some(&mut self.work)
-    }
+    const DEPTH: u32 = WORK_SLOTS as u32 - 1;
 
     #[inline(always)]
-    fn counters(&mut self) -> Option<&mut Counters> {
-        Some(&mut self.counters)
+    fn section(&mut self) -> Option<&mut Section> {
+        Some(&mut self.section)
     }
 
     #[inline(always)]
@@ -158,5 +181,21 @@ impl Tables for HeapTables {
     #[inline(always)]
     fn sources(&mut self, pair: u64) -> Option<&mut SourceBucket> {
         bucket(&mut self.sources, pair)
+    }
+
+    #[inline(always)]
+    fn prefixes(&mut self, pair: u64) -> Option<&mut SourceBucket> {
+        bucket(&mut self.prefixes, pair)
+    }
+
+    #[inline(always)]
+    fn targets(&mut self, hash: u64) -> Option<&mut TargetBucket> {
+        // The lowest bit is always set.
+        bucket(&mut self.targets, hash >> 32)
+    }
+
+    #[inline(always)]
+    fn precise(&mut self, arrived: Stamp, _reserve: u32) -> Moment {
+        Moment { stamp: arrived, precise: true }
     }
 }

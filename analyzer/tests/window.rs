@@ -15,6 +15,7 @@ use tidegauge_ebpf::counter::{Counter, Counters};
 use tidegauge_ebpf::flow::pair_hash;
 use tidegauge_ebpf::listener::{ListenerCounter, ListenerRow};
 use tidegauge_ebpf::packet::ipv4_mapped;
+use tidegauge_ebpf::settings::Settings;
 use tidegauge_ebpf::stamp::Stamp;
 
 /// Sources few enough that windows share some.
@@ -41,7 +42,7 @@ fn counters() -> impl Strategy<Value = Counters> {
 fn distinct_of(sources: &[u32]) -> Distinct {
     let mut row = ListenerRow::default();
     for source in sources {
-        row.record_source(pair_hash(ipv4_mapped(*source), 1, 7), Stamp(0));
+        row.record_source(pair_hash(ipv4_mapped(*source), 1, 7), 64, Stamp(0));
     }
     Distinct::of_row(&row)
 }
@@ -119,7 +120,7 @@ proptest! {
 fn counted(cuts: &[usize]) -> Window {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/data/replay/flood.pcap");
     let mut reader = FileReader::open(&Input::Path(path), Mapping::Mapped).expect("recorded");
-    let mut shard = Shard::with_buckets(1, 1 << 12, 1 << 12);
+    let mut shard = Shard::with_buckets(Settings::with_seed(1), 1 << 12, 1 << 12);
     let mut collector = Collector::default();
     let (mut sum, mut number) = (Window::default(), 0);
     let end = reader.for_each(|frame| {

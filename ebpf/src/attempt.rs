@@ -7,9 +7,11 @@
 //! ACK of the responder's number).
 
 use crate::flow::Side;
+use crate::frame::Frame;
+use crate::histogram::octave_of;
 use crate::limits::{ATTEMPT_WAYS, HANDSHAKE_TIMEOUT};
 use crate::packet::{NO_SHIFT, Segment, UNKNOWN_SHIFT, tcp_flag};
-use crate::stamp::Stamp;
+use crate::stamp::{Moment, Stamp};
 
 /// Slot is free. The states are plain bytes because the kernel and userspace share the memory.
 pub const FREE: u8 = 0;
@@ -21,6 +23,21 @@ pub const ANSWERED: u8 = 2;
 pub const COMPLETED: u8 = 3;
 /// RST instead of an answer, or after it.
 pub const REFUSED: u8 = 4;
+
+/// [`Attempt::marks`]: the states above.
+const STATE: u8 = 0x07;
+/// [`Attempt::marks`]: the initiator is the side with the higher hash.
+const INITIATOR_HIGH: u8 = 0x08;
+/// [`Attempt::marks`]: `asked` is the SYN's own time.
+const ASKED_PRECISE: u8 = 0x10;
+/// [`Attempt::marks`]: `asked` and `answered_after` add up to the answer's own time.
+const ANSWERED_PRECISE: u8 = 0x20;
+
+/// [`Attempt::shifts`] while asked: [`NO_SHIFT`] and [`UNKNOWN_SHIFT`]; other shifts are themselves.
+const ASKED_NO_SHIFT: u8 = 15;
+const ASKED_UNKNOWN: u8 = 16;
+/// [`Attempt::shifts`] once answered: unknown; other pairs are the initiator's shift and the responder's, four bits each.
+const ANSWERED_UNKNOWN: u8 = 0xff;
 
 /// How far behind its number a handshake acknowledgment may point: data in the SYN (TCP Fast Open) or right
 /// behind the handshake.
@@ -38,14 +55,12 @@ pub struct Attempt {
     pub responder_isn: u32,
     /// [`Stamp`] of the first SYN.
     pub asked: Stamp,
-    /// One of the constants above.
-    pub state: u8,
-    /// [`Side`] that asked.
-    pub initiator: u8,
-    /// Window shift offered by the initiator, as [`Segment::shift`].
-    pub initiator_shift: u8,
-    /// Window shift offered by the responder, as [`Segment::shift`].
-    pub responder_shift: u8,
+    /// Time from the SYN to its answer, see [`short_units`].
+    pub answered_after: u16,
+    /// State, initiator and precision, see the constants.
+    pub marks: u8,
+    /// Window shifts, see the constants.
+    pub shifts: u8,
 }
 
 /// One cache line of attempts.
@@ -54,8 +69,8 @@ pub struct Attempt {
 pub struct AttemptBucket {
     /// Attempts in no order.
     pub ways: [Attempt; ATTEMPT_WAYS],
-    /// Fills the line.
-    pub reserved: u32,
+    /// Written to have the line fetched, never read.
+    pub touched: u32,
 }
 
 const _: () = assert!(size_of::<Attempt>() == 20 && size_of::<AttemptBucket>() == 64);
@@ -75,8 +90,13 @@ pub enum Asked {
 /// What ended or advanced an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// First SYN-ACK, so many stamp units after the SYN.
-    First(u32),
+    /// First SYN-ACK.
+    First {
+        /// Stamp units since the SYN.
+        elapsed: u32,
+        /// Whether both ends of that time are precise.
+        precise: bool,
+    },
     /// The SYN-ACK again.
     Again,
     /// A SYN-ACK to no SYN that we know.
@@ -97,11 +117,31 @@ pub struct Handshake {
     pub responder_shift: u8,
     /// Whether the SYN-ACK was seen. If not, the ACK's number could not be checked.
     pub answer_seen: bool,
-    /// Stamp units from the first SYN to the completing ACK.
-    pub elapsed: u32,
+    /// The first SYN's time.
+    pub asked: Stamp,
+    /// Stamp units from there to the answer; meaningful with `answer_precise`.
+    pub answered_after: u32,
+    /// Whether both add up to the answer's own time.
+    pub answer_precise: bool,
 }
 
 impl Handshake {
+    /// Itself; the verifier then follows as one what led to different values, see [`Frame::opaque`].
+    #[inline(always)]
+    pub fn opaque<F: Frame>(self, frame: F) -> Self {
+        let bit = |value: bool| frame.opaque(u32::from(value)) & 1 != 0;
+        Self {
+            happened: bit(self.happened),
+            initiator: frame.opaque(u32::from(self.initiator)) as u8,
+            initiator_shift: frame.opaque(u32::from(self.initiator_shift)) as u8,
+            responder_shift: frame.opaque(u32::from(self.responder_shift)) as u8,
+            answer_seen: bit(self.answer_seen),
+            asked: Stamp(frame.opaque(self.asked.0)),
+            answered_after: frame.opaque(self.answered_after),
+            answer_precise: bit(self.answer_precise),
+        }
+    }
+
     /// No handshake was completed.
     pub const NONE: Self = Self {
         happened: false,
@@ -109,7 +149,9 @@ impl Handshake {
         initiator_shift: UNKNOWN_SHIFT,
         responder_shift: UNKNOWN_SHIFT,
         answer_seen: false,
-        elapsed: 0,
+        asked: Stamp(0),
+        answered_after: 0,
+        answer_precise: false,
     };
 }
 
@@ -127,6 +169,12 @@ pub enum Reset {
 }
 
 impl AttemptBucket {
+    /// Has the line fetched: a store does not wait for its line, as a load would.
+    #[inline(always)]
+    pub fn touch(&mut self) {
+        self.touched = 0;
+    }
+
     #[inline(always)]
     fn find(&mut self, fingerprint: u32) -> Option<&mut Attempt> {
         self.ways.iter_mut().find(|attempt| attempt.fingerprint == fingerprint)
@@ -134,19 +182,20 @@ impl AttemptBucket {
 
     /// A SYN from `sender`.
     #[inline(always)]
-    pub fn ask(&mut self, fingerprint: u32, sender: Side, segment: &Segment, now: Stamp) -> Asked {
+    pub fn ask(&mut self, fingerprint: u32, sender: Side, segment: &Segment, at: Moment) -> Asked {
+        let now = at.stamp;
+        let high = if sender as u8 != 0 { INITIATOR_HIGH } else { 0 };
         let fresh = Attempt {
             fingerprint,
             initiator_isn: segment.sequence,
             responder_isn: 0,
             asked: now,
-            state: ASKED,
-            initiator: sender as u8,
-            initiator_shift: segment.shift,
-            responder_shift: UNKNOWN_SHIFT,
+            answered_after: 0,
+            marks: ASKED | high | if at.precise { ASKED_PRECISE } else { 0 },
+            shifts: asked_shift(segment.shift),
         };
         if let Some(known) = self.find(fingerprint) {
-            if known.initiator_isn == segment.sequence && known.initiator == sender as u8 {
+            if known.initiator_isn == segment.sequence && known.initiator() == sender as u8 {
                 return Asked::Again;
             }
             // A new number on the same ports is a new attempt (tshark: reused ports).
@@ -169,27 +218,30 @@ impl AttemptBucket {
 
     /// A SYN-ACK from `sender`.
     #[inline(always)]
-    pub fn answer(&mut self, fingerprint: u32, sender: Side, segment: &Segment, now: Stamp) -> Answer {
+    pub fn answer(&mut self, fingerprint: u32, sender: Side, segment: &Segment, at: Moment) -> Answer {
         let Some(attempt) = self.find(fingerprint) else { return Answer::Unasked };
         let acknowledged = segment.acknowledgment.wrapping_sub(attempt.initiator_isn);
-        if attempt.initiator == sender as u8 || acknowledged == 0 || acknowledged > ACK_SLACK {
+        if attempt.initiator() == sender as u8 || acknowledged == 0 || acknowledged > ACK_SLACK {
             return Answer::Unasked;
         }
-        if attempt.state != ASKED {
+        if attempt.state() != ASKED {
             return Answer::Again;
         }
-        attempt.state = ANSWERED;
+        let elapsed = at.stamp.since(attempt.asked);
+        let precise = at.precise && attempt.marks & ASKED_PRECISE != 0;
+        attempt.marks = (attempt.marks & !STATE) | ANSWERED | if at.precise { ANSWERED_PRECISE } else { 0 };
+        attempt.shifts = negotiated(attempt.shifts, asked_shift(segment.shift));
         attempt.responder_isn = segment.sequence;
-        attempt.responder_shift = segment.shift;
-        Answer::First(now.since(attempt.asked))
+        attempt.answered_after = short_units(elapsed);
+        Answer::First { elapsed, precise }
     }
 
     /// A segment from `sender` with ACK and without SYN or RST: the handshake it completes, if any.
     #[inline(always)]
-    pub fn complete(&mut self, fingerprint: u32, sender: Side, segment: &Segment, now: Stamp) -> Handshake {
+    pub fn complete(&mut self, fingerprint: u32, sender: Side, segment: &Segment) -> Handshake {
         let Some(attempt) = self.find(fingerprint) else { return Handshake::NONE };
-        let answer_seen = attempt.state == ANSWERED;
-        if attempt.initiator != sender as u8 || !(answer_seen || attempt.state == ASKED) {
+        let answer_seen = attempt.state() == ANSWERED;
+        if attempt.initiator() != sender as u8 || !(answer_seen || attempt.state() == ASKED) {
             return Handshake::NONE;
         }
         let sent = segment.sequence.wrapping_sub(attempt.initiator_isn);
@@ -198,15 +250,18 @@ impl AttemptBucket {
         if sent == 0 || sent > ACK_SLACK || !acknowledges {
             return Handshake::NONE;
         }
-        attempt.state = COMPLETED;
-        let (initiator_shift, responder_shift) = negotiated(attempt.initiator_shift, attempt.responder_shift);
+        attempt.set_state(COMPLETED);
+        let shifts = if answer_seen { attempt.shifts } else { negotiated(attempt.shifts, ASKED_UNKNOWN) };
+        let known = shifts != ANSWERED_UNKNOWN;
         Handshake {
             happened: true,
-            initiator: attempt.initiator,
-            initiator_shift,
-            responder_shift,
+            initiator: attempt.initiator(),
+            initiator_shift: if known { shifts >> 4 } else { UNKNOWN_SHIFT },
+            responder_shift: if known { shifts & 0x0f } else { UNKNOWN_SHIFT },
             answer_seen,
-            elapsed: now.since(attempt.asked),
+            asked: attempt.asked,
+            answered_after: units_of_short(attempt.answered_after),
+            answer_precise: attempt.marks & ANSWERED_PRECISE != 0,
         }
     }
 
@@ -214,18 +269,18 @@ impl AttemptBucket {
     #[inline(always)]
     pub fn reset(&mut self, fingerprint: u32, sender: Side, segment: &Segment) -> Reset {
         let Some(attempt) = self.find(fingerprint) else { return Reset::Unrelated };
-        let answered = attempt.state == ANSWERED;
-        if !answered && attempt.state != ASKED {
+        let answered = attempt.state() == ANSWERED;
+        if !answered && attempt.state() != ASKED {
             return Reset::Unrelated;
         }
-        let by_initiator = attempt.initiator == sender as u8;
+        let by_initiator = attempt.initiator() == sender as u8;
         if !answered && !by_initiator && segment.has(tcp_flag::ACK) {
             let acknowledged = segment.acknowledgment.wrapping_sub(attempt.initiator_isn);
             if acknowledged == 0 || acknowledged > ACK_SLACK {
                 return Reset::Unrelated;
             }
         }
-        attempt.state = REFUSED;
+        attempt.set_state(REFUSED);
         if by_initiator {
             Reset::Withdrawn
         } else if answered {
@@ -236,35 +291,107 @@ impl AttemptBucket {
     }
 }
 
-/// Scaling is in force only if both offered it (RFC 7323 section 2.2): one that did not settles it for both, one
-/// whose offer nobody read leaves it open for both.
+/// A SYN's shift in [`Attempt::shifts`] while asked.
 #[inline(always)]
-const fn negotiated(initiator: u8, responder: u8) -> (u8, u8) {
-    if initiator == NO_SHIFT || responder == NO_SHIFT {
-        (0, 0)
-    } else if initiator == UNKNOWN_SHIFT || responder == UNKNOWN_SHIFT {
-        (UNKNOWN_SHIFT, UNKNOWN_SHIFT)
-    } else {
-        (initiator, responder)
+const fn asked_shift(shift: u8) -> u8 {
+    match shift {
+        NO_SHIFT => ASKED_NO_SHIFT,
+        UNKNOWN_SHIFT => ASKED_UNKNOWN,
+        shift => shift & 0x0f,
     }
 }
 
+/// Scaling is in force only if both offered it (RFC 7323 section 2.2): one that did not settles it for both, one
+/// whose offer nobody read leaves it open for both.
+#[inline(always)]
+const fn negotiated(initiator: u8, responder: u8) -> u8 {
+    if initiator == ASKED_NO_SHIFT || responder == ASKED_NO_SHIFT {
+        0
+    } else if initiator == ASKED_UNKNOWN || responder == ASKED_UNKNOWN {
+        ANSWERED_UNKNOWN
+    } else {
+        initiator << 4 | responder & 0x0f
+    }
+}
+
+/// Stamp units in 16 bits, cut to 12 significant ones: four bits of exponent, twelve of mantissa.
+#[inline(always)]
+const fn short_units(units: u32) -> u16 {
+    let units = if units > SHORT_MAX { SHORT_MAX } else { units };
+    let exponent = octave_of(units | 0x0fff) - 11;
+    (exponent << 12 | units >> exponent) as u16
+}
+
+/// The opposite of [`short_units`].
+#[inline(always)]
+const fn units_of_short(short: u16) -> u32 {
+    (short as u32 & 0x0fff) << (short >> 12)
+}
+
+/// The longest time that has a short form (137 s).
+const SHORT_MAX: u32 = 0x0fff << 15;
+
 impl Attempt {
+    /// One of the states.
+    #[inline(always)]
+    pub const fn state(&self) -> u8 {
+        self.marks & STATE
+    }
+
+    #[inline(always)]
+    const fn set_state(&mut self, state: u8) {
+        self.marks = (self.marks & !STATE) | state;
+    }
+
+    /// [`Side`] that asked.
+    #[inline(always)]
+    pub const fn initiator(&self) -> u8 {
+        (self.marks & INITIATOR_HIGH) >> 3
+    }
+
     /// Asked or answered, and not older than the handshake timeout.
     #[inline(always)]
     pub const fn waiting(&self, now: Stamp) -> bool {
-        (self.state == ASKED || self.state == ANSWERED) && now.since(self.asked) < HANDSHAKE_TIMEOUT
+        (self.state() == ASKED || self.state() == ANSWERED) && now.since(self.asked) < HANDSHAKE_TIMEOUT
     }
 
     /// Order of giving up: the lowest goes first.
     #[inline(always)]
     const fn keep_rank(&self, now: Stamp) -> u32 {
-        if self.state == FREE {
+        if self.state() == FREE {
             0
         } else if !self.waiting(now) {
             1
         } else {
             1 + HANDSHAKE_TIMEOUT - now.since(self.asked)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn short_times_keep_twelve_bits() {
+        for units in [0, 1, 4_095, 4_096, 70_000, 3_000_000, SHORT_MAX] {
+            let kept = units_of_short(short_units(units));
+            assert!(kept <= units && units - kept <= units >> 11, "{units} became {kept}");
+        }
+        assert_eq!(units_of_short(short_units(u32::MAX)), SHORT_MAX);
+    }
+
+    #[test]
+    fn scaling_needs_both_offers() {
+        let pairs = [
+            (7, 9, 0x79),
+            (7, NO_SHIFT, 0),
+            (NO_SHIFT, UNKNOWN_SHIFT, 0),
+            (7, UNKNOWN_SHIFT, ANSWERED_UNKNOWN),
+        ];
+        for (initiator, responder, expected) in pairs {
+            assert_eq!(negotiated(asked_shift(initiator), asked_shift(responder)), expected);
+            assert_eq!(negotiated(asked_shift(responder), asked_shift(initiator)), expected.rotate_left(4));
         }
     }
 }

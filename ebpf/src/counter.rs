@@ -1,4 +1,4 @@
-//! The totals of one shard (CPU, queue or file worker): plain sums that only grow, and three histograms.
+//! The totals of one shard (CPU, queue or file worker): plain sums that only grow, and six histograms.
 //!
 //! A counter is named once, here; its name is also its name in tests and diagnostics.
 
@@ -123,6 +123,12 @@ counters! { Counter:
     Transfers = "transfers",
     /// Of these, those slower than the limit.
     TransfersSlow = "transfers_slow",
+    /// Round trips that ended when no precise stamp was left in its tick: in no histogram.
+    RoundTripsUntimed = "round_trips_untimed",
+    /// Targets that displaced a silent one.
+    TargetsEvicted = "targets_evicted",
+    /// Packets other than TCP whose target found no row.
+    TargetsRefused = "targets_refused",
 }
 
 impl Counter {
@@ -138,8 +144,14 @@ pub struct Counters {
     pub values: [u64; VALUES],
     /// Receive windows of known scale, bytes.
     pub rwnd_bytes: Histogram,
-    /// Handshakes from SYN to SYN-ACK, microseconds.
+    /// Handshakes from SYN to SYN-ACK, microseconds: the way to the listener and back.
     pub handshake_us: Histogram,
+    /// Handshakes from SYN-ACK to ACK, microseconds: the way to the initiator and back.
+    pub handshake_ack_us: Histogram,
+    /// Timestamps until the listener echoed them, microseconds.
+    pub echo_listener_us: Histogram,
+    /// Timestamps until the listener's peer echoed them, microseconds.
+    pub echo_peer_us: Histogram,
     /// Time per MiB, microseconds.
     pub transfer_us: Histogram,
 }
@@ -147,12 +159,21 @@ pub struct Counters {
 /// Room for counters: a power of two, so that a mask proves an index.
 const VALUES: usize = 64;
 
-const _: () = assert!(Counter::COUNT <= VALUES && size_of::<Counters>() == VALUES * 8 + 3 * 256);
+const _: () =
+    assert!(Counter::COUNT <= VALUES && size_of::<Counters>() == VALUES * 8 + 6 * size_of::<Histogram>());
 
 impl Default for Counters {
     fn default() -> Self {
         let histogram = Histogram::default();
-        Self { values: [0; VALUES], rwnd_bytes: histogram, handshake_us: histogram, transfer_us: histogram }
+        Self {
+            values: [0; VALUES],
+            rwnd_bytes: histogram,
+            handshake_us: histogram,
+            handshake_ack_us: histogram,
+            echo_listener_us: histogram,
+            echo_peer_us: histogram,
+            transfer_us: histogram,
+        }
     }
 }
 
@@ -182,9 +203,9 @@ impl Counters {
         for (own, more) in self.values.iter_mut().zip(&other.values) {
             *own = own.saturating_add(*more);
         }
-        self.rwnd_bytes.merge(&other.rwnd_bytes);
-        self.handshake_us.merge(&other.handshake_us);
-        self.transfer_us.merge(&other.transfer_us);
+        for (own, more) in self.histograms_mut().into_iter().zip(other.histograms()) {
+            own.merge(more);
+        }
     }
 
     /// What was counted since `earlier` was read from the same shard.
@@ -193,9 +214,32 @@ impl Counters {
         for (own, before) in delta.values.iter_mut().zip(&earlier.values) {
             *own = own.wrapping_sub(*before);
         }
-        delta.rwnd_bytes = self.rwnd_bytes.since(&earlier.rwnd_bytes);
-        delta.handshake_us = self.handshake_us.since(&earlier.handshake_us);
-        delta.transfer_us = self.transfer_us.since(&earlier.transfer_us);
+        for (own, before) in delta.histograms_mut().into_iter().zip(earlier.histograms()) {
+            *own = own.since(before);
+        }
         delta
+    }
+
+    /// All histograms, in memory order.
+    pub const fn histograms(&self) -> [&Histogram; 6] {
+        [
+            &self.rwnd_bytes,
+            &self.handshake_us,
+            &self.handshake_ack_us,
+            &self.echo_listener_us,
+            &self.echo_peer_us,
+            &self.transfer_us,
+        ]
+    }
+
+    const fn histograms_mut(&mut self) -> [&mut Histogram; 6] {
+        [
+            &mut self.rwnd_bytes,
+            &mut self.handshake_us,
+            &mut self.handshake_ack_us,
+            &mut self.echo_listener_us,
+            &mut self.echo_peer_us,
+            &mut self.transfer_us,
+        ]
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! A word and not an enum tree: it is tested bit by bit when it is counted, and most segments have few bits set.
 
+use crate::frame::Frame;
+
 /// First SYN of an attempt.
 pub const ATTEMPTED: u32 = 1 << 0;
 /// A waiting attempt was given up to make room for it.
@@ -45,8 +47,17 @@ pub const FROM_LISTENER: u32 = 1 << 19;
 /// A handshake told who listens; otherwise it is the end with the lower port.
 pub const LISTENER_KNOWN: u32 = 1 << 20;
 
+/// A round trip by timestamps ends with it: [`Outcome::round_trip`].
+pub const ECHO: u32 = 1 << 21;
+/// A round trip by timestamps begins with it.
+pub const PROBE: u32 = 1 << 22;
+/// Its handshake's half was timed precisely: [`Outcome::round_trip`], with [`ANSWERED`] or [`COMPLETED`].
+pub const HANDSHAKE_TRIP: u32 = 1 << 23;
+/// A round trip by timestamps ends with it, and nobody knows when exactly.
+pub const ECHO_UNTIMED: u32 = 1 << 24;
+
 /// Events of which most segments have none.
-pub const RARE: u32 = !(RWND | RWND_SCALE_UNKNOWN | FROM_LISTENER | LISTENER_KNOWN);
+pub const RARE: u32 = !(RWND | RWND_SCALE_UNKNOWN | FROM_LISTENER | LISTENER_KNOWN | PROBE);
 
 /// All that a TCP segment says, before it is counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -59,9 +70,23 @@ pub struct Outcome {
     pub rwnd_bytes: u32,
     /// Stamp units the MiB took, with [`TRANSFER`].
     pub transfer: u32,
+    /// Stamp units to the segment's sender and back, with [`ECHO`] or [`HANDSHAKE_TRIP`].
+    pub round_trip: u32,
 }
 
 impl Outcome {
+    /// Itself; the verifier then follows as one what led to different values, see [`Frame::opaque`].
+    #[inline(always)]
+    pub fn opaque<F: Frame>(self, frame: F) -> Self {
+        Self {
+            events: frame.opaque(self.events),
+            elapsed: frame.opaque(self.elapsed),
+            rwnd_bytes: frame.opaque(self.rwnd_bytes),
+            transfer: frame.opaque(self.transfer),
+            round_trip: frame.opaque(self.round_trip),
+        }
+    }
+
     /// Whether any of the `bits` is set.
     #[inline(always)]
     pub const fn has(&self, bits: u32) -> bool {

@@ -99,6 +99,22 @@ pub const fn pair_hash(source: Address, listener: u64, seed: u64) -> u64 {
     finish(end_hash(source, 0, seed ^ listener))
 }
 
+/// Hash of a target address; never 0, which marks a free row.
+#[inline(always)]
+pub const fn target_hash(address: Address, seed: u64) -> u64 {
+    end_hash(address, 0, seed) | 1
+}
+
+/// The network a source belongs to: /24 of IPv4, /48 of IPv6 (what one site or customer usually has).
+#[inline(always)]
+pub const fn prefix_of(address: Address) -> Address {
+    if address[0] == 0 && address[1] == 0 && address[2] == 0xffff {
+        [0, 0, 0xffff, address[3] & 0xffff_ff00]
+    } else {
+        [address[0], address[1] & 0xffff_0000, 0, 0]
+    }
+}
+
 #[inline(always)]
 const fn finish(hash: u64) -> u64 {
     let hash = (hash ^ hash >> 32).wrapping_mul(MULTIPLIER_A);

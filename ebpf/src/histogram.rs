@@ -1,27 +1,36 @@
-//! Half-octave histogram in fixed memory: two buckets per power of two, so a quantile is right within 1.5 x.
+//! Log-linear histogram in fixed memory, with the buckets of hdrhistogram at one significant digit: values below 32
+//! have a bucket each, above that every power of two is cut into 16, so a value is known within 6.25 %.
 //!
-//! Buckets only ever grow; a window is the difference of two readings, and histograms add.
+//! Source of the layout: <http://hdrhistogram.org>, `sub_bucket_count` 32, unit 1. Buckets only ever grow; a window is
+//! the difference of two readings, and histograms add.
 
 /// Buckets that any `u32` falls into.
-pub const BUCKETS: usize = 64;
+pub const BUCKETS: usize = SUB_BUCKETS + (32 - SUB_BUCKET_BITS as usize) * HALF;
+/// Values with a bucket of their own.
+const SUB_BUCKETS: usize = 1 << SUB_BUCKET_BITS;
+const SUB_BUCKET_BITS: u32 = 5;
+/// Buckets of each power of two above.
+const HALF: usize = SUB_BUCKETS / 2;
+/// Room in memory: a power of two, so that a mask proves an index.
+const ROOM: usize = 512;
 
-/// Counts by half octave.
-#[repr(C)]
+/// Counts by value.
+#[repr(C, align(64))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Histogram {
-    /// `buckets[i]` counts values in `lower_bound(i)..lower_bound(i + 1)`.
-    pub buckets: [u32; BUCKETS],
+    /// `buckets[i]` counts values in `lower_bound(i)..lower_bound(i + 1)`; the last ones are room.
+    pub buckets: [u32; ROOM],
 }
 
 impl Default for Histogram {
     fn default() -> Self {
-        Self { buckets: [0; BUCKETS] }
+        Self { buckets: [0; ROOM] }
     }
 }
 
-/// Bucket of a value: its highest bit, and the bit below that.
+/// Number of the highest set bit; 0 for 0 and 1.
 #[inline(always)]
-pub const fn bucket_of(value: u32) -> usize {
+pub const fn octave_of(value: u32) -> u32 {
     // Branches instead of a count of leading zeros, which BPF has no instruction for.
     let mut rest = value;
     let mut octave = 0;
@@ -44,14 +53,24 @@ pub const fn bucket_of(value: u32) -> usize {
     if rest >= 2 {
         octave += 1;
     }
-    let half = if octave == 0 { value & 1 } else { (value >> (octave - 1)) & 1 };
-    (octave as usize * 2 + half as usize) & (BUCKETS - 1)
+    octave
+}
+
+/// Bucket of a value.
+#[inline(always)]
+pub const fn bucket_of(value: u32) -> usize {
+    // The lowest bits set do not change the bucket of what is above, and put all that is below into octave 4.
+    let shift = octave_of(value | (SUB_BUCKETS as u32 - 1)) - (SUB_BUCKET_BITS - 1);
+    ((shift << (SUB_BUCKET_BITS - 1)) + (value >> shift)) as usize & (ROOM - 1)
 }
 
 /// Smallest value of a bucket.
 pub const fn lower_bound(bucket: usize) -> u32 {
-    let octave = bucket / 2;
-    if octave == 0 { bucket as u32 } else { (2 + (bucket as u32 & 1)) << (octave - 1) }
+    if bucket < SUB_BUCKETS {
+        return bucket as u32;
+    }
+    let shift = bucket / HALF - 1;
+    ((bucket - shift * HALF) as u32) << shift
 }
 
 impl Histogram {
@@ -90,7 +109,9 @@ impl Histogram {
             return None;
         }
         // The value at rank ceil(q * n), the nearest-rank definition.
-        let wanted = ((q * count as f64) as u64).clamp(1, count);
+        let exact = q * count as f64;
+        let floor = exact as u64;
+        let wanted = (floor + u64::from((floor as f64) < exact)).clamp(1, count);
         let mut passed = 0;
         let bucket = self.buckets.iter().position(|bucket_count| {
             passed += u64::from(*bucket_count);
@@ -111,6 +132,7 @@ mod tests {
             assert!(lower_bound(bucket) <= value, "{value} in {bucket}");
             assert!(bucket == BUCKETS - 1 || value < lower_bound(bucket + 1), "{value} in {bucket}");
         }
+        assert_eq!((bucket_of(u32::MAX), lower_bound(BUCKETS - 1)), (BUCKETS - 1, 31 << 27));
     }
 
     #[test]

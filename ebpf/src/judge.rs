@@ -9,11 +9,13 @@
 use crate::attempt::Handshake;
 use crate::event::{self, Outcome};
 use crate::flow::Side;
+use crate::histogram::octave_of;
 use crate::limits::{
-    APPLICATION_IDLE, FLOW_WAYS, PROVEN_IDLE, SENDER_BLOCKED_BYTES, TRANSFER_BYTES, UNPROVEN_IDLE,
+    APPLICATION_IDLE, FLOW_WAYS, PROBE_TIMEOUT, PROVEN_IDLE, SENDER_BLOCKED_BYTES, TRANSFER_BYTES,
+    UNPROVEN_IDLE,
 };
 use crate::packet::{Segment, UNKNOWN_SHIFT, tcp_flag};
-use crate::stamp::Stamp;
+use crate::stamp::{Moment, Stamp};
 
 /// [`Flow::flags`]: completed handshake, or segments both ways.
 pub const PROVEN: u8 = 0x01;
@@ -21,17 +23,26 @@ pub const PROVEN: u8 = 0x01;
 pub const HANDSHAKE: u8 = 0x02;
 /// [`Flow::flags`]: RST, or FIN both ways: the slot may be reused.
 pub const CLOSED: u8 = 0x04;
+/// [`Flow::flags`]: the initiator is the side with the higher hash; meaningful with [`HANDSHAKE`].
+const INITIATOR_HIGH: u8 = 0x08;
+/// [`Flow::flags`]: a round trip is being timed.
+pub(crate) const PROBING: u8 = 0x10;
+/// [`Flow::flags`]: the segment that began it was sent by the side with the higher hash.
+const PROBE_HIGH: u8 = 0x20;
 
-/// [`Half::flags`]: `next_sequence` is set.
+/// [`Half::state`]: `next_sequence` is set.
 pub const SENT: u8 = 0x01;
-/// [`Half::flags`]: `acknowledged` is set.
+/// [`Half::state`]: `acknowledged` is set.
 pub const ACKED: u8 = 0x02;
-/// [`Half::flags`]: FIN sent.
+/// [`Half::state`]: FIN sent.
 pub const FIN_SENT: u8 = 0x04;
-/// [`Half::flags`]: the last payload segment had PSH: the application's write ended there.
+/// [`Half::state`]: the last payload segment had PSH: the application's write ended there.
 pub const PUSHED: u8 = 0x08;
-/// [`Half::flags`]: a MiB is being timed.
-pub const TIMING: u8 = 0x10;
+/// [`Half::state`]: bits of the window shift; all of them where it is unknown.
+const SHIFT: u8 = 0xf0;
+
+/// [`Half::transfer_bytes`]: no MiB is being timed.
+const NOT_TIMING: u32 = u32::MAX;
 
 /// What one end of a flow sent, 24 bytes.
 #[repr(C)]
@@ -41,7 +52,7 @@ pub struct Half {
     pub next_sequence: u32,
     /// Highest acknowledgment of this end's bytes by the other.
     pub acknowledged: u32,
-    /// New payload in the MiB being timed, in bytes.
+    /// New payload in the MiB being timed, in bytes, or [`NOT_TIMING`].
     pub transfer_bytes: u32,
     /// Start of that MiB.
     pub transfer_start: Stamp,
@@ -49,10 +60,10 @@ pub struct Half {
     pub last_payload: Stamp,
     /// Last window this end advertised, unscaled.
     pub window: u16,
-    /// Shift of this end's windows, [`UNKNOWN_SHIFT`] where it is unknown.
-    pub shift: u8,
-    /// Flags above.
-    pub flags: u8,
+    /// Flags and shift, see the constants.
+    pub state: u8,
+    /// Lowest bits of this end's last timestamp, to tell the first segment of each.
+    pub timestamp: u8,
 }
 
 /// One flow, one cache line.
@@ -61,16 +72,18 @@ pub struct Half {
 pub struct Flow {
     /// [`crate::flow::fingerprint`]; 0 is a free slot.
     pub fingerprint: u32,
-    /// Last segment.
-    pub seen: Stamp,
-    /// Handshake's duration in stamp units, 0 where it was not seen.
-    pub round_trip: u32,
+    /// When the segment passed whose echo is waited for; meaningful with [`PROBING`].
+    pub probe: Stamp,
+    /// Lowest bits of that segment's timestamp.
+    pub probe_timestamp: u16,
+    /// Last segment, in units of [`Stamp::coarse`].
+    pub seen: u16,
     /// Flags above.
     pub flags: u8,
-    /// [`Side`] of the initiator; meaningful with [`HANDSHAKE`].
-    pub initiator: u8,
-    /// Keeps the halves aligned.
-    pub reserved: u16,
+    /// Handshake's duration as 1 + its octave of stamp units, 0 where it was not seen.
+    pub round_trip: u8,
+    /// Written to have the line fetched, never read.
+    pub touched: u16,
     /// By [`Side`].
     pub halves: [Half; 2],
 }
@@ -95,6 +108,13 @@ pub enum Admission {
 }
 
 impl FlowBucket {
+    /// Has both lines fetched: a store does not wait for its line, as a load would.
+    #[inline(always)]
+    pub fn touch(&mut self) {
+        self.ways[0].touched = 0;
+        self.ways[1].touched = 0;
+    }
+
     /// The slot of this flow.
     #[inline(always)]
     pub fn find(&mut self, fingerprint: u32) -> Option<&mut Flow> {
@@ -107,19 +127,20 @@ impl FlowBucket {
         self.ways.iter().position(|flow| flow.fingerprint == fingerprint)
     }
 
-    /// A cleared slot for a flow that is not in the bucket; `proven` says whether it brings its handshake.
+    /// The way of a cleared slot for a flow that is not in the bucket; `proven` says whether it brings its handshake.
     /// `None` where both slots hold live, better proven flows.
     #[inline(always)]
-    pub fn admit(&mut self, fingerprint: u32, proven: bool, now: Stamp) -> Option<(Admission, &mut Flow)> {
-        let [first, second] = &mut self.ways;
-        let victim = if first.keep_rank(now) <= second.keep_rank(now) { first } else { second };
-        let rank = victim.keep_rank(now);
+    pub fn admit(&mut self, fingerprint: u32, proven: bool, now: Stamp) -> Option<(Admission, u32)> {
+        let ranks = [self.ways[0].keep_rank(now), self.ways[1].keep_rank(now)];
+        let way = u32::from(ranks[1] < ranks[0]);
+        let rank = if way == 0 { ranks[0] } else { ranks[1] };
         if rank >= RANK_PROVEN || (rank == RANK_UNPROVEN && !proven) {
             return None;
         }
+        let victim = &mut self.ways[way as usize & (FLOW_WAYS - 1)];
         victim.fingerprint = fingerprint;
         victim.restart();
-        Some((if rank == RANK_FREE { Admission::Free } else { Admission::Evicted }, victim))
+        Some((if rank == RANK_FREE { Admission::Free } else { Admission::Evicted }, way))
     }
 }
 
@@ -133,7 +154,7 @@ const RANK_PROVEN: u32 = 4;
 impl Flow {
     #[inline(always)]
     const fn keep_rank(&self, now: Stamp) -> u32 {
-        let idle = now.since(self.seen);
+        let idle = now.since_coarse(self.seen);
         if self.fingerprint == 0 || self.flags & CLOSED != 0 {
             RANK_FREE
         } else if self.flags & PROVEN != 0 {
@@ -158,27 +179,31 @@ impl Flow {
     pub fn restart(&mut self) {
         self.round_trip = 0;
         self.flags = 0;
-        self.initiator = 0;
         for half in &mut self.halves {
-            *half = Half { shift: UNKNOWN_SHIFT, ..Half::default() };
+            *half = Half { state: SHIFT, transfer_bytes: NOT_TIMING, ..Half::default() };
         }
     }
 
-    /// What the handshake told of the flow.
+    /// What the handshake told of the flow; it took `elapsed` stamp units.
     #[inline(always)]
-    pub fn establish(&mut self, handshake: &Handshake) {
+    pub fn establish(&mut self, handshake: &Handshake, elapsed: u32) {
         let initiator = (handshake.initiator & 1) as usize;
-        self.flags |= PROVEN | HANDSHAKE;
-        self.initiator = handshake.initiator;
-        self.round_trip = handshake.elapsed;
-        self.halves[initiator].shift = handshake.initiator_shift;
-        self.halves[1 - initiator].shift = handshake.responder_shift;
+        self.flags |= PROVEN | HANDSHAKE | if initiator != 0 { INITIATOR_HIGH } else { 0 };
+        self.round_trip = 1 + octave_of(elapsed) as u8;
+        self.halves[initiator].set_shift(handshake.initiator_shift);
+        self.halves[1 - initiator].set_shift(handshake.responder_shift);
+    }
+
+    /// [`Side`] of the initiator, where the handshake was seen.
+    #[inline(always)]
+    pub const fn initiator(&self) -> u8 {
+        (self.flags & INITIATOR_HIGH) >> 3
     }
 
     /// Judges a segment without SYN from `sender` and remembers it.
     #[inline(always)]
     pub fn judge(&mut self, sender: Side, segment: &Segment, now: Stamp, outcome: &mut Outcome) {
-        self.seen = now;
+        self.seen = now.coarse();
         if segment.has(tcp_flag::RST) {
             self.flags |= CLOSED;
             return;
@@ -190,22 +215,64 @@ impl Flow {
         }
         if segment.payload_bytes != 0 || segment.has(tcp_flag::FIN) {
             own.send(segment, peer, idle_after, now, outcome);
-        } else if own.flags & SENT == 0 {
+        } else if own.state & SENT == 0 {
             own.next_sequence = segment.sequence;
-            own.flags |= SENT;
-        } else if own.flags & FIN_SENT == 0 && segment.sequence == own.next_sequence.wrapping_sub(1) {
+            own.state |= SENT;
+        } else if own.state & FIN_SENT == 0 && segment.sequence == own.next_sequence.wrapping_sub(1) {
             // The probe of most systems carries no byte.
             outcome.events |= event::KEEP_ALIVE;
         }
         own.advertise(segment, outcome);
-        let (own_flags, peer_flags) = (own.flags, peer.flags);
-        if own_flags & peer_flags & SENT != 0 {
+        let (own_state, peer_state) = (own.state, peer.state);
+        if own_state & peer_state & SENT != 0 {
             self.flags |= PROVEN;
         }
         // A side that was never heard will not be heard to close either.
-        let peer_done = peer_flags & FIN_SENT != 0 || peer_flags & SENT == 0;
-        if own_flags & FIN_SENT != 0 && peer_done {
+        let peer_done = peer_state & FIN_SENT != 0 || peer_state & SENT == 0;
+        if own_state & FIN_SENT != 0 && peer_done {
             self.flags |= CLOSED;
+        }
+    }
+
+    /// What a segment with timestamps means for the round trip: [`event::ECHO`] where it ends one,
+    /// [`event::PROBE`] where one may begin with it. A round trip runs from the first segment with a timestamp that
+    /// carries payload to the first one that echoes it (Nichols' passive ping); [`Flow::time`] then takes the times.
+    #[inline(always)]
+    pub fn match_timestamps(&mut self, sender: Side, segment: &Segment, now: Stamp, outcome: &mut Outcome) {
+        let from_high = if sender as u8 != 0 { PROBE_HIGH } else { 0 };
+        if self.flags & PROBING != 0 && self.flags & PROBE_HIGH != from_high {
+            let behind = (segment.echo as u16).wrapping_sub(self.probe_timestamp);
+            if behind == 0 {
+                outcome.events |= event::ECHO;
+                self.flags &= !PROBING;
+            } else if behind < 1 << 15 {
+                // A later one was echoed: this one never will be.
+                self.flags &= !PROBING;
+            }
+        }
+        let (own, _) = halves(&mut self.halves, sender);
+        let first = own.timestamp != segment.timestamp as u8;
+        own.timestamp = segment.timestamp as u8;
+        let free = self.flags & PROBING == 0 || now.since(self.probe) > PROBE_TIMEOUT;
+        if first && free && segment.payload_bytes != 0 {
+            outcome.events |= event::PROBE;
+        }
+    }
+
+    /// Takes the time of what [`Flow::match_timestamps`] found.
+    #[inline(always)]
+    pub fn time(&mut self, sender: Side, segment: &Segment, at: Moment, outcome: &mut Outcome) {
+        if outcome.has(event::ECHO) {
+            outcome.round_trip = at.stamp.since(self.probe);
+        }
+        if !at.precise {
+            let untimed = if outcome.has(event::ECHO) { event::ECHO_UNTIMED } else { 0 };
+            outcome.events = (outcome.events & !event::ECHO) | untimed;
+        } else if outcome.has(event::PROBE) {
+            self.probe = at.stamp;
+            self.probe_timestamp = segment.timestamp as u16;
+            let high = if sender as u8 != 0 { PROBE_HIGH } else { 0 };
+            self.flags = (self.flags & !PROBE_HIGH) | PROBING | high;
         }
     }
 }
@@ -220,19 +287,31 @@ fn halves(halves: &mut [Half; 2], sender: Side) -> (&mut Half, &mut Half) {
     }
 }
 
-/// Silence that is longer than the network's own can explain: two round trips and 10 ms.
+/// Silence that is longer than the network's own can explain: two round trips, or up to twice as many because only
+/// their octave is known, and 10 ms.
 #[inline(always)]
-const fn idle_limit(round_trip: u32) -> u32 {
-    if round_trip == 0 { APPLICATION_IDLE } else { round_trip.saturating_mul(2).saturating_add(10_000) }
+const fn idle_limit(round_trip: u8) -> u32 {
+    if round_trip == 0 { APPLICATION_IDLE } else { (2 << (round_trip as u32 & 0x1f)) + 10_000 }
 }
 
 impl Half {
+    #[inline(always)]
+    const fn set_shift(&mut self, shift: u8) {
+        let bits = if shift == UNKNOWN_SHIFT { SHIFT } else { shift << 4 };
+        self.state = (self.state & !SHIFT) | bits;
+    }
+
+    #[inline(always)]
+    const fn shift_unknown(&self) -> bool {
+        self.state & SHIFT == SHIFT
+    }
+
     /// The other end acknowledged up to `acknowledgment`.
     #[inline(always)]
     fn acknowledge(&mut self, acknowledgment: u32) {
-        if self.flags & ACKED == 0 || is_after(acknowledgment, self.acknowledged) {
+        if self.state & ACKED == 0 || is_after(acknowledgment, self.acknowledged) {
             self.acknowledged = acknowledgment;
-            self.flags |= ACKED;
+            self.state |= ACKED;
         }
     }
 
@@ -244,7 +323,7 @@ impl Half {
         if segment.window == 0 && !segment.has(tcp_flag::FIN) {
             outcome.events |= event::ZERO_WINDOW;
         }
-        if self.shift == UNKNOWN_SHIFT {
+        if self.shift_unknown() {
             outcome.events |= event::RWND_SCALE_UNKNOWN;
         } else {
             outcome.events |= event::RWND;
@@ -254,13 +333,13 @@ impl Half {
 
     #[inline(always)]
     const fn rwnd_bytes(&self) -> u32 {
-        (self.window as u32) << (self.shift & 0x0f)
+        (self.window as u32) << (self.state >> 4)
     }
 
     /// Whether the last window this end advertised was 0.
     #[inline(always)]
     const fn closed_window(&self) -> bool {
-        self.flags & SENT != 0 && self.window == 0
+        self.state & SENT != 0 && self.window == 0
     }
 
     /// This end sent payload or FIN.
@@ -269,9 +348,9 @@ impl Half {
         let fin = u32::from(segment.has(tcp_flag::FIN));
         let end = segment.sequence.wrapping_add(segment.payload_bytes).wrapping_add(fin);
         if fin != 0 {
-            self.flags |= FIN_SENT;
+            self.state |= FIN_SENT;
         }
-        let expected = if self.flags & SENT == 0 { segment.sequence } else { self.next_sequence };
+        let expected = if self.state & SENT == 0 { segment.sequence } else { self.next_sequence };
         if segment.payload_bytes == 1 && segment.sequence == expected && peer.closed_window() {
             // A zero-window probe: its byte is refused and comes again, so it is not new.
             return;
@@ -295,7 +374,7 @@ impl Half {
         self.time_transfer(fresh_bytes, application_idle, now, outcome);
         self.next_sequence = end;
         self.last_payload = now;
-        self.flags = (self.flags & !PUSHED) | SENT | if segment.has(tcp_flag::PSH) { PUSHED } else { 0 };
+        self.state = (self.state & !PUSHED) | SENT | if segment.has(tcp_flag::PSH) { PUSHED } else { 0 };
     }
 
     /// Whether the silence before this segment was the application's: everything it had written was sent and
@@ -303,16 +382,15 @@ impl Half {
     /// direction is not seen nothing is acknowledged, and no MiB is timed.
     #[inline(always)]
     fn application_idle(&self, peer: &Half, idle_after: u32, now: Stamp) -> bool {
-        let all_acknowledged = self.flags & ACKED != 0 && self.acknowledged == self.next_sequence;
-        let room = peer.shift == UNKNOWN_SHIFT || peer.rwnd_bytes() >= SENDER_BLOCKED_BYTES;
-        all_acknowledged && room && self.flags & PUSHED != 0 && now.since(self.last_payload) > idle_after
+        let all_acknowledged = self.state & ACKED != 0 && self.acknowledged == self.next_sequence;
+        let room = peer.shift_unknown() || peer.rwnd_bytes() >= SENDER_BLOCKED_BYTES;
+        all_acknowledged && room && self.state & PUSHED != 0 && now.since(self.last_payload) > idle_after
     }
 
     /// Times each MiB of new payload; starts anew after an application's pause.
     #[inline(always)]
     fn time_transfer(&mut self, fresh_bytes: u32, application_idle: bool, now: Stamp, outcome: &mut Outcome) {
-        if self.flags & TIMING == 0 || application_idle {
-            self.flags |= TIMING;
+        if self.transfer_bytes == NOT_TIMING || application_idle {
             self.transfer_start = now;
             self.transfer_bytes = 0;
             return;
@@ -321,7 +399,7 @@ impl Half {
         if self.transfer_bytes < TRANSFER_BYTES {
             return;
         }
-        if self.flags & ACKED != 0 {
+        if self.state & ACKED != 0 {
             outcome.events |= event::TRANSFER;
             outcome.transfer = now.since(self.transfer_start);
         }

@@ -20,5 +20,8 @@ pub mod listener;
 pub mod observe;
 pub mod packet;
 pub mod parse;
+pub mod section;
+pub mod settings;
 pub mod source;
 pub mod stamp;
+pub mod target;

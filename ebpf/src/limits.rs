@@ -61,6 +61,21 @@ pub const LISTENER_BUCKETS: u32 = 1 << 8;
 /// Source buckets per shard (2,048 heavy-hitter counters, 64 KiB).
 pub const SOURCE_BUCKETS: u32 = 1 << 10;
 
+/// Target buckets per shard (256 targets, 36 KiB).
+pub const TARGET_BUCKETS: u32 = 1 << 6;
+/// Source prefix buckets per shard (512 heavy-hitter counters, 16 KiB).
+pub const PREFIX_BUCKETS: u32 = 1 << 8;
+/// Targets per bucket; their ids share one cache line.
+pub const TARGET_WAYS: usize = 4;
+
+/// Packets of one CPU in one jiffy (1 to 10 ms) beyond which a packet is judged with the next one: at 4 ms that is
+/// 64,000 packets per second, so the next is 16 us away on average.
+pub const BUSY_PACKETS: u32 = 256;
+/// Precise clock readings per jiffy and CPU (8,000 to 32,000 per second): a reading costs a quarter of a packet's work.
+pub const PRECISE_STAMPS: u32 = 32;
+/// A round trip of which no echo came within this time is given up (2 s).
+pub const PROBE_TIMEOUT: u32 = stamp_units_of_ms(2_000);
+
 /// Registers of the distinct-source sketch (HyperLogLog, standard error 1.04 / sqrt(128) = 9.2 %).
 pub const DISTINCT_REGISTERS: usize = 128;
 
@@ -71,6 +86,7 @@ pub const fn stamp_units_of_ms(milliseconds: u32) -> u32 {
 
 const _: () = assert!(ATTEMPT_BUCKETS.is_power_of_two() && FLOW_BUCKETS_LIVE.is_power_of_two());
 const _: () = assert!(FLOW_BUCKETS_FILE.is_power_of_two() && LISTENER_BUCKETS.is_power_of_two());
+const _: () = assert!(TARGET_BUCKETS.is_power_of_two() && PREFIX_BUCKETS.is_power_of_two());
 const _: () = assert!(SOURCE_BUCKETS.is_power_of_two() && DISTINCT_REGISTERS.is_power_of_two());
 // A header of 255 bytes at most per layer: the walk ends before the offset cap does.
 const _: () = assert!(LAYERS_MAX * 255 < OFFSET_MAX);

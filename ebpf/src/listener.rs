@@ -5,10 +5,11 @@
 //! only. A segment that finds no row is counted as such and stays in the totals.
 
 use crate::counter::counters;
-use crate::histogram::bucket_of;
+use crate::histogram::octave_of;
 use crate::limits::{DISTINCT_REGISTERS, LISTENER_IDLE, LISTENER_WAYS, PROVEN_IDLE};
 use crate::packet::Address;
 use crate::stamp::Stamp;
+use crate::target::record_ttl;
 
 counters! { ListenerCounter:
     /// Segments to and from it.
@@ -59,6 +60,14 @@ counters! { ListenerCounter:
     TransfersUs = "transfers_us",
     /// Sum of the times from SYN to completing ACK, microseconds.
     HandshakeUs = "handshake_us",
+    /// Round trips to its peers: SYN-ACK to ACK, and timestamps that a peer echoed.
+    RoundTripsPeer = "round_trips_peer",
+    /// Sum of these, microseconds.
+    RoundTripsPeerUs = "round_trips_peer_us",
+    /// Round trips to the listener itself: SYN to SYN-ACK, and timestamps that it echoed.
+    RoundTripsListener = "round_trips_listener",
+    /// Sum of these, microseconds.
+    RoundTripsListenerUs = "round_trips_listener_us",
 }
 
 impl ListenerCounter {
@@ -74,7 +83,7 @@ pub const DISTINCT_BANKS: usize = 2;
 /// Words of one bank.
 pub const DISTINCT_WORDS: usize = DISTINCT_REGISTERS / 8;
 
-/// One listener, 640 bytes.
+/// One listener, 704 bytes.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ListenerRow {
@@ -99,8 +108,12 @@ pub struct ListenerRow {
     pub distinct: [u64; DISTINCT_BANKS * DISTINCT_WORDS],
     /// [`Stamp::period`] of each bank.
     pub distinct_periods: [u32; DISTINCT_BANKS],
+    /// TTL classes of attempts ([`crate::target::ttl_class`]), in the same banks.
+    pub ttl_classes: [u64; DISTINCT_BANKS],
+    /// [`Stamp::period`] of each.
+    pub ttl_periods: [u32; DISTINCT_BANKS],
     /// Fills the row.
-    pub filler: [u64; 3],
+    pub filler: [u64; 4],
 }
 
 /// Four listeners.
@@ -115,7 +128,7 @@ pub struct ListenerBucket {
     pub rows: [ListenerRow; LISTENER_WAYS],
 }
 
-const _: () = assert!(size_of::<ListenerRow>() == 640 && size_of::<ListenerBucket>() == 64 + 4 * 640);
+const _: () = assert!(size_of::<ListenerRow>() == 704 && size_of::<ListenerBucket>() == 64 + 4 * 704);
 
 impl Default for ListenerRow {
     fn default() -> Self {
@@ -130,7 +143,9 @@ impl Default for ListenerRow {
             rwnd_octaves: [0; RWND_OCTAVES],
             distinct: [0; DISTINCT_BANKS * DISTINCT_WORDS],
             distinct_periods: [0; DISTINCT_BANKS],
-            filler: [0; 3],
+            ttl_classes: [0; DISTINCT_BANKS],
+            ttl_periods: [0; DISTINCT_BANKS],
+            filler: [0; 4],
         }
     }
 }
@@ -202,6 +217,8 @@ impl ListenerRow {
             *word = 0;
         }
         self.distinct_periods = [now.period(); DISTINCT_BANKS];
+        self.ttl_classes = [0; DISTINCT_BANKS];
+        self.ttl_periods = [now.period(); DISTINCT_BANKS];
     }
 
     /// Adds `amount` to a counter.
@@ -219,13 +236,14 @@ impl ListenerRow {
     /// Counts a window by octave.
     #[inline(always)]
     pub fn record_rwnd(&mut self, bytes: u32) {
-        let octave = &mut self.rwnd_octaves[(bucket_of(bytes) / 2) & (RWND_OCTAVES - 1)];
+        let octave = &mut self.rwnd_octaves[octave_of(bytes) as usize & (RWND_OCTAVES - 1)];
         *octave = octave.wrapping_add(1);
     }
 
-    /// Notes the source of an attempt by its hash.
+    /// Notes the source of an attempt, by its hash and TTL.
     #[inline(always)]
-    pub fn record_source(&mut self, pair: u64, now: Stamp) {
+    pub fn record_source(&mut self, pair: u64, ttl: u8, now: Stamp) {
+        record_ttl(&mut self.ttl_classes, &mut self.ttl_periods, ttl, now);
         let period = now.period();
         let bank = period as usize & (DISTINCT_BANKS - 1);
         if self.distinct_periods[bank] != period {

@@ -90,6 +90,11 @@ pub struct Segment {
     pub payload_bytes: u32,
     /// Window field as it stands in the header, unscaled.
     pub window: u16,
+    /// Value of the timestamps option (RFC 7323 section 3.2), where it is the first one and aligned, as all systems send
+    /// it outside of SYN segments; 0 where there is none.
+    pub timestamp: u32,
+    /// The peer's timestamp it echoes; meaningful only where `timestamp` is not 0.
+    pub echo: u32,
     /// Flag bits, see [`tcp_flag`].
     pub flags: u8,
     /// Window scale option of a SYN or SYN-ACK (RFC 7323), [`NO_SHIFT`] or [`UNKNOWN_SHIFT`].
@@ -124,15 +129,15 @@ impl Segment {
 /// Header facts of one frame, innermost packet first where it is tunnelled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Packet {
-    /// Source address; zero where there is none.
+    /// Source address; meaningful only where `network` is IPv4 or IPv6.
     pub source: Address,
-    /// Destination address; zero where there is none.
+    /// Destination address; meaningful only where `network` is IPv4 or IPv6.
     pub destination: Address,
     /// The TCP header; meaningful only where `transport` is [`Transport::Tcp`].
     pub segment: Segment,
-    /// TCP or UDP source port.
+    /// TCP or UDP source port; meaningful only where `transport` is one of them.
     pub source_port: u16,
-    /// TCP or UDP destination port.
+    /// TCP or UDP destination port; meaningful only where `transport` is one of them.
     pub destination_port: u16,
     /// Offset of the transport header's payload, 0 where there is no transport header.
     pub payload_offset: u16,
@@ -148,6 +153,8 @@ pub struct Packet {
     pub vlan_tags: u8,
     /// Tunnel headers passed.
     pub tunnels: u8,
+    /// Time to live or hop limit of the innermost IP packet.
+    pub ttl: u8,
 }
 
 impl Packet {
@@ -160,6 +167,8 @@ impl Packet {
             acknowledgment: 0,
             payload_bytes: 0,
             window: 0,
+            timestamp: 0,
+            echo: 0,
             flags: 0,
             shift: UNKNOWN_SHIFT,
         },
@@ -172,5 +181,19 @@ impl Packet {
         fault: None,
         vlan_tags: 0,
         tunnels: 0,
+        ttl: 0,
     };
+
+    /// Forgets the packet before. What has a meaning only together with a layer (addresses, ports, the segment) stays
+    /// until that layer is read.
+    #[inline(always)]
+    pub fn clear(&mut self) {
+        self.payload_offset = 0;
+        self.network = Network::Other;
+        self.transport = Transport::None;
+        self.fragment = Fragment::Whole;
+        self.fault = None;
+        self.vlan_tags = 0;
+        self.tunnels = 0;
+    }
 }

@@ -28,11 +28,33 @@ impl Stamp {
         if units > BACKWARDS { 0 } else { units }
     }
 
+    /// The stamp in 16 bits: units of 67 ms, which wrap like the stamp itself.
+    #[inline(always)]
+    pub const fn coarse(self) -> u16 {
+        (self.0 >> 16) as u16
+    }
+
+    /// Stamp units since `earlier`, which [`Stamp::coarse`] gave, to 67 ms; 0 where that is the later one.
+    #[inline(always)]
+    pub const fn since_coarse(self, earlier: u16) -> u32 {
+        let units = self.coarse().wrapping_sub(earlier);
+        if units > u16::MAX - u16::MAX / 64 { 0 } else { (units as u32) << 16 }
+    }
+
     /// Number of the sketch period (1.07 s) this stamp is in.
     #[inline(always)]
     pub const fn period(self) -> u32 {
         self.0 >> 20
     }
+}
+
+/// A point in time, and whether it was read for this packet or is that of its jiffy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moment {
+    /// When.
+    pub stamp: Stamp,
+    /// Whether it is the packet's own time.
+    pub precise: bool,
 }
 
 /// Stamp units in microseconds.

@@ -8,6 +8,7 @@ use tidegauge_capture::frame::CapturedFrame;
 use tidegauge_ebpf::counter::Counter;
 use tidegauge_ebpf::link::LinkType;
 use tidegauge_ebpf::listener::{ListenerCounter, ListenerRow};
+use tidegauge_ebpf::settings::Settings;
 
 /// Link types that are read, and one that is not. Ethernet more often, as outside.
 const DLTS: [u16; 8] = [1, 1, 1, 101, 113, 276, 0, 127];
@@ -17,7 +18,7 @@ const FRAME_HEADER_BYTES: usize = 3;
 
 /// Checks the frames that `input` is cut into.
 pub fn check(mut input: &[u8]) {
-    let mut shard = Shard::with_buckets(1, BUCKETS, BUCKETS);
+    let mut shard = Shard::with_buckets(Settings::with_seed(1), BUCKETS, BUCKETS);
     let (mut frames, mut wire_bytes, mut ts_ns) = (0, 0, 0_u64);
     while let Some((&[choice, length, step], rest)) = input.split_first_chunk::<FRAME_HEADER_BYTES>() {
         let (bytes, rest) = rest.split_at(rest.len().min(usize::from(length)));
@@ -31,6 +32,7 @@ pub fn check(mut input: &[u8]) {
         frames += 1;
         wire_bytes += u64::from(wire_len);
     }
+    shard.flush();
     let counters = shard.counters();
     assert_eq!((counters.get(Counter::Packets), counters.get(Counter::Bytes)), (frames, wire_bytes));
     check_headers(&shard);

@@ -13,9 +13,13 @@ use memmap2::{MmapOptions, MmapRaw};
 use tidegauge_ebpf::attempt::AttemptBucket;
 use tidegauge_ebpf::counter::Counters;
 use tidegauge_ebpf::judge::FlowBucket;
-use tidegauge_ebpf::limits::{LISTENER_BUCKETS, LISTENER_WAYS, SOURCE_BUCKETS};
+use tidegauge_ebpf::limits::{
+    LISTENER_BUCKETS, LISTENER_WAYS, PREFIX_BUCKETS, SOURCE_BUCKETS, TARGET_BUCKETS,
+};
 use tidegauge_ebpf::listener::{ListenerBucket, ListenerRow};
+use tidegauge_ebpf::section::{Queue, Section};
 use tidegauge_ebpf::source::SourceBucket;
+use tidegauge_ebpf::target::TargetBucket;
 
 use super::object::{Settings, missing_map};
 
@@ -55,9 +59,11 @@ impl Mapped {
 /// All tables of one loaded object.
 pub struct Maps {
     cpus: u32,
-    counters: Mapped,
+    sections: Mapped,
     listeners: Mapped,
     sources: Mapped,
+    prefixes: Mapped,
+    targets: Mapped,
     attempts: Mapped,
     flows: Mapped,
     attempt_buckets: u32,
@@ -68,9 +74,11 @@ impl Maps {
     pub(super) fn open(ebpf: &Ebpf, cpus: u32, settings: &Settings) -> io::Result<Self> {
         Ok(Self {
             cpus,
-            counters: Mapped::open::<Counters>(ebpf, "COUNTERS", cpus)?,
+            sections: Mapped::open::<Section>(ebpf, "SECTIONS", cpus)?,
             listeners: Mapped::open::<ListenerBucket>(ebpf, "LISTENERS", cpus * LISTENER_BUCKETS)?,
             sources: Mapped::open::<SourceBucket>(ebpf, "SOURCES", cpus * SOURCE_BUCKETS)?,
+            prefixes: Mapped::open::<SourceBucket>(ebpf, "PREFIXES", cpus * PREFIX_BUCKETS)?,
+            targets: Mapped::open::<TargetBucket>(ebpf, "TARGETS", cpus * TARGET_BUCKETS)?,
             attempts: Mapped::open::<AttemptBucket>(ebpf, "ATTEMPTS", settings.attempt_buckets)?,
             flows: Mapped::open::<FlowBucket>(ebpf, "FLOWS", settings.flow_buckets)?,
             attempt_buckets: settings.attempt_buckets,
@@ -85,15 +93,20 @@ impl Maps {
 
     /// Memory of all maps, in bytes.
     pub fn memory_bytes(&self) -> usize {
-        [&self.counters, &self.listeners, &self.sources, &self.attempts, &self.flows]
-            .iter()
-            .map(|mapped| mapped.memory.len())
-            .sum()
+        let per_cpu = [&self.sections, &self.listeners, &self.sources, &self.prefixes, &self.targets];
+        let shared = [&self.attempts, &self.flows];
+        per_cpu.iter().chain(&shared).map(|mapped| mapped.memory.len()).sum()
     }
 
     /// A CPU's totals.
     pub fn counters(&self, cpu: u32) -> Option<Counters> {
-        self.counters.entry(cpu as usize)
+        self.sections.read(cpu as usize * size_of::<Section>() + std::mem::offset_of!(Section, counters))
+    }
+
+    /// Packets of a CPU that wait for the next one to be judged.
+    pub fn waiting(&self, cpu: u32) -> Option<u32> {
+        let queue = cpu as usize * size_of::<Section>() + std::mem::offset_of!(Section, queue);
+        self.sections.read(queue + std::mem::offset_of!(Queue, waiting))
     }
 
     /// The ids in one of a CPU's listener buckets, 0 where free.
@@ -117,6 +130,16 @@ impl Maps {
     /// One of a CPU's source buckets.
     pub fn source_bucket(&self, cpu: u32, bucket: u32) -> Option<SourceBucket> {
         self.sources.entry((cpu * SOURCE_BUCKETS + bucket) as usize)
+    }
+
+    /// One of a CPU's source prefix buckets.
+    pub fn prefix_bucket(&self, cpu: u32, bucket: u32) -> Option<SourceBucket> {
+        self.prefixes.entry((cpu * PREFIX_BUCKETS + bucket) as usize)
+    }
+
+    /// One of a CPU's target buckets.
+    pub fn target_bucket(&self, cpu: u32, bucket: u32) -> Option<TargetBucket> {
+        self.targets.entry((cpu * TARGET_BUCKETS + bucket) as usize)
     }
 
     /// A half-open bucket.

@@ -4,7 +4,10 @@ use std::io;
 
 use aya::programs::{Program, ProgramError, SchedClassifier, Xdp};
 use aya::{Ebpf, EbpfError, EbpfLoader};
-use tidegauge_ebpf::limits::{ATTEMPT_BUCKETS, FLOW_BUCKETS_LIVE, LISTENER_BUCKETS, SOURCE_BUCKETS};
+use tidegauge_ebpf::limits::{
+    ATTEMPT_BUCKETS, FLOW_BUCKETS_LIVE, LISTENER_BUCKETS, PREFIX_BUCKETS, SOURCE_BUCKETS, TARGET_BUCKETS,
+};
+use tidegauge_ebpf::settings::feature;
 
 use super::error::{XdpError, one_line, os_error};
 use super::maps::Maps;
@@ -27,6 +30,10 @@ pub struct Settings {
     pub flow_buckets: u32,
     /// Buckets of the half-open cache, a power of two.
     pub attempt_buckets: u32,
+    /// Bits of [`feature`]: what the program does beyond counting headers.
+    pub features: u32,
+    /// Longest frame of the link, see [`tidegauge_ebpf::settings::Settings::frame_bytes_max`].
+    pub frame_bytes_max: u32,
     /// The program takes its time from [`Object::set_clock`] instead of the kernel.
     pub test_clock: bool,
 }
@@ -34,7 +41,14 @@ pub struct Settings {
 impl Settings {
     /// The default table sizes.
     pub const fn with_seed(seed: u64) -> Self {
-        Self { seed, flow_buckets: FLOW_BUCKETS_LIVE, attempt_buckets: ATTEMPT_BUCKETS, test_clock: false }
+        Self {
+            seed,
+            flow_buckets: FLOW_BUCKETS_LIVE,
+            attempt_buckets: ATTEMPT_BUCKETS,
+            features: feature::ALL,
+            frame_bytes_max: 0,
+            test_clock: false,
+        }
     }
 }
 
@@ -59,9 +73,12 @@ impl Object {
             .override_global("SEED", &settings.seed, true)
             .override_global("ATTEMPT_MASK", &attempt_mask, true)
             .override_global("FLOW_MASK", &flow_mask, true)
+            .override_global("FEATURES", &settings.features, true)
+            .override_global("FRAME_BYTES_MAX", &settings.frame_bytes_max, true)
             .override_global("TEST_CLOCK", &test_clock, true)
-            .map_max_entries("COUNTERS", cpus)
-            .map_max_entries("WORK", cpus)
+            .map_max_entries("SECTIONS", cpus)
+            .map_max_entries("PREFIXES", PREFIX_BUCKETS.saturating_mul(cpus))
+            .map_max_entries("TARGETS", TARGET_BUCKETS.saturating_mul(cpus))
             .map_max_entries("LISTENERS", LISTENER_BUCKETS.saturating_mul(cpus))
             .map_max_entries("SOURCES", SOURCE_BUCKETS.saturating_mul(cpus))
             .map_max_entries("ATTEMPTS", settings.attempt_buckets)

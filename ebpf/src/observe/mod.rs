@@ -1,37 +1,44 @@
-//! The life of a packet in one function: parse, judge, count. The kernel program and every userspace source call
+//! The life of a packet in one function: parse, count, judge. The kernel program and every userspace source call
 //! [`observe`] with their own tables and nothing else; that both then agree is what the parity test proves.
 //!
-//! Called once per frame. Touches, for a SYN: totals, one half-open line, one listener row, one source line; for
-//! any other segment: totals, one flow line, one listener row.
+//! Called once per frame. Touches, for a SYN: its section, one half-open line, one listener row, one source line; for
+//! any other segment: its section, one flow line, one listener row; for what is not TCP: its section, one target row.
+//! Judging may lag behind counting by a few packets, see [`crate::section`]; the order stays.
 
 mod follow;
+mod handshake;
 mod row;
+mod source;
 mod totals;
 
 use crate::attempt::AttemptBucket;
-use crate::counter::{Counter, Counters};
+use crate::counter::Counter;
 use crate::event::{self, Outcome};
-use crate::flow::{FlowKey, pair_hash};
+use crate::flow::{FlowKey, target_hash};
 use crate::frame::Frame;
 use crate::judge::FlowBucket;
-use crate::limits::LISTENER_WAYS;
+use crate::limits::TARGET_WAYS;
 use crate::link::LinkType;
 use crate::listener::{ListenerBucket, choice};
-use crate::packet::{Address, Packet, Transport};
+use crate::packet::{Address, Network, Packet, Transport};
 use crate::parse::parse;
+use crate::section::Section;
+use crate::settings::{Settings, feature};
 use crate::source::SourceBucket;
-use crate::stamp::Stamp;
+use crate::stamp::{Moment, Stamp};
+use crate::target::TargetBucket;
 use follow::follow;
 use row::count_row;
-use totals::{count_headers, count_outcome, wire_bytes};
+use source::count_source;
+use totals::{count_headers, count_outcome, merged_segments, wire_bytes};
 
 /// Where the state lives: BPF maps in the kernel, boxed slices in userspace. A `None` is a table that is not
 /// there (the verifier asks); what it would have held is then not counted.
 pub trait Tables {
-    /// This shard's scratch memory.
-    fn work(&mut self) -> Option<&mut Work>;
-    /// This shard's totals.
-    fn counters(&mut self) -> Option<&mut Counters>;
+    /// Packets that may wait for the next one, at most [`crate::section::WORK_SLOTS`] - 1.
+    const DEPTH: u32;
+    /// What this shard has for itself.
+    fn section(&mut self) -> Option<&mut Section>;
     /// The half-open bucket of a flow hash.
     fn attempts(&mut self, hash: u64) -> Option<&mut AttemptBucket>;
     /// The flow bucket of a flow hash.
@@ -40,6 +47,13 @@ pub trait Tables {
     fn listeners(&mut self, id: u64) -> Option<&mut ListenerBucket>;
     /// The source bucket of a pair hash.
     fn sources(&mut self, pair: u64) -> Option<&mut SourceBucket>;
+    /// The source prefix bucket of a pair hash.
+    fn prefixes(&mut self, pair: u64) -> Option<&mut SourceBucket>;
+    /// The target bucket of a target hash.
+    fn targets(&mut self, hash: u64) -> Option<&mut TargetBucket>;
+    /// The time of a packet that arrived at `arrived`, as precise as it can be had now; the last `reserve` of a tick's
+    /// readings are for others.
+    fn precise(&mut self, arrived: Stamp, reserve: u32) -> Moment;
 }
 
 /// A frame's arrival: what is known beside its bytes.
@@ -57,74 +71,104 @@ pub struct Arrival {
     pub segments: u32,
 }
 
-/// What one stage hands to the next.
-///
-/// Through memory and not by value, because the kernel's verifier follows each combination of values that branches
-/// have told it apart; of memory it remembers nothing, so each stage is followed once.
-#[repr(C, align(64))]
-#[derive(Clone, Copy, Debug)]
-pub struct Work {
-    packet: Packet,
-    outcome: Outcome,
-    arrival: Arrival,
-    key: FlowKey,
-    wire_bytes: u64,
-}
-
-impl Default for Work {
-    fn default() -> Self {
-        let arrival =
-            Arrival { now: Stamp(0), link: LinkType::Ethernet, captured_len: 0, wire_len: 0, segments: 1 };
-        let key = FlowKey { source: 0, destination: 0 };
-        Self { packet: Packet::EMPTY, outcome: Outcome::default(), arrival, key, wire_bytes: 0 }
-    }
-}
-
-/// Takes one frame through parse, judge and the counters of `tables`.
+/// Takes one frame through parse, the counters of `tables` and the judgement; `lag` packets may stay unjudged, at most
+/// [`Tables::DEPTH`].
 #[inline(always)]
-pub fn observe<F: Frame, T: Tables, const TUNNELS: bool>(
+pub fn observe<F: Frame, T: Tables>(
     frame: F,
     arrival: Arrival,
     tables: &mut T,
-    seed: u64,
+    settings: Settings,
+    lag: u32,
 ) {
-    let Some(work) = tables.work() else { return };
-    work.packet = parse::<F, TUNNELS>(frame, arrival.link, arrival.wire_len);
+    let Some(section) = tables.section() else { return };
+    let slot = section.queue.head;
+    let (work, _) = section.work(slot);
+    parse(frame, arrival.link, arrival.wire_len, settings.has(feature::TUNNELS), &mut work.packet);
     work.arrival = arrival;
-    if headers(frame, tables, seed) && judge(tables) {
-        count_listener(frame, tables);
-        count_source(frame, tables, seed);
+    if headers(frame, tables, slot, settings) && settings.has(feature::FLOWS) {
+        enqueue(tables, slot);
+    }
+    // One packet comes, so one more than may wait is the most that does, or all when the lag has just become shorter.
+    for _ in 0..=T::DEPTH {
+        let Some(slot) = next_waiting(tables, lag) else { return };
+        judge(frame, tables, slot, settings);
+    }
+}
+
+/// Judges what still waits, for a source that wants to read its tables. `frame` is any frame.
+pub fn flush<F: Frame, T: Tables>(frame: F, tables: &mut T, settings: Settings) {
+    while let Some(slot) = next_waiting(tables, 0) {
+        judge(frame, tables, slot, settings);
     }
 }
 
 /// Counts the header facts; whether there is a TCP segment to judge.
 #[inline(always)]
-fn headers<F: Frame, T: Tables>(frame: F, tables: &mut T, seed: u64) -> bool {
-    let Some(work) = tables.work() else { return false };
-    let (packet, arrival) = (work.packet, work.arrival);
-    let wire_bytes = wire_bytes(&packet, &arrival);
-    work.wire_bytes = wire_bytes;
-    if packet.transport == Transport::Tcp {
-        work.key = FlowKey::of(&packet, seed);
+fn headers<F: Frame, T: Tables>(frame: F, tables: &mut T, slot: u32, settings: Settings) -> bool {
+    let Some((work, counters)) = tables.section().map(|section| section.work(slot)) else { return false };
+    let packet = &work.packet;
+    if settings.frame_bytes_max != 0 && work.arrival.segments == 1 {
+        work.arrival.segments = merged_segments(packet, work.arrival.wire_len, settings.frame_bytes_max);
     }
-    let Some(counters) = tables.counters() else { return false };
-    count_headers(frame, counters, &packet, &arrival, wire_bytes);
-    packet.transport == Transport::Tcp
+    let arrival = work.arrival;
+    let wire_bytes = wire_bytes(packet, &arrival);
+    work.wire_bytes = wire_bytes;
+    let is_tcp = packet.transport == Transport::Tcp;
+    if is_tcp {
+        work.key = FlowKey::of(packet, settings.seed);
+    }
+    count_headers(frame, counters, packet, &arrival, wire_bytes);
+    let is_ip = matches!(packet.network, Network::Ipv4 | Network::Ipv6);
+    if is_ip && !is_tcp && settings.has(feature::TARGETS) {
+        count_target(frame, tables, slot, settings.seed);
+    }
+    is_tcp
 }
 
-/// Judges the segment and counts what it was in the totals.
+/// Puts the packet at the end of those that wait, and has its table lines fetched.
 #[inline(always)]
-fn judge<T: Tables>(tables: &mut T) -> bool {
-    let Some(work) = tables.work() else { return false };
+fn enqueue<T: Tables>(tables: &mut T, slot: u32) {
+    let Some((work, _)) = tables.section().map(|section| section.work(slot)) else { return };
+    let (hash, syn) = (work.key.hash(), work.packet.segment.is_syn() || work.packet.segment.is_syn_ack());
+    if syn {
+        if let Some(attempts) = tables.attempts(hash) {
+            attempts.touch();
+        }
+    } else if let Some(flows) = tables.flows(hash) {
+        flows.touch();
+    }
+    let Some(Section { queue, .. }) = tables.section() else { return };
+    queue.head = slot.wrapping_add(1);
+    queue.waiting = queue.waiting.wrapping_add(1);
+}
+
+/// Takes the first packet from those that wait, if more than `lag` do.
+#[inline(always)]
+fn next_waiting<T: Tables>(tables: &mut T, lag: u32) -> Option<u32> {
+    let queue = &mut tables.section()?.queue;
+    if queue.waiting <= lag {
+        return None;
+    }
+    let slot = queue.head.wrapping_sub(queue.waiting);
+    queue.waiting -= 1;
+    Some(slot)
+}
+
+/// Judges a segment and counts what it was: in the totals, at its listener, among the sources.
+#[inline(always)]
+fn judge<F: Frame, T: Tables>(frame: F, tables: &mut T, slot: u32, settings: Settings) {
+    let Some((work, _)) = tables.section().map(|section| section.work(slot)) else { return };
     let (packet, key, now) = (work.packet, work.key, work.arrival.now);
-    let outcome = follow(tables, &packet, key, now);
-    let Some(work) = tables.work() else { return false };
+    let outcome = follow(frame, tables, &packet, key, now, settings);
+    let Some((work, counters)) = tables.section().map(|section| section.work(slot)) else { return };
     work.outcome = outcome;
-    let Some(work) = tables.work() else { return false };
     let (outcome, packets) = (work.outcome, u64::from(work.arrival.segments));
-    let Some(counters) = tables.counters() else { return false };
-    count_outcome(counters, &outcome, packets);
-    true
+    count_outcome(counters, &outcome, packets, settings);
+    if settings.has(feature::LISTENERS) {
+        count_listener(frame, tables, slot, settings);
+        count_source(frame, tables, slot, settings);
+    }
 }
 
 /// The listener that a segment belongs to.
@@ -146,11 +190,14 @@ impl Listener {
 }
 
 #[inline(always)]
-fn count_listener<F: Frame, T: Tables>(frame: F, tables: &mut T) {
-    let Some(work) = tables.work() else { return };
+fn count_listener<F: Frame, T: Tables>(frame: F, tables: &mut T, slot: u32, settings: Settings) {
+    let Some((work, _)) = tables.section().map(|section| section.work(slot)) else { return };
     let (segment, outcome, now) = (work.packet.segment, work.outcome, work.arrival.now);
     let (packets, wire_bytes) = (u64::from(work.arrival.segments), work.wire_bytes);
     let listener = Listener::of(&work.packet, work.key, &outcome);
+    if let Some(section) = tables.section() {
+        section.touched.mark(listener.id, now);
+    }
     let Some(bucket) = tables.listeners(listener.id) else { return };
     let choice = frame.opaque(bucket.choose(listener.id, now));
     if choice & choice::REFUSED == 0 {
@@ -161,31 +208,37 @@ fn count_listener<F: Frame, T: Tables>(frame: F, tables: &mut T) {
             row.start(listener.address, listener.port, now);
         }
         row.seen = now;
-        count_row(row, &segment, packets, wire_bytes, &outcome);
+        count_row(row, &segment, packets, wire_bytes, &outcome, settings);
     }
     if choice & (choice::REFUSED | choice::EVICTED) != 0
-        && let Some(counters) = tables.counters()
+        && let Some(Section { counters, .. }) = tables.section()
     {
         counters.add(Counter::ListenersEvicted, u64::from(choice & choice::EVICTED != 0));
         counters.add(Counter::ListenersRefused, u64::from(choice & choice::REFUSED != 0));
     }
 }
 
-/// Notes who made an attempt.
 #[inline(always)]
-fn count_source<F: Frame, T: Tables>(frame: F, tables: &mut T, seed: u64) {
-    let Some(work) = tables.work() else { return };
-    if !work.outcome.has(event::ATTEMPTED) {
-        return;
+fn count_target<F: Frame, T: Tables>(frame: F, tables: &mut T, slot: u32, seed: u64) {
+    let Some((work, _)) = tables.section().map(|section| section.work(slot)) else { return };
+    let (packet, now) = (work.packet, work.arrival.now);
+    let (packets, wire_bytes) = (u64::from(work.arrival.segments), work.wire_bytes);
+    let id = target_hash(packet.destination, seed);
+    let Some(bucket) = tables.targets(id) else { return };
+    let choice = frame.opaque(bucket.choose(id, now));
+    if choice & choice::REFUSED == 0 {
+        let way = choice as usize & (TARGET_WAYS - 1);
+        let row = &mut bucket.rows[way];
+        if choice & choice::FRESH != 0 {
+            bucket.ids[way] = id;
+            row.start(packet.destination, now);
+        }
+        row.record(&packet, packets, wire_bytes, now);
     }
-    let (source, now, listener) = (work.packet.source, work.arrival.now, work.key.destination);
-    let pair = pair_hash(source, listener, seed);
-    if let Some(bucket) = tables.listeners(listener)
-        && let Some(way) = bucket.find(listener)
+    if choice & (choice::REFUSED | choice::EVICTED) != 0
+        && let Some(Section { counters, .. }) = tables.section()
     {
-        bucket.rows[frame.opaque(way as u32) as usize & (LISTENER_WAYS - 1)].record_source(pair, now);
-    }
-    if let Some(bucket) = tables.sources(pair) {
-        bucket.record(pair, listener, source, now);
+        counters.add(Counter::TargetsEvicted, u64::from(choice & choice::EVICTED != 0));
+        counters.add(Counter::TargetsRefused, u64::from(choice & choice::REFUSED != 0));
     }
 }

@@ -4,6 +4,7 @@ use crate::event::{self, Outcome};
 use crate::limits::{RWND_LOW_BYTES, TRANSFER_SLOW};
 use crate::listener::{ListenerCounter, ListenerRow};
 use crate::packet::{Segment, tcp_flag};
+use crate::settings::{Settings, feature};
 use crate::stamp::units_to_us;
 
 #[inline(always)]
@@ -13,6 +14,7 @@ pub(super) fn count_row(
     packets: u64,
     wire_bytes: u64,
     outcome: &Outcome,
+    settings: Settings,
 ) {
     row.add(ListenerCounter::Packets, packets);
     row.add(ListenerCounter::Bytes, wire_bytes);
@@ -23,7 +25,7 @@ pub(super) fn count_row(
         row.add(ListenerCounter::PayloadSegments, packets);
     }
     if outcome.has(event::RWND) {
-        count_row_rwnd(row, outcome);
+        count_row_rwnd(row, outcome, settings);
     }
     if outcome.has(event::RWND_SCALE_UNKNOWN) {
         row.add(ListenerCounter::RwndScaleUnknown, 1);
@@ -31,8 +33,12 @@ pub(super) fn count_row(
     if segment.flags & (tcp_flag::RST | tcp_flag::FIN) == 0 && !outcome.has(event::RARE) {
         return;
     }
-    row.add(ListenerCounter::Rst, u64::from(segment.has(tcp_flag::RST)));
-    row.add(ListenerCounter::Fin, u64::from(segment.has(tcp_flag::FIN)));
+    if segment.has(tcp_flag::RST) {
+        row.add(ListenerCounter::Rst, 1);
+    }
+    if segment.has(tcp_flag::FIN) {
+        row.add(ListenerCounter::Fin, 1);
+    }
     for (bit, counter) in [
         (event::ATTEMPTED, ListenerCounter::Attempted),
         (event::ATTEMPT_LOST, ListenerCounter::AttemptsLost),
@@ -45,12 +51,23 @@ pub(super) fn count_row(
         (event::ZERO_WINDOW, ListenerCounter::ZeroWindow),
         (event::TRANSFER, ListenerCounter::Transfers),
     ] {
-        row.add(counter, u64::from(outcome.has(bit)));
+        if outcome.has(bit) {
+            row.add(counter, 1);
+        }
     }
-    let again = u64::from(outcome.has(event::RETRANSMIT_OR_REORDERED)) * packets;
-    row.add(ListenerCounter::RetransmitOrReordered, again);
+    if outcome.has(event::RETRANSMIT_OR_REORDERED) {
+        row.add(ListenerCounter::RetransmitOrReordered, packets);
+    }
     if outcome.has(event::COMPLETED | event::COMPLETED_ONE_SIDED) {
         row.add(ListenerCounter::HandshakeUs, u64::from(units_to_us(outcome.elapsed)));
+    }
+    if outcome.has(event::ECHO | event::HANDSHAKE_TRIP) {
+        let us = u64::from(units_to_us(outcome.round_trip));
+        let by_listener = outcome.has(event::FROM_LISTENER);
+        row.add(ListenerCounter::RoundTripsListener, u64::from(by_listener));
+        row.add(ListenerCounter::RoundTripsListenerUs, if by_listener { us } else { 0 });
+        row.add(ListenerCounter::RoundTripsPeer, u64::from(!by_listener));
+        row.add(ListenerCounter::RoundTripsPeerUs, if by_listener { 0 } else { us });
     }
     if outcome.has(event::TRANSFER) {
         row.add(ListenerCounter::TransfersSlow, u64::from(outcome.transfer > TRANSFER_SLOW));
@@ -59,7 +76,7 @@ pub(super) fn count_row(
 }
 
 #[inline(always)]
-fn count_row_rwnd(row: &mut ListenerRow, outcome: &Outcome) {
+fn count_row_rwnd(row: &mut ListenerRow, outcome: &Outcome, settings: Settings) {
     let low = u64::from(outcome.rwnd_bytes < RWND_LOW_BYTES);
     let (all, below) = if outcome.has(event::FROM_LISTENER) {
         (ListenerCounter::RwndListener, ListenerCounter::RwndListenerLow)
@@ -68,5 +85,7 @@ fn count_row_rwnd(row: &mut ListenerRow, outcome: &Outcome) {
     };
     row.add(all, 1);
     row.add(below, low);
-    row.record_rwnd(outcome.rwnd_bytes);
+    if settings.has(feature::WINDOWS) {
+        row.record_rwnd(outcome.rwnd_bytes);
+    }
 }

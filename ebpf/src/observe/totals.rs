@@ -6,6 +6,7 @@ use crate::event::{self, Outcome};
 use crate::frame::Frame;
 use crate::limits::{RWND_LOW_BYTES, TRANSFER_SLOW};
 use crate::packet::{Fault, Fragment, Network, Packet, Segment, Transport, tcp_flag};
+use crate::settings::{Settings, feature};
 use crate::stamp::units_to_us;
 
 /// Bytes on the wire: a super-frame's headers were sent once per segment.
@@ -13,6 +14,18 @@ use crate::stamp::units_to_us;
 pub(super) fn wire_bytes(packet: &Packet, arrival: &Arrival) -> u64 {
     let repeated_headers = u64::from(packet.payload_offset) * u64::from(arrival.segments.saturating_sub(1));
     u64::from(arrival.wire_len) + repeated_headers
+}
+
+/// Segments that a frame stands for which is longer than its link allows: its payload in pieces of the longest frame.
+/// At least so many: they may have been shorter.
+#[inline(always)]
+pub(super) fn merged_segments(packet: &Packet, wire_len: u32, frame_bytes_max: u32) -> u32 {
+    let frame_bytes_max = frame_bytes_max + 4 * u32::from(packet.vlan_tags);
+    let headers = u32::from(packet.payload_offset);
+    if wire_len <= frame_bytes_max || headers == 0 || headers >= frame_bytes_max {
+        return 1;
+    }
+    (wire_len - headers).div_ceil(frame_bytes_max - headers)
 }
 
 #[inline(always)]
@@ -93,11 +106,13 @@ fn count_segment(counters: &mut Counters, segment: &Segment, packets: u64) {
 }
 
 #[inline(always)]
-pub(super) fn count_outcome(counters: &mut Counters, outcome: &Outcome, packets: u64) {
+pub(super) fn count_outcome(counters: &mut Counters, outcome: &Outcome, packets: u64, settings: Settings) {
     if outcome.has(event::RWND) {
         counters.add(Counter::RwndSamples, 1);
         counters.add(Counter::RwndLow, u64::from(outcome.rwnd_bytes < RWND_LOW_BYTES));
-        counters.rwnd_bytes.record(outcome.rwnd_bytes);
+        if settings.has(feature::WINDOWS) {
+            counters.rwnd_bytes.record(outcome.rwnd_bytes);
+        }
     }
     if outcome.has(event::RWND_SCALE_UNKNOWN) {
         counters.add(Counter::RwndScaleUnknown, 1);
@@ -122,17 +137,35 @@ pub(super) fn count_outcome(counters: &mut Counters, outcome: &Outcome, packets:
         (event::FLOW_ADMITTED, Counter::FlowsAdmitted),
         (event::FLOW_EVICTED, Counter::FlowsEvicted),
         (event::FLOW_REFUSED, Counter::FlowsRefused),
+        (event::ECHO_UNTIMED, Counter::RoundTripsUntimed),
     ] {
-        counters.add(counter, u64::from(outcome.has(bit)));
+        if outcome.has(bit) {
+            counters.add(counter, 1);
+        }
     }
-    // A super-frame that is sent again is as many segments again.
-    let again = u64::from(outcome.has(event::RETRANSMIT_OR_REORDERED)) * packets;
-    counters.add(Counter::RetransmitOrReordered, again);
-    if outcome.has(event::ANSWERED) {
-        counters.handshake_us.record(units_to_us(outcome.elapsed));
+    if outcome.has(event::RETRANSMIT_OR_REORDERED) {
+        // A super-frame that is sent again is as many segments again.
+        counters.add(Counter::RetransmitOrReordered, packets);
+    }
+    if outcome.has(event::ECHO | event::HANDSHAKE_TRIP) {
+        count_round_trip(counters, outcome);
     }
     if outcome.has(event::TRANSFER) {
         counters.add(Counter::TransfersSlow, u64::from(outcome.transfer > TRANSFER_SLOW));
         counters.transfer_us.record(units_to_us(outcome.transfer));
+    }
+}
+
+#[inline(always)]
+fn count_round_trip(counters: &mut Counters, outcome: &Outcome) {
+    let us = units_to_us(outcome.round_trip);
+    if outcome.has(event::ANSWERED) {
+        counters.handshake_us.record(us);
+    } else if outcome.has(event::COMPLETED) {
+        counters.handshake_ack_us.record(us);
+    } else if outcome.has(event::FROM_LISTENER) {
+        counters.echo_listener_us.record(us);
+    } else {
+        counters.echo_peer_us.record(us);
     }
 }

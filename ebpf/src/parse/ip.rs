@@ -39,15 +39,17 @@ pub(super) fn version_4<F: Frame>(frame: F, cursor: Cursor, packet: &mut Packet)
         return Err(Fault::Length);
     }
     let fragment_word = frame.u16(offset + 6).ok_or(Fault::Cut)?;
-    let protocol = frame.u8(offset + 9).ok_or(Fault::Cut)?;
+    let ttl_protocol = frame.u16(offset + 8).ok_or(Fault::Cut)?;
     let source = frame.u32(offset + 12).ok_or(Fault::Cut)?;
     let destination = frame.u32(offset + 16).ok_or(Fault::Cut)?;
     packet.network = Network::Ipv4;
+    packet.ttl = (ttl_protocol >> 8) as u8;
     packet.source = ipv4_mapped(source);
     packet.destination = ipv4_mapped(destination);
     let end = packet_end(cursor, total_bytes, offset + total_bytes);
     packet.fragment = fragment_state(fragment_word & FRAGMENT_OFFSET, fragment_word & MORE_FRAGMENTS != 0);
-    let next = if packet.fragment == Fragment::Later { next::DONE } else { next::protocol(protocol) };
+    let next =
+        if packet.fragment == Fragment::Later { next::DONE } else { next::protocol(ttl_protocol as u8) };
     Ok(Cursor { offset: offset + header_bytes, end, next })
 }
 
@@ -59,7 +61,7 @@ pub(super) fn version_6<F: Frame>(frame: F, cursor: Cursor, packet: &mut Packet)
         return Err(Fault::Version);
     }
     let payload_bytes = u32::from(frame.u16(offset + 4).ok_or(Fault::Cut)?);
-    let protocol = frame.u8(offset + 6).ok_or(Fault::Cut)?;
+    let protocol_ttl = frame.u16(offset + 6).ok_or(Fault::Cut)?;
     // Word by word: an array copied in one go becomes a memcpy call that the verifier refuses.
     let source_0 = frame.u32(offset + 8).ok_or(Fault::Cut)?;
     let source_1 = frame.u32(offset + 12).ok_or(Fault::Cut)?;
@@ -70,11 +72,12 @@ pub(super) fn version_6<F: Frame>(frame: F, cursor: Cursor, packet: &mut Packet)
     let destination_2 = frame.u32(offset + 32).ok_or(Fault::Cut)?;
     let destination_3 = frame.u32(offset + 36).ok_or(Fault::Cut)?;
     packet.network = Network::Ipv6;
+    packet.ttl = protocol_ttl as u8;
     packet.source = [source_0, source_1, source_2, source_3];
     packet.destination = [destination_0, destination_1, destination_2, destination_3];
     packet.fragment = Fragment::Whole;
     let end = packet_end(cursor, payload_bytes, offset + 40 + payload_bytes);
-    Ok(Cursor { offset: offset + 40, end, next: next::protocol(protocol) })
+    Ok(Cursor { offset: offset + 40, end, next: next::protocol((protocol_ttl >> 8) as u8) })
 }
 
 /// Where an IP packet ends: by its own length field, but never behind what encloses it. A length of zero is

@@ -61,51 +61,49 @@ impl Cursor {
 /// One step: the cursor behind the header, or the fault that ends the walk.
 type Step = Result<Cursor, Fault>;
 
-/// Reads the headers of `frame`, which was `wire_len` bytes long on the wire.
+/// Reads the headers of `frame`, which was `wire_len` bytes long on the wire, into `packet`.
 ///
-/// With `TUNNELS` the innermost packet of PPPoE, MPLS, GRE, IP-in-IP, VXLAN and Geneve is the packet; without,
+/// With `tunnels` the innermost packet of PPPoE, MPLS, GRE, IP-in-IP, VXLAN, Geneve and GTP-U is the packet; without,
 /// the walk ends at the tunnel's own header.
 #[inline(always)]
-pub fn parse<F: Frame, const TUNNELS: bool>(frame: F, link: LinkType, wire_len: u32) -> Packet {
-    let mut packet = Packet::EMPTY;
-    let mut cursor = match link::outermost(frame, link, wire_len) {
-        Ok(cursor) => cursor,
-        Err(fault) => {
-            packet.fault = Some(fault);
-            return packet;
-        }
-    };
+pub fn parse<F: Frame>(frame: F, link: LinkType, wire_len: u32, tunnels: bool, packet: &mut Packet) {
+    packet.clear();
+    if let Err(fault) = walk(frame, link, wire_len, tunnels, packet) {
+        packet.fault = Some(fault);
+    }
+}
+
+#[inline(always)]
+fn walk<F: Frame>(
+    frame: F,
+    link: LinkType,
+    wire_len: u32,
+    tunnels: bool,
+    packet: &mut Packet,
+) -> Result<(), Fault> {
+    let mut cursor = link::outermost(frame, link, wire_len)?;
     for _ in 0..LAYERS_MAX {
         if cursor.next == next::DONE {
-            return packet;
+            return Ok(());
         }
         if cursor.offset > OFFSET_MAX {
             break;
         }
         cursor.offset = frame.opaque(cursor.offset) & OFFSET_MAX;
-        match step::<F, TUNNELS>(frame, cursor, &mut packet) {
-            Ok(behind) => cursor = behind,
-            Err(fault) => {
-                packet.fault = Some(fault);
-                return packet;
-            }
-        }
+        cursor = step(frame, cursor, tunnels, packet)?;
     }
-    if cursor.next != next::DONE {
-        packet.fault = Some(Fault::Depth);
-    }
-    packet
+    if cursor.next == next::DONE { Ok(()) } else { Err(Fault::Depth) }
 }
 
 #[inline(always)]
-fn step<F: Frame, const TUNNELS: bool>(frame: F, cursor: Cursor, packet: &mut Packet) -> Step {
+fn step<F: Frame>(frame: F, cursor: Cursor, tunnels: bool, packet: &mut Packet) -> Step {
     match cursor.next {
         link::IPV4 => ip::version_4(frame, cursor, packet),
         ip::TCP => tcp::segment(frame, cursor, packet),
         link::IPV6 => ip::version_6(frame, cursor, packet),
         ip::UDP => {
             udp(frame, cursor, packet)?;
-            if TUNNELS { tunnel::over_udp(frame, cursor, packet) } else { Ok(cursor.after(8, next::DONE)) }
+            if tunnels { tunnel::over_udp(frame, cursor, packet) } else { Ok(cursor.after(8, next::DONE)) }
         }
         link::VLAN | link::VLAN_SERVICE | link::VLAN_OLD => link::vlan(frame, cursor, packet),
         ip::ICMP | ip::ICMPV6 => {
@@ -124,10 +122,10 @@ fn step<F: Frame, const TUNNELS: bool>(frame: F, cursor: Cursor, packet: &mut Pa
         }
         ip::FRAGMENT => ip::fragment(frame, cursor, packet),
         ip::AUTHENTICATION => ip::authentication(frame, cursor),
-        link::PPPOE_SESSION if TUNNELS => tunnel::pppoe(frame, cursor, packet),
-        link::MPLS | link::MPLS_MULTICAST if TUNNELS => tunnel::mpls(frame, cursor, packet),
-        ip::IN_IPV4 | ip::IN_IPV6 if TUNNELS => tunnel::ip_in_ip(cursor, packet),
-        ip::GRE if TUNNELS => tunnel::gre(frame, cursor, packet),
+        link::PPPOE_SESSION if tunnels => tunnel::pppoe(frame, cursor, packet),
+        link::MPLS | link::MPLS_MULTICAST if tunnels => tunnel::mpls(frame, cursor, packet),
+        ip::IN_IPV4 | ip::IN_IPV6 if tunnels => tunnel::ip_in_ip(cursor, packet),
+        ip::GRE if tunnels => tunnel::gre(frame, cursor, packet),
         other => {
             if other >= next::protocol(0) {
                 packet.transport = Transport::Other;

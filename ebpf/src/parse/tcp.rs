@@ -8,6 +8,8 @@ use crate::packet::{Fault, NO_SHIFT, Packet, Segment, Transport, UNKNOWN_SHIFT, 
 const OPTION_END: u8 = 0;
 const OPTION_NOP: u8 = 1;
 const OPTION_WINDOW_SCALE: u8 = 3;
+/// NOP, NOP, timestamps (kind 8) of ten bytes.
+const OPTIONS_TIMESTAMPS: u32 = 0x0101_080a;
 /// RFC 7323 section 2.3: a larger shift is used as 14.
 const SHIFT_MAX: u8 = 14;
 
@@ -31,10 +33,25 @@ pub(super) fn segment<F: Frame>(frame: F, cursor: Cursor, packet: &mut Packet) -
     } else {
         UNKNOWN_SHIFT
     };
+    let (timestamp, echo) =
+        if flags & tcp_flag::SYN == 0 { timestamps(frame, offset + 20, header_bytes) } else { (0, 0) };
     packet.transport = Transport::Tcp;
     packet.payload_offset = (offset + header_bytes) as u16;
-    packet.segment = Segment { sequence, acknowledgment, payload_bytes, window, flags, shift };
+    packet.segment =
+        Segment { sequence, acknowledgment, payload_bytes, window, timestamp, echo, flags, shift };
     Ok(cursor.after(header_bytes, next::DONE))
+}
+
+/// Value and echo of the timestamps option, if it is the first one behind two NOPs (RFC 7323 appendix A).
+#[inline(always)]
+fn timestamps<F: Frame>(frame: F, options: u32, header_bytes: u32) -> (u32, u32) {
+    if header_bytes < 32 || frame.u32(options) != Some(OPTIONS_TIMESTAMPS) {
+        return (0, 0);
+    }
+    match (frame.u32(options + 4), frame.u32(options + 8)) {
+        (Some(value), Some(echo)) => (value, echo),
+        _ => (0, 0),
+    }
 }
 
 /// The shift of the window scale option, [`NO_SHIFT`] where there is none, [`UNKNOWN_SHIFT`] where it may be in what

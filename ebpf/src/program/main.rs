@@ -1,7 +1,7 @@
 //! The BPF program: XDP on the way in, TC on the way out, one body for both.
 //!
-//! Frames always continue on their way (`XDP_PASS`, `TC_ACT_UNSPEC`). No helper is called per packet but the
-//! coarse clock; nothing is written to a ring. All state is in memory-mapped arrays that userspace reads without
+//! Frames always continue on their way (`XDP_PASS`, `TC_ACT_UNSPEC`). The clock is read once a jiffy and for what needs
+//! a precise time; no other helper is called that is not inlined, and nothing is written to a ring. All state is in memory-mapped arrays that userspace reads without
 //! system calls: totals, listeners and sources in one section per CPU, flows and half-open attempts shared.
 #![no_std]
 #![no_main]
@@ -12,12 +12,11 @@ mod maps;
 mod wire;
 
 use aya_ebpf::bindings::{TC_ACT_UNSPEC, xdp_action};
-use aya_ebpf::helpers::generated::bpf_ktime_get_coarse_ns;
 use aya_ebpf::macros::xdp;
 use aya_ebpf::programs::XdpContext;
 use tidegauge_ebpf::link::LinkType;
 use tidegauge_ebpf::observe::{Arrival, observe};
-use tidegauge_ebpf::stamp::Stamp;
+use tidegauge_ebpf::settings::feature;
 
 use crate::maps::KernelTables;
 use crate::wire::Wire;
@@ -54,25 +53,19 @@ pub(crate) extern "C" fn tidegauge_egress(context: &SkBuff) -> i32 {
 
 #[inline(always)]
 fn count(wire: Wire, wire_len: u32, segments: u32) {
+    let mut tables = KernelTables::new();
+    let settings = maps::settings();
+    let (now, busy) = tables.arrive();
     let arrival = Arrival {
-        now: Stamp::from_ns(now_ns()),
+        now,
         link: LinkType::Ethernet,
         // No snap length here: payload outside the linear part is not missing, it is just not looked at.
         captured_len: wire_len,
         wire_len,
         segments,
     };
-    observe::<_, _, false>(wire, arrival, &mut KernelTables::new(), maps::seed());
-}
-
-/// Nanoseconds since boot, a few milliseconds coarse, or the test's clock.
-#[inline(always)]
-fn now_ns() -> u64 {
-    match maps::test_clock_ns() {
-        Some(ns) => ns,
-        // SAFETY: a helper without arguments.
-        None => unsafe { bpf_ktime_get_coarse_ns() },
-    }
+    let lag = u32::from(busy && settings.has(feature::DEFER));
+    observe(wire, arrival, &mut tables, settings, lag);
 }
 
 #[cfg(target_arch = "bpf")]

@@ -1,28 +1,35 @@
 //! The program's maps and load-time constants. Names and layouts are userspace's contract (`capture::xdp`).
 
-use aya_ebpf::helpers::generated::bpf_get_smp_processor_id;
+use aya_ebpf::helpers::generated::{bpf_get_smp_processor_id, bpf_jiffies64, bpf_ktime_get_ns};
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::Array;
 use tidegauge_ebpf::attempt::AttemptBucket;
-use tidegauge_ebpf::counter::Counters;
 use tidegauge_ebpf::judge::FlowBucket;
-use tidegauge_ebpf::limits::{ATTEMPT_BUCKETS, FLOW_BUCKETS_LIVE, LISTENER_BUCKETS, SOURCE_BUCKETS};
+use tidegauge_ebpf::limits::{
+    ATTEMPT_BUCKETS, FLOW_BUCKETS_LIVE, LISTENER_BUCKETS, PREFIX_BUCKETS, SOURCE_BUCKETS, TARGET_BUCKETS,
+};
 use tidegauge_ebpf::listener::ListenerBucket;
-use tidegauge_ebpf::observe::{Tables, Work};
+use tidegauge_ebpf::observe::Tables;
+use tidegauge_ebpf::section::Section;
+use tidegauge_ebpf::settings::{Settings, feature};
 use tidegauge_ebpf::source::SourceBucket;
+use tidegauge_ebpf::stamp::{Moment, Stamp};
+use tidegauge_ebpf::target::TargetBucket;
 
 /// `BPF_F_MMAPABLE`.
 const MMAPABLE: u32 = 1 << 10;
 
 // One entry or section per possible CPU: the loader multiplies the sizes.
 #[map]
-static COUNTERS: Array<Counters> = Array::with_max_entries(1, MMAPABLE);
-#[map]
-static WORK: Array<Work> = Array::with_max_entries(1, 0);
+static SECTIONS: Array<Section> = Array::with_max_entries(1, MMAPABLE);
 #[map]
 static LISTENERS: Array<ListenerBucket> = Array::with_max_entries(LISTENER_BUCKETS, MMAPABLE);
 #[map]
 static SOURCES: Array<SourceBucket> = Array::with_max_entries(SOURCE_BUCKETS, MMAPABLE);
+#[map]
+static PREFIXES: Array<SourceBucket> = Array::with_max_entries(PREFIX_BUCKETS, MMAPABLE);
+#[map]
+static TARGETS: Array<TargetBucket> = Array::with_max_entries(TARGET_BUCKETS, MMAPABLE);
 // Shared by all CPUs.
 #[map]
 static ATTEMPTS: Array<AttemptBucket> = Array::with_max_entries(ATTEMPT_BUCKETS, MMAPABLE);
@@ -35,6 +42,10 @@ static CLOCK: Array<u64> = Array::with_max_entries(1, MMAPABLE);
 // Load-time constants (.rodata): the verifier knows their values and prunes what they switch off.
 #[unsafe(no_mangle)]
 static SEED: u64 = 0;
+#[unsafe(no_mangle)]
+static FEATURES: u32 = feature::ALL;
+#[unsafe(no_mangle)]
+static FRAME_BYTES_MAX: u32 = 0;
 #[unsafe(no_mangle)]
 static TEST_CLOCK: u32 = 0;
 #[unsafe(no_mangle)]
@@ -60,10 +71,14 @@ fn constant<T: Copy>(value: &'static T) -> T {
     unsafe { core::ptr::read_volatile(value) }
 }
 
-/// Seed of all hashes.
+/// The packet logic's constants.
 #[inline(always)]
-pub(crate) fn seed() -> u64 {
-    constant(&SEED)
+pub(crate) fn settings() -> Settings {
+    Settings {
+        seed: constant(&SEED),
+        features: constant(&FEATURES),
+        frame_bytes_max: constant(&FRAME_BYTES_MAX),
+    }
 }
 
 /// The test's clock, if the program was loaded for one.
@@ -97,17 +112,68 @@ impl KernelTables {
     }
 }
 
-impl Tables for KernelTables {
+/// Jiffies since some time before boot. Inlined by the verifier: a load.
+#[inline(always)]
+fn jiffies() -> u64 {
+    // SAFETY: a helper without arguments.
+    unsafe { bpf_jiffies64() }
+}
+
+/// Nanoseconds since boot.
+#[inline(always)]
+fn now_ns() -> u64 {
+    // SAFETY: a helper without arguments.
+    unsafe { bpf_ktime_get_ns() }
+}
+
+impl KernelTables {
+    /// A packet arrives: its time, precise to a jiffy, and whether packets come fast.
     #[inline(always)]
-    fn work(&mut self) -> Option<&mut Work> {
+    pub(crate) fn arrive(&mut self) -> (Stamp, bool) {
+        let test_clock_ns = test_clock_ns();
+        let Some(Section { queue, .. }) = self.section() else { return (Stamp(0), false) };
+        let now = match test_clock_ns {
+            Some(ns) => queue.arrive(ns, || ns),
+            None => queue.arrive(jiffies(), now_ns),
+        };
+        (now, queue.busy())
+    }
+}
+
+impl Tables for KernelTables {
+    const DEPTH: u32 = 1;
+
+    #[inline(always)]
+    fn section(&mut self) -> Option<&mut Section> {
         let cpu = self.cpu;
-        self.entry(&WORK, cpu)
+        self.entry(&SECTIONS, cpu)
     }
 
     #[inline(always)]
-    fn counters(&mut self) -> Option<&mut Counters> {
-        let cpu = self.cpu;
-        self.entry(&COUNTERS, cpu)
+    fn prefixes(&mut self, pair: u64) -> Option<&mut SourceBucket> {
+        let index = self.cpu * PREFIX_BUCKETS + (pair as u32 & (PREFIX_BUCKETS - 1));
+        self.entry(&PREFIXES, index)
+    }
+
+    #[inline(always)]
+    fn targets(&mut self, hash: u64) -> Option<&mut TargetBucket> {
+        let index = self.cpu * TARGET_BUCKETS + ((hash >> 32) as u32 & (TARGET_BUCKETS - 1));
+        self.entry(&TARGETS, index)
+    }
+
+    #[inline(always)]
+    fn precise(&mut self, arrived: Stamp, reserve: u32) -> Moment {
+        if test_clock_ns().is_some() {
+            return Moment { stamp: arrived, precise: true };
+        }
+        let Some(Section { queue, .. }) = self.section() else {
+            return Moment { stamp: arrived, precise: false };
+        };
+        // A packet that waited into the next tick has no precise time any more.
+        if Stamp::from_ns(queue.now_ns) != arrived || !queue.take_precise(reserve) {
+            return Moment { stamp: arrived, precise: false };
+        }
+        Moment { stamp: Stamp::from_ns(now_ns()), precise: true }
     }
 
     #[inline(always)]

@@ -44,7 +44,7 @@ fn a_window_is_scaled_by_what_both_offered() {
     talk.shake_hands(&mut scene);
     assert_eq!(windows(&scene), (1, 0, 0));
     let smallest = scene.counters().rwnd_bytes.quantile(0.0).unwrap();
-    assert_eq!(smallest, 49_152, "502 << 7 is 64,256, in the bucket from 48 KiB on");
+    assert_eq!(smallest, 63_488, "502 << 7 is 64,256, in the bucket from 62 KiB on");
 }
 
 #[test]

@@ -100,8 +100,14 @@ fn frame() -> impl Strategy<Value = Vec<u8>> {
 }
 
 /// `parse` as the kernel runs it.
+pub(crate) fn parsed_of(bytes: &[u8], link: LinkType, wire_len: u32, tunnels: bool) -> Packet {
+    let mut packet = Packet::EMPTY;
+    parse(bytes, link, wire_len, tunnels, &mut packet);
+    packet
+}
+
 fn parsed(bytes: &[u8]) -> Packet {
-    parse::<_, false>(bytes, LinkType::Ethernet, bytes.len() as u32)
+    parsed_of(bytes, LinkType::Ethernet, bytes.len() as u32, false)
 }
 
 fn ipv6_address(bytes: [u8; 16]) -> Address {
@@ -203,7 +209,7 @@ proptest! {
     fn a_prefix_gives_the_same_facts_or_says_where_it_is_cut(frame in frame(), bytes in 0_usize..400) {
         let whole = parsed(&frame);
         let cut = &frame[..bytes.min(frame.len())];
-        let ours = parse::<_, false>(cut, LinkType::Ethernet, frame.len() as u32);
+        let ours = parsed_of(cut, LinkType::Ethernet, frame.len() as u32, false);
         if ours.fault == Some(Fault::Cut) {
             // UDP's transport is known from the first header on, TCP's only with the whole fixed header.
             prop_assert_ne!(ours.transport, Transport::Tcp);
@@ -220,7 +226,7 @@ proptest! {
     #[test]
     fn any_bytes_give_a_packet(bytes in vec(any::<u8>(), 0..300), dlt in 0_u16..300, wire_len in any::<u32>()) {
         let link = LinkType::from_dlt(dlt).unwrap_or(LinkType::Ethernet);
-        for packet in [parse::<_, true>(&bytes[..], link, wire_len), parse::<_, false>(&bytes[..], link, wire_len)] {
+        for packet in [true, false].map(|tunnels| parsed_of(&bytes, link, wire_len, tunnels)) {
             prop_assert!(packet.segment.payload_bytes <= wire_len);
             prop_assert!(packet.segment.shift <= 14 || packet.segment.shift >= UNKNOWN_SHIFT);
         }

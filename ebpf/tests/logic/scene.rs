@@ -6,10 +6,13 @@ use tidegauge_ebpf::flow::end_hash;
 use tidegauge_ebpf::judge::FlowBucket;
 use tidegauge_ebpf::link::LinkType;
 use tidegauge_ebpf::listener::{ListenerBucket, ListenerCounter, ListenerRow};
-use tidegauge_ebpf::observe::{Arrival, Tables, Work, observe};
+use tidegauge_ebpf::observe::{Arrival, Tables, observe};
 use tidegauge_ebpf::packet::{ipv4_mapped, tcp_flag};
+use tidegauge_ebpf::section::Section;
+use tidegauge_ebpf::settings::Settings;
 use tidegauge_ebpf::source::SourceBucket;
-use tidegauge_ebpf::stamp::Stamp;
+use tidegauge_ebpf::stamp::{Moment, Stamp};
+use tidegauge_ebpf::target::TargetBucket;
 
 use crate::frame::{Ipv4, Tcp, ethernet};
 
@@ -24,12 +27,13 @@ const ATTEMPT_BUCKETS: usize = 64;
 const FLOW_BUCKETS: usize = 16;
 
 struct HeapTables {
-    work: Work,
-    counters: Counters,
+    section: Section,
     attempts: Vec<AttemptBucket>,
     flows: Vec<FlowBucket>,
     listeners: Vec<ListenerBucket>,
     sources: Vec<SourceBucket>,
+    prefixes: Vec<SourceBucket>,
+    targets: Vec<TargetBucket>,
 }
 
 fn bucket<T>(table: &mut [T], hash: u64) -> Option<&mut T> {
@@ -38,12 +42,22 @@ fn bucket<T>(table: &mut [T], hash: u64) -> Option<&mut T> {
 }
 
 impl Tables for HeapTables {
-    fn work(&mut self) -> Option<&mut Work> {
-        Some(&mut self.work)
+    const DEPTH: u32 = 7;
+
+    fn section(&mut self) -> Option<&mut Section> {
+        Some(&mut self.section)
     }
 
-    fn counters(&mut self) -> Option<&mut Counters> {
-        Some(&mut self.counters)
+    fn prefixes(&mut self, pair: u64) -> Option<&mut SourceBucket> {
+        bucket(&mut self.prefixes, pair)
+    }
+
+    fn targets(&mut self, hash: u64) -> Option<&mut TargetBucket> {
+        bucket(&mut self.targets, hash)
+    }
+
+    fn precise(&mut self, arrived: Stamp, _reserve: u32) -> Moment {
+        Moment { stamp: arrived, precise: true }
     }
 
     fn attempts(&mut self, hash: u64) -> Option<&mut AttemptBucket> {
@@ -72,12 +86,13 @@ pub(crate) struct Scene {
 impl Scene {
     pub(crate) fn new() -> Self {
         let tables = HeapTables {
-            work: Work::default(),
-            counters: Counters::default(),
+            section: Section::default(),
             attempts: vec![AttemptBucket::default(); ATTEMPT_BUCKETS],
             flows: vec![FlowBucket::default(); FLOW_BUCKETS],
             listeners: vec![ListenerBucket::default(); 16],
             sources: vec![SourceBucket::default(); 16],
+            prefixes: vec![SourceBucket::default(); 16],
+            targets: vec![TargetBucket::default(); 16],
         };
         Self { tables, now_ns: 1_000_000_000 }
     }
@@ -100,15 +115,15 @@ impl Scene {
             wire_len: frame.len() as u32,
             segments: 1,
         };
-        observe::<_, _, true>(&frame[..captured], arrival, &mut self.tables, SEED);
+        observe(&frame[..captured], arrival, &mut self.tables, Settings::with_seed(SEED), 0);
     }
 
     pub(crate) fn counters(&self) -> &Counters {
-        &self.tables.counters
+        &self.tables.section.counters
     }
 
     pub(crate) fn get(&self, counter: Counter) -> u64 {
-        self.tables.counters.get(counter)
+        self.tables.section.counters.get(counter)
     }
 
     /// All that was judged and is not zero, by name. Left out is what every conversation has: a slot and windows.

@@ -3,7 +3,6 @@
 use proptest::prelude::*;
 use tidegauge_ebpf::link::LinkType;
 use tidegauge_ebpf::packet::{Packet, Transport};
-use tidegauge_ebpf::parse::parse;
 
 use crate::frame::{Ipv4, Ipv6, ethernet, ethernet_ip, udp};
 use crate::parse::ip;
@@ -54,7 +53,7 @@ fn inner_facts(packet: &Packet) -> Packet {
 }
 
 fn whole<const TUNNELS: bool>(frame: &[u8], link: LinkType) -> Packet {
-    parse::<_, TUNNELS>(frame, link, frame.len() as u32)
+    crate::parse::parsed_of(frame, link, frame.len() as u32, TUNNELS)
 }
 
 proptest! {

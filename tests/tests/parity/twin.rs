@@ -11,6 +11,7 @@ use tidegauge_ebpf::counter::{Counter, Counters};
 use tidegauge_ebpf::limits::{LISTENER_BUCKETS, LISTENER_WAYS, SOURCE_BUCKETS};
 use tidegauge_ebpf::link::LinkType;
 use tidegauge_ebpf::observe::Arrival;
+use tidegauge_ebpf::settings::Settings as LogicSettings;
 use tidegauge_ebpf::source::SourceBucket;
 use tidegauge_ebpf::stamp::Stamp;
 use tidegauge_tests::skip::skip;
@@ -58,10 +59,10 @@ impl Twin {
     /// Both sides, empty; `None` after having said that BPF programs may not be loaded here.
     pub(crate) fn new_or_skip(test: &str) -> Option<Self> {
         let settings = Settings {
-            seed: SEED,
             flow_buckets: FLOW_BUCKETS,
             attempt_buckets: ATTEMPT_BUCKETS,
             test_clock: true,
+            ..Settings::with_seed(SEED)
         };
         let object = match Object::load(&settings) {
             Ok(object) => object,
@@ -71,7 +72,7 @@ impl Twin {
             }
             Err(error) => panic!("{error}"),
         };
-        let shard = Shard::with_buckets(SEED, ATTEMPT_BUCKETS, FLOW_BUCKETS);
+        let shard = Shard::with_buckets(LogicSettings::with_seed(SEED), ATTEMPT_BUCKETS, FLOW_BUCKETS);
         Some(Self { object, shard, cpu: pin(), fed: 0, too_short: 0, cut: 0 })
     }
 
@@ -140,12 +141,26 @@ impl Twin {
             same(&format!("attempt bucket {index}"), &maps.attempt_bucket(index).expect(IN_MAP), user)?;
         }
         self.compare_listeners()?;
+        self.compare_targets()?;
         for (index, user) in (0..SOURCE_BUCKETS).zip(self.shard.sources()) {
             for cpu in 0..maps.cpus() {
                 let expected = if cpu == self.cpu { *user } else { SourceBucket::default() };
                 let kernel = maps.source_bucket(cpu, index).expect(IN_MAP);
                 same(&format!("source bucket {index} of CPU {cpu}"), &kernel, &expected)?;
             }
+        }
+        Ok(())
+    }
+
+    fn compare_targets(&self) -> Result<(), String> {
+        let maps = self.object.maps();
+        for (index, user) in (0..).zip(self.shard.targets()) {
+            let kernel = maps.target_bucket(self.cpu, index).expect(IN_MAP);
+            same(&format!("target bucket {index}"), &kernel, user)?;
+        }
+        for (index, user) in (0..).zip(self.shard.prefixes()) {
+            let kernel = maps.prefix_bucket(self.cpu, index).expect(IN_MAP);
+            same(&format!("prefix bucket {index}"), &kernel, user)?;
         }
         Ok(())
     }
@@ -209,9 +224,9 @@ fn same_counters(kernel: &Counters, user: &Counters) -> Result<(), String> {
     for counter in Counter::ALL {
         same(counter.name(), &kernel.get(*counter), &user.get(*counter))?;
     }
-    same("rwnd_bytes", &kernel.rwnd_bytes, &user.rwnd_bytes)?;
-    same("handshake_us", &kernel.handshake_us, &user.handshake_us)?;
-    same("transfer_us", &kernel.transfer_us, &user.transfer_us)?;
+    for (index, (kernel, user)) in kernel.histograms().into_iter().zip(user.histograms()).enumerate() {
+        same(&format!("histogram {index}"), kernel, user)?;
+    }
     same("room for counters", &kernel.values, &user.values)
 }
 
