@@ -243,6 +243,11 @@ impl Engine {
         self.tell(changed, changes);
     }
 
+    /// Counts from before the first window: in the run's sums, and in no listener's.
+    pub fn add_before(&mut self, totals: &Counters) {
+        self.run.totals.merge(totals);
+    }
+
     /// Sums since the start.
     pub const fn run(&self) -> &Run {
         &self.run

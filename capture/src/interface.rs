@@ -53,6 +53,7 @@ impl Interface {
 }
 
 fn index_of(name: &str) -> io::Result<u32> {
-    let socket = rustix::net::socket(AddressFamily::INET, SocketType::DGRAM, None)?;
+    // Only a handle for the request. A local one: no other may be opened any more while a run is confined.
+    let socket = rustix::net::socket(AddressFamily::UNIX, SocketType::DGRAM, None)?;
     Ok(netdevice::name_to_index(socket, name)?)
 }

@@ -1,6 +1,7 @@
 //! Capture sources: files, packet rings and the XDP program's maps.
 
 pub mod clock;
+pub mod confine;
 pub mod file;
 pub mod filter;
 pub mod frame;

@@ -21,6 +21,7 @@ const UNSAFE_ALLOWED: &[(&str, &str)] = &[
     ("benches/src/memory.rs", "cache hints, mapped files, huge pages"),
     ("capture/src/file/map.rs", "mapping a file that another process may write to"),
     ("capture/src/xdp/maps.rs", "volatile reads of memory that the kernel writes"),
+    ("capture/src/xdp/pin/book.rs", "volatile access to memory that earlier and later processes share"),
     ("ebpf/src/program/main.rs", "entry points get raw contexts from the kernel"),
     ("ebpf/src/program/maps.rs", "maps are raw pointers in the kernel"),
     ("ebpf/src/program/wire.rs", "packets are raw pointers in the kernel"),

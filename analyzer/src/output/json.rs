@@ -2,10 +2,11 @@
 
 use serde::Serialize;
 use serde_json::{Map, Value, json};
+use tidegauge_capture::confine::Confined;
 use tidegauge_ebpf::counter::Counter;
 use tidegauge_ebpf::listener::ListenerCounter;
 
-use super::Source;
+use super::{Gap, PinState, Source};
 use crate::feature::ratio;
 use crate::incident::{Incident, State};
 use crate::quality::Quality;
@@ -20,7 +21,19 @@ const INCIDENT_SOURCES: usize = 10;
 
 /// First line of a live run: what is in force.
 pub fn source(ts_ns: u64, source: &Source) -> Value {
-    json!({ "ts": timestamp(ts_ns), "event": "source", "source": source })
+    let mut line = json!({ "ts": timestamp(ts_ns), "event": "source", "source": source });
+    if let Some(confined) = &source.setup.confined {
+        let Confined { capabilities, landlock, seccomp } = confined;
+        line["source"]["confined"] =
+            json!({ "capabilities": capabilities, "landlock": landlock, "seccomp": seccomp });
+    }
+    if let Some(PinState { dir, state, why, gap }) = &source.setup.pin {
+        let gap = gap.map(|Gap { lasted_ns, packets, bytes }| {
+            json!({ "lasted_s": lasted_ns as f64 / 1e9, "packets": packets, "bytes": bytes })
+        });
+        line["source"]["pin"] = json!({ "dir": dir, "state": state, "why": why, "gap": gap });
+    }
+    line
 }
 
 /// An incident's change.

@@ -7,6 +7,7 @@ mod status;
 pub use status::status_line;
 
 use serde::Serialize;
+use tidegauge_capture::confine::Confined;
 
 /// Where the numbers come from and how, in every object and on every screen.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -24,4 +25,40 @@ pub struct Source {
     pub name: String,
     /// Resolution of its clock, microseconds.
     pub resolution_us: u32,
+    /// What is told once.
+    #[serde(skip)]
+    pub setup: Setup,
+}
+
+/// What is told once: in the `source` line, and in the report.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Setup {
+    /// The rights that were given up.
+    pub confined: Option<Confined>,
+    /// Pinned state, if the run was asked for it.
+    pub pin: Option<PinState>,
+}
+
+/// How a pinned run began.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PinState {
+    /// The directory.
+    pub dir: String,
+    /// `fresh`, `replaced` or `taken_over`.
+    pub state: &'static str,
+    /// Why it was replaced.
+    pub why: Option<String>,
+    /// What was counted between the runs, if it was taken over and that is known.
+    pub gap: Option<Gap>,
+}
+
+/// What the programs counted while nobody read, in the first `window`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gap {
+    /// From what was told last to the takeover, nanoseconds.
+    pub lasted_ns: u64,
+    /// Packets.
+    pub packets: u64,
+    /// Their bytes.
+    pub bytes: u64,
 }

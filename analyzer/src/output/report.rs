@@ -3,8 +3,9 @@
 use std::fmt::Write as _;
 
 use anstyle::{AnsiColor, Style};
+use tidegauge_capture::confine::Confined;
 
-use super::Source;
+use super::{Gap, PinState, Setup, Source};
 use crate::incident::{Finding, Incident, Severity, State};
 use crate::quality::{Quality, Verdict};
 use crate::summary::{Quantiles, Summary};
@@ -43,6 +44,9 @@ pub fn report(summary: &Summary, incidents: &[Incident], source: &Source) -> Str
     let mut text = String::new();
     let _ = writeln!(text, "{}  {}", styled(BOLD, "tidegauge"), source.name);
     field(&mut text, "source", source_line(source));
+    for line in setup_lines(&source.setup) {
+        field(&mut text, "", line);
+    }
     let packets = format!("{} packets, {} bytes", grouped(summary.packets), grouped(summary.bytes));
     field(&mut text, "traffic", format_args!("{packets} in {:.3} s", summary.duration_s));
     if let (Some(first), Some(last)) = (&summary.first_ts, &summary.last_ts) {
@@ -68,6 +72,21 @@ fn source_line(source: &Source) -> String {
         Some(egress) => format!("{} {} ({}); egress: {egress}", source.kind, source.mode, source.why),
         None => format!("{} {} ({})", source.kind, source.mode, source.why),
     }
+}
+
+/// The rights that were given up, and what became of pinned state: a line each.
+pub fn setup_lines(setup: &Setup) -> Vec<String> {
+    let confined = setup.confined.as_ref().map(|Confined { capabilities, landlock, seccomp }| {
+        format!("confined: capabilities {capabilities}; landlock {landlock}; seccomp {seccomp}")
+    });
+    let pinned = setup.pin.as_ref().map(|PinState { dir, state, why, gap }| {
+        let why = why.as_ref().map(|why| format!(" ({why})")).unwrap_or_default();
+        let gap = gap.map(|Gap { lasted_ns, packets, .. }| {
+            format!(", {} packets in the {:.3} s between the runs", grouped(packets), lasted_ns as f64 / 1e9)
+        });
+        format!("pinned in {dir}: {state}{why}{}", gap.unwrap_or_default())
+    });
+    confined.into_iter().chain(pinned).collect()
 }
 
 /// One line on what was not seen.

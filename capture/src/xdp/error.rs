@@ -1,24 +1,28 @@
 //! What can keep the XDP program from running, each with what to do about it.
 
+use std::path::PathBuf;
+
 use aya::programs::ProgramError;
 use thiserror::Error;
+
+use crate::confine::capability::{self, Right};
 
 /// Why XDP is not to be had on an interface.
 #[derive(Debug, Error)]
 pub enum XdpError {
-    /// EPERM.
-    #[error(
-        "not permitted to load BPF programs ({call}): run as root, or grant CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON \
-         (setcap cap_bpf,cap_net_admin,cap_perfmon+ep tidegauge)"
-    )]
+    /// A capability is missing, or all are there and something else forbids it.
+    #[error("not permitted to load and attach BPF programs: {}", missing_in_words(call, missing))]
     NotPermitted {
-        /// The refused call.
-        call: String,
+        /// The refused call, or the first one that would have been.
+        call: &'static str,
+        /// What this process lacks.
+        missing: Vec<Right>,
     },
     /// EBUSY.
     #[error(
         "another XDP program is attached to {interface}: see it with `bpftool net show dev {interface}`, remove it \
-         with `ip link set dev {interface} xdp off`, or leave it and use `--source ring`"
+         with `ip link set dev {interface} xdp off`, or leave it and use `--source ring`; one that an earlier run with \
+         --pin left is taken over by --pin and removed by `tidegauge unpin {interface}`"
     )]
     Occupied {
         /// Where.
@@ -32,6 +36,30 @@ pub enum XdpError {
         /// The kernel's words.
         reason: String,
     },
+    /// The kernel attached without a link.
+    #[error(
+        "this kernel attaches XDP to {interface} without a link (Linux 5.9 has them), so that a crash would leave the \
+         program behind: use `--source ring`; should `ip link show dev {interface}` list a program, remove it with \
+         `ip link set dev {interface} xdp off`"
+    )]
+    NoLink {
+        /// Where.
+        interface: String,
+    },
+    /// The clsact filter stays.
+    #[error(
+        "the TC filter on {interface} could not be removed ({reason}): see it with `tc filter show dev {interface} \
+         egress`, remove it with `tidegauge unpin {interface}`"
+    )]
+    FilterStays {
+        /// Where.
+        interface: String,
+        /// Why.
+        reason: String,
+    },
+    /// Pinned state.
+    #[error(transparent)]
+    Pin(#[from] PinError),
     /// Neither native nor generic mode.
     #[error("{interface} takes no XDP program (native: {native}; generic: {generic}): use `--source ring`")]
     NoMode {
@@ -48,8 +76,66 @@ impl XdpError {
     /// Whether the packet ring is worth trying without being asked: XDP is impossible here, not merely in use or
     /// forbidden.
     pub const fn ring_may_serve(&self) -> bool {
-        matches!(self, Self::Unsupported { .. } | Self::NoMode { .. })
+        matches!(self, Self::Unsupported { .. } | Self::NoLink { .. } | Self::NoMode { .. })
     }
+
+    /// The kernel said EPERM to a call.
+    pub(super) fn not_permitted(call: &'static str) -> Self {
+        Self::NotPermitted { call, missing: capability::missing(&Right::FOR_BPF) }
+    }
+}
+
+fn missing_in_words(call: &str, missing: &[Right]) -> String {
+    let needed = capability::names(&Right::FOR_BPF);
+    if missing.is_empty() {
+        return format!(
+            "{call} was refused although {needed} are there, so a user namespace (rootless container), kernel lockdown \
+             or a security module forbids it: run on the host, or use `--source ring`"
+        );
+    }
+    let lacks = capability::names(missing);
+    format!(
+        "{lacks} missing; run as root, or grant {needed} (setcap cap_bpf,cap_net_admin,cap_perfmon+ep tidegauge)"
+    )
+}
+
+/// What can be wrong with pinned state.
+#[derive(Debug, Error)]
+pub enum PinError {
+    /// Another run holds it.
+    #[error("{} is in use by another tidegauge: end that one first, or give --pin another directory", .dir.display())]
+    Busy {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// It is another interface's.
+    #[error(
+        "{} holds the pins of another interface, or of one in another network namespace: give --pin another \
+         directory, or remove them with `tidegauge unpin`", .dir.display()
+    )]
+    Elsewhere {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// The directory is not on a BPF filesystem.
+    #[error(
+        "{} is not on a BPF filesystem, where alone programs can be pinned: `mount -t bpf bpf /sys/fs/bpf` makes one, \
+         or give --pin a directory on another", .dir.display()
+    )]
+    NoBpffs {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// A call failed.
+    #[error("cannot {what} {}: {reason}", .path.display())]
+    Path {
+        /// What was to be done.
+        what: &'static str,
+        /// With what.
+        path: PathBuf,
+        /// The kernel's words.
+        reason: String,
+    },
 }
 
 /// The operating system's error number behind an error, if any.

@@ -1,13 +1,20 @@
 //! The committed BPF object: embedded, sized, loaded through the verifier, its maps opened for reading.
 
 use std::io;
+use std::path::Path;
 
 use aya::programs::{Program, ProgramError, SchedClassifier, Xdp};
 use aya::{Ebpf, EbpfError, EbpfLoader};
+use tidegauge_ebpf::attempt::AttemptBucket;
+use tidegauge_ebpf::judge::FlowBucket;
 use tidegauge_ebpf::limits::{
     ATTEMPT_BUCKETS, FLOW_BUCKETS_LIVE, LISTENER_BUCKETS, PREFIX_BUCKETS, SOURCE_BUCKETS, TARGET_BUCKETS,
 };
+use tidegauge_ebpf::listener::ListenerBucket;
+use tidegauge_ebpf::section::Section;
 use tidegauge_ebpf::settings::feature;
+use tidegauge_ebpf::source::SourceBucket;
+use tidegauge_ebpf::target::TargetBucket;
 
 use super::error::{XdpError, one_line, os_error};
 use super::maps::Maps;
@@ -52,6 +59,29 @@ impl Settings {
     }
 }
 
+/// A table that holds state: its map's name, bytes of an entry, entries.
+pub(super) type Table = (&'static str, usize, u32);
+
+/// The tables that hold state, which is what a pinned run hands to the next one. Everything else in the object is
+/// scratch or constant.
+pub(super) fn tables(settings: &Settings, cpus: u32) -> [Table; 7] {
+    [
+        ("SECTIONS", size_of::<Section>(), cpus),
+        ("LISTENERS", size_of::<ListenerBucket>(), LISTENER_BUCKETS.saturating_mul(cpus)),
+        ("SOURCES", size_of::<SourceBucket>(), SOURCE_BUCKETS.saturating_mul(cpus)),
+        ("PREFIXES", size_of::<SourceBucket>(), PREFIX_BUCKETS.saturating_mul(cpus)),
+        ("TARGETS", size_of::<TargetBucket>(), TARGET_BUCKETS.saturating_mul(cpus)),
+        ("ATTEMPTS", size_of::<AttemptBucket>(), settings.attempt_buckets),
+        ("FLOWS", size_of::<FlowBucket>(), settings.flow_buckets),
+    ]
+}
+
+/// CPUs that the kernel may ever have.
+pub(super) fn possible_cpus() -> Result<u32, XdpError> {
+    let cpus = aya::util::nr_cpus().map_err(|(file, error)| unsupported(&error, file))?;
+    Ok(u32::try_from(cpus).unwrap_or(u32::MAX))
+}
+
 /// The loaded object.
 pub struct Object {
     ebpf: Ebpf,
@@ -64,25 +94,30 @@ impl Object {
     /// # Errors
     /// [`XdpError::NotPermitted`] without the rights, [`XdpError::Unsupported`] where the kernel refuses.
     pub fn load(settings: &Settings) -> Result<Self, XdpError> {
-        let cpus = aya::util::nr_cpus().map_err(|(file, error)| unsupported(&error, file))?;
-        let cpus = u32::try_from(cpus).unwrap_or(u32::MAX);
+        Self::load_with(settings, None)
+    }
+
+    /// The same, with the [`tables`] that are pinned in a directory instead of new ones. The caller has made sure that
+    /// they are of this layout.
+    pub(super) fn load_with(settings: &Settings, pins: Option<&Path>) -> Result<Self, XdpError> {
+        let cpus = possible_cpus()?;
         let attempt_mask = settings.attempt_buckets - 1;
         let flow_mask = settings.flow_buckets - 1;
         let test_clock = u32::from(settings.test_clock);
-        let ebpf = EbpfLoader::new()
+        let mut loader = EbpfLoader::new();
+        for (name, _, entries) in tables(settings, cpus) {
+            loader.map_max_entries(name, entries);
+            if let Some(pins) = pins {
+                loader.map_pin_path(name, pins.join(name));
+            }
+        }
+        let ebpf = loader
             .override_global("SEED", &settings.seed, true)
             .override_global("ATTEMPT_MASK", &attempt_mask, true)
             .override_global("FLOW_MASK", &flow_mask, true)
             .override_global("FEATURES", &settings.features, true)
             .override_global("FRAME_BYTES_MAX", &settings.frame_bytes_max, true)
             .override_global("TEST_CLOCK", &test_clock, true)
-            .map_max_entries("SECTIONS", cpus)
-            .map_max_entries("PREFIXES", PREFIX_BUCKETS.saturating_mul(cpus))
-            .map_max_entries("TARGETS", TARGET_BUCKETS.saturating_mul(cpus))
-            .map_max_entries("LISTENERS", LISTENER_BUCKETS.saturating_mul(cpus))
-            .map_max_entries("SOURCES", SOURCE_BUCKETS.saturating_mul(cpus))
-            .map_max_entries("ATTEMPTS", settings.attempt_buckets)
-            .map_max_entries("FLOWS", settings.flow_buckets)
             .load(OBJECT)
             .map_err(|error| map_refused(&error))?;
         let maps =
@@ -115,6 +150,12 @@ impl Object {
         }
     }
 
+    /// Pins one of the [`tables`].
+    pub(super) fn pin(&self, name: &str, path: &Path) -> Result<(), String> {
+        let map = self.ebpf.map(name).ok_or_else(|| missing_map(name).to_string())?;
+        map.pin(path).map_err(|error| one_line(&error))
+    }
+
     /// The tables.
     pub const fn maps(&self) -> &Maps {
         &self.maps
@@ -132,7 +173,7 @@ impl Object {
 
 fn map_refused(error: &EbpfError) -> XdpError {
     match os_error(error) {
-        Some(libc::EPERM) => XdpError::NotPermitted { call: "BPF_MAP_CREATE".to_owned() },
+        Some(libc::EPERM) => XdpError::not_permitted("BPF_MAP_CREATE"),
         _ => unsupported(error, "BPF_MAP_CREATE"),
     }
 }
@@ -143,7 +184,7 @@ fn program_refused(error: &ProgramError) -> XdpError {
         ProgramError::LoadError { io_error, verifier_log }
             if io_error.raw_os_error() == Some(libc::EPERM) && verifier_log.to_string().trim().is_empty() =>
         {
-            XdpError::NotPermitted { call: "BPF_PROG_LOAD".to_owned() }
+            XdpError::not_permitted("BPF_PROG_LOAD")
         }
         _ => unsupported(error, "BPF_PROG_LOAD"),
     }

@@ -1,7 +1,7 @@
 //! A running `tidegauge live` in a lab: started, listened to, ended; and the interface's own view.
 
 use std::io::{BufRead, BufReader, Read};
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -39,8 +39,15 @@ impl Live {
     /// `tidegauge live --json` with these arguments on the server's side.
     pub(crate) fn start(lab: &Lab, args: &[&str]) -> Self {
         let mut command = lab.command(Side::Server, tidegauge());
-        command.args(["live", "--json"]).args(args).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap();
+        command.args(["live", "--json"]).args(args);
+        let mut live = Self::spawn(&mut command);
+        live.wait_for(PATIENCE, |event| event["event"] == "source");
+        live
+    }
+
+    /// A command that says JSON Lines, from its first moment.
+    pub(crate) fn spawn(command: &mut Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let stdout = BufReader::new(child.stdout.take().unwrap());
         let (said, coming) = channel();
         std::thread::spawn(move || {
@@ -49,9 +56,12 @@ impl Live {
                 let _ = said.send(Line { text, at: SystemTime::now() });
             }
         });
-        let mut live = Self { child, coming, lines: Vec::new() };
-        live.wait_for(PATIENCE, |event| event["event"] == "source");
-        live
+        Self { child, coming, lines: Vec::new() }
+    }
+
+    /// Its process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// Waits for a line.
@@ -84,7 +94,7 @@ impl Live {
 
     /// Ends it by a signal.
     pub(crate) fn end_by(self, signal: Signal) -> Ended {
-        kill(Pid::from_raw(self.child.id() as i32), signal).unwrap();
+        kill(Pid::from_raw(self.pid() as i32), signal).unwrap();
         self.end()
     }
 
@@ -96,7 +106,8 @@ impl Live {
         self.lines.extend(self.coming.iter());
         let text: String = self.lines.iter().map(|line| format!("{}\n", line.text)).collect();
         let killed = code.is_none();
-        let events = if killed { Vec::new() } else { events(&text) };
+        let whole = |line: &str| serde_json::from_str(line).ok();
+        let events = if killed { text.lines().filter_map(whole).collect() } else { events(&text) };
         Ended { code, stderr, events, at: self.lines.into_iter().map(|line| line.at).collect() }
     }
 }
@@ -106,7 +117,7 @@ pub(crate) struct Ended {
     /// `None` when a signal killed it.
     pub(crate) code: Option<i32>,
     pub(crate) stderr: String,
-    /// Empty when it was killed.
+    /// Of a killed run, what it said until then.
     pub(crate) events: Vec<Value>,
     at: Vec<SystemTime>,
 }

@@ -27,6 +27,8 @@ pub(crate) enum Command {
     Live(LiveArgs),
     /// Read capture files (pcap, pcapng; `-` is standard input).
     Read(ReadArgs),
+    /// Remove what `live --pin` keeps on an interface, and what a killed run left there.
+    Unpin(UnpinArgs),
 }
 
 /// Options of every command.
@@ -47,6 +49,9 @@ pub(crate) struct CommonArgs {
     /// Exit with 1 if an incident of this severity or worse opened.
     #[arg(long, value_name = "SEVERITY")]
     pub(crate) fail_on: Option<SeverityArg>,
+    /// Keep capabilities and do without Landlock and seccomp (to debug).
+    #[arg(long)]
+    pub(crate) no_confine: bool,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -92,8 +97,23 @@ pub(crate) struct LiveArgs {
     /// Memory of the packet ring, MiB (ring source only).
     #[arg(long, value_name = "MIB", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub(crate) ring_mib: u32,
+    /// Keep programs and tables when the run ends, in DIR on a BPF filesystem [/sys/fs/bpf/tidegauge/IFACE]; the next
+    /// run with --pin goes on counting there.
+    #[arg(long, value_name = "DIR", num_args = 0..=1, require_equals = true)]
+    #[expect(clippy::option_option, reason = "not given, given, given with a value")]
+    pub(crate) pin: Option<Option<PathBuf>>,
     #[command(flatten)]
     pub(crate) common: CommonArgs,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct UnpinArgs {
+    /// Network interface, which may be gone.
+    #[arg(value_name = "IFACE")]
+    pub(crate) interface: String,
+    /// What was given to --pin [default: /sys/fs/bpf/tidegauge/IFACE].
+    #[arg(value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -8,8 +8,8 @@ use anyhow::{Context, bail};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use tidegauge_analyzer::feature::TICK_NS;
 use tidegauge_capture::interface::Interface;
-use tidegauge_capture::xdp::XdpSource;
 use tidegauge_capture::xdp::object::Settings;
+use tidegauge_capture::xdp::{Hold, XdpSource, pin};
 
 use super::args::{LiveArgs, SourceArg};
 use super::{Outcome, live_ring, live_xdp};
@@ -18,6 +18,10 @@ use super::{Outcome, live_ring, live_xdp};
 pub(crate) fn run(args: &LiveArgs) -> anyhow::Result<Outcome> {
     let interface = Interface::open(&args.interface)?;
     let clock = Clock::start(args.duration)?;
+    let pin = args.pin.clone().map(|dir| dir.unwrap_or_else(|| pin::default_dir(&interface.name)));
+    if pin.is_some() && (args.source == SourceArg::Ring || args.common.filter.is_some()) {
+        bail!("--pin keeps the XDP program and its tables: it cannot be used with --source ring or --filter");
+    }
     if args.source == SourceArg::Ring {
         return live_ring::run(args, &interface, &clock, "asked for with --source ring");
     }
@@ -27,9 +31,14 @@ pub(crate) fn run(args: &LiveArgs) -> anyhow::Result<Outcome> {
         }
         return live_ring::run(args, &interface, &clock, "--filter needs whole frames");
     }
-    match XdpSource::open(&interface, &Settings::with_seed(random_seed()?)) {
-        Ok(xdp) => live_xdp::run(args, &interface, &clock, &xdp),
-        Err(error) if args.source == SourceArg::Auto && error.ring_may_serve() => {
+    let hold = Hold { pin, ..Hold::default() };
+    match XdpSource::open_with(&interface, &Settings::with_seed(random_seed()?), &hold) {
+        Ok(xdp) => {
+            let outcome = live_xdp::run(args, &interface, &clock, &xdp);
+            xdp.close(&interface)?;
+            outcome
+        }
+        Err(error) if args.source == SourceArg::Auto && hold.pin.is_none() && error.ring_may_serve() => {
             live_ring::run(args, &interface, &clock, &format!("no XDP: {error}"))
         }
         Err(error) => Err(error.into()),

@@ -3,7 +3,7 @@
 use anyhow::Context;
 use tidegauge_analyzer::engine::Engine;
 use tidegauge_analyzer::feature::TICK_NS;
-use tidegauge_analyzer::output::Source;
+use tidegauge_analyzer::output::{Setup, Source};
 use tidegauge_analyzer::quality::SourceLosses;
 use tidegauge_analyzer::replay::Replay;
 use tidegauge_analyzer::summary::{Span, Summary};
@@ -11,10 +11,10 @@ use tidegauge_analyzer::track::Shard;
 use tidegauge_capture::interface::Interface;
 use tidegauge_capture::ring::{RingError, RingOptions, RingSource};
 
-use super::Outcome;
 use super::args::LiveArgs;
 use super::live::{Clock, random_seed};
 use super::sink::{Sink, Telling};
+use super::{Outcome, confine};
 
 /// The kernel stamps ring frames in nanoseconds.
 const RESOLUTION_US: u32 = 1;
@@ -45,6 +45,7 @@ pub(crate) fn run(
         egress: Some("ring".to_owned()),
         name: interface.name.clone(),
         resolution_us: RESOLUTION_US,
+        setup: Setup { confined: Some(confine::live(&args.common, None)), ..Setup::default() },
     };
     let mut sink = Sink::new(&args.common, source, Telling::live());
     let mut losses = SourceLosses::default();

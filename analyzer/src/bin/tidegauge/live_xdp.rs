@@ -4,7 +4,7 @@ use anyhow::bail;
 use tidegauge_analyzer::collect::{Collector, View};
 use tidegauge_analyzer::engine::Engine;
 use tidegauge_analyzer::feature::{TICK_NS, TICKS};
-use tidegauge_analyzer::output::Source;
+use tidegauge_analyzer::output::{Setup, Source};
 use tidegauge_analyzer::quality::SourceLosses;
 use tidegauge_analyzer::replay::waiting;
 use tidegauge_analyzer::summary::{Span, Summary};
@@ -14,10 +14,11 @@ use tidegauge_capture::interface::Interface;
 use tidegauge_capture::xdp::{Egress, Mode, XdpSource};
 use tidegauge_ebpf::stamp::Stamp;
 
-use super::Outcome;
 use super::args::LiveArgs;
 use super::live::Clock;
+use super::pinned::Account;
 use super::sink::{Sink, Telling};
+use super::{Outcome, confine};
 
 /// Watches until the clock says stop or the interface is gone.
 pub(crate) fn run(
@@ -27,7 +28,6 @@ pub(crate) fn run(
     xdp: &XdpSource,
 ) -> anyhow::Result<Outcome> {
     let mut engine = Engine::new(args.common.thresholds()?, xdp.egress().is_seen());
-    let mut sink = Sink::new(&args.common, describe(interface, xdp), Telling::live());
     let mut losses = SourceLosses::default();
     if let Egress::None { why } = xdp.egress() {
         losses.unseen.push(format!("outgoing frames: {why}"));
@@ -35,7 +35,13 @@ pub(crate) fn run(
     let nic_drops_before = interface.nic_drops();
     let mut collectors: Vec<_> = (0..xdp.maps().cpus()).map(|_| Collector::default()).collect();
     let first_ns = clock.now_ns();
+    let mut account =
+        Account::open(xdp.pin(), first_ns, || collect(&mut collectors, xdp, 0, first_ns).totals);
+    let confined = Some(confine::live(&args.common, xdp.keeps()));
+    let source = Source { setup: Setup { confined, pin: account.state() }, ..describe(interface, xdp) };
+    let mut sink = Sink::new(&args.common, source, Telling::live());
     sink.start(first_ns)?;
+    let first_ns = account.tell_gap(first_ns, &mut engine, &mut sink, &mut losses)?;
     let mut tick_start_ns = clock.tick_start_ns();
     let mut changes = Vec::new();
     let mut vanished = false;
@@ -49,6 +55,7 @@ pub(crate) fn run(
         }
         sink.tell(&mut changes, &engine, &losses)?;
         sink.flush()?;
+        account.note(sink.told());
         // After a stall (a suspended machine, a stopped process) the ticks in between are one.
         tick_start_ns = tick_end_ns.max(clock.tick_start_ns());
     }
@@ -63,6 +70,7 @@ pub(crate) fn run(
     };
     let summary = Summary::of(engine.run(), &losses, &span);
     let outcome = sink.finish(&summary, &engine, now_ns)?;
+    account.note(sink.told());
     if vanished {
         bail!("network interface {} is gone: the summary has what was counted until then", interface.name);
     }
@@ -81,6 +89,7 @@ fn describe(interface: &Interface, xdp: &XdpSource) -> Source {
         egress: Some(xdp.egress().to_string()),
         name: interface.name.clone(),
         resolution_us: coarse_clock_us(),
+        setup: Setup::default(),
     }
 }
 

@@ -4,9 +4,11 @@
 #![forbid(unsafe_code)]
 
 mod args;
+mod confine;
 mod live;
 mod live_ring;
 mod live_xdp;
+mod pinned;
 mod read;
 mod sink;
 
@@ -31,6 +33,7 @@ fn main() -> ExitCode {
     let outcome = match args.command {
         Command::Live(live) => live::run(&live),
         Command::Read(read) => read::run(&read),
+        Command::Unpin(unpin) => confine::unpin(&unpin),
     };
     match outcome {
         Ok(Outcome::Done) => ExitCode::SUCCESS,

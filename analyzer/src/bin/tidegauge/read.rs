@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context, bail};
 use tidegauge_analyzer::engine::Engine;
-use tidegauge_analyzer::output::Source;
+use tidegauge_analyzer::output::{Setup, Source};
 use tidegauge_analyzer::quality::SourceLosses;
 use tidegauge_analyzer::replay::Replay;
 use tidegauge_analyzer::summary::{Span, Summary};
@@ -13,9 +13,9 @@ use tidegauge_analyzer::track::Shard;
 use tidegauge_capture::file::{End, FileReader, Input, Mapping};
 use tidegauge_capture::filter::Filter;
 
-use super::Outcome;
 use super::args::ReadArgs;
 use super::sink::{Sink, Telling};
+use super::{Outcome, confine};
 
 /// Fixed, so that the same capture gives the same output everywhere.
 const FILE_SEED: u64 = 0x7469_6465_6761_7567;
@@ -35,7 +35,10 @@ pub(crate) fn run(args: &ReadArgs) -> anyhow::Result<Outcome> {
     let config = args.common.thresholds()?;
     let mut filter = args.common.filter.as_deref().map(Filter::new).transpose()?;
     let mut files = open_all(args)?;
-    let source = describe(args);
+    let source = Source {
+        setup: Setup { confined: Some(confine::read(&args.common)), ..Setup::default() },
+        ..describe(args)
+    };
     let mut sink = Sink::new(&args.common, source, Telling::Nothing);
     let mut replay = Replay::new(Shard::for_files(FILE_SEED), Engine::new(config, true));
     let mut losses = SourceLosses::default();
@@ -94,6 +97,7 @@ fn describe(args: &ReadArgs) -> Source {
         egress: None,
         name: names.join(" "),
         resolution_us: RESOLUTION_US,
+        setup: Setup::default(),
     }
 }
 

@@ -10,6 +10,7 @@ use tidegauge_analyzer::output::{Source, json, report, status_line};
 use tidegauge_analyzer::quality::{Quality, SourceLosses};
 use tidegauge_analyzer::summary::Summary;
 use tidegauge_analyzer::window::Window;
+use tidegauge_ebpf::counter::Counters;
 
 use super::Outcome;
 use super::args::CommonArgs;
@@ -24,8 +25,26 @@ pub(crate) struct Sink {
     window_ns: u64,
     /// Seconds of the window that is not over yet.
     pending: Window,
+    /// What was handed out, and until when: what a reader of the output has.
+    told: Told,
     fail_on: Option<Severity>,
     failed: bool,
+}
+
+/// Windows that were handed out, as a sum.
+#[derive(Default)]
+pub(crate) struct Told {
+    /// All totals.
+    pub(crate) totals: Counters,
+    /// End of the last one.
+    pub(crate) end_ns: u64,
+}
+
+impl Told {
+    fn add(&mut self, window: &Window) {
+        self.totals.merge(&window.totals);
+        self.end_ns = self.end_ns.max(window.end_ns);
+    }
 }
 
 enum Format {
@@ -63,6 +82,7 @@ impl Sink {
             source,
             window_ns: window_ns(common.window),
             pending: Window::default(),
+            told: Told::default(),
             fail_on: common.fail_on.map(Severity::from),
             failed: false,
         }
@@ -75,7 +95,8 @@ impl Sink {
             Format::Text { out, .. } => {
                 let egress = self.source.egress.as_deref().unwrap_or("none");
                 let Source { kind, mode, why, name, .. } = &self.source;
-                writeln!(out, "tidegauge on {name}: {kind} {mode} ({why}); egress: {egress}")
+                writeln!(out, "tidegauge on {name}: {kind} {mode} ({why}); egress: {egress}")?;
+                report::setup_lines(&self.source.setup).iter().try_for_each(|line| writeln!(out, "  {line}"))
             }
         }?;
         self.flush()
@@ -122,8 +143,22 @@ impl Sink {
         }
     }
 
+    /// What was counted between two runs, as a window of its own: a rate over it is a rate over all of it.
+    pub(crate) fn gap(&mut self, gap: &Window) -> io::Result<()> {
+        self.told.add(gap);
+        let Format::Json(out) = &mut self.format else { return Ok(()) };
+        let lasted_s = (gap.end_ns.saturating_sub(gap.start_ns)).max(1) as f64 / 1e9;
+        write_line(out, &json::window(gap, lasted_s, &self.source))
+    }
+
+    /// What was handed out since the start of the run.
+    pub(crate) const fn told(&self) -> &Told {
+        &self.told
+    }
+
     fn second(&mut self, second: &Window, engine: &Engine) -> io::Result<()> {
         if let Format::Text { out, told_as_they_happen } = &mut self.format {
+            self.told.add(second);
             if *told_as_they_happen == Telling::Status {
                 let line = status_line(second, engine.open_incidents().count(), &self.source);
                 write!(out, "\r\x1b[K{line}")?;
@@ -150,6 +185,7 @@ impl Sink {
         if window.end_ns == 0 {
             return Ok(());
         }
+        self.told.add(&window);
         write_line(out, &json::window(&window, self.window_ns as f64 / 1e9, &self.source))
     }
 

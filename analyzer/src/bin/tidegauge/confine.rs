@@ -1,0 +1,33 @@
+//! When rights are given up, and the command that removes what a pinned run left.
+
+use std::io::Write;
+
+use tidegauge_capture::confine::{self, Confined, Needs, Right};
+use tidegauge_capture::xdp::pin;
+
+use super::Outcome;
+use super::args::{CommonArgs, UnpinArgs};
+
+/// Gives up what a live run does not need any more: from now on nothing is opened but what is looked at each second.
+pub(crate) fn live(common: &CommonArgs, keep: Option<(Right, &'static str)>) -> Confined {
+    if common.no_confine { Confined::refused() } else { confine::confine(Needs { keep, host: true }) }
+}
+
+/// The same for files, once all are open.
+pub(crate) fn read(common: &CommonArgs) -> Confined {
+    if common.no_confine { Confined::refused() } else { confine::confine(Needs::default()) }
+}
+
+/// `tidegauge unpin`: removes pinned programs and tables, and what a killed run left.
+pub(crate) fn unpin(args: &UnpinArgs) -> anyhow::Result<Outcome> {
+    let dir = args.dir.clone().unwrap_or_else(|| pin::default_dir(&args.interface));
+    let removed = pin::unpin(&dir, &args.interface)?;
+    let mut out = std::io::stdout();
+    for what in &removed {
+        writeln!(out, "removed {what}")?;
+    }
+    if removed.is_empty() {
+        writeln!(out, "nothing of tidegauge's in {} or on {}", dir.display(), args.interface)?;
+    }
+    Ok(Outcome::Done)
+}

@@ -1,0 +1,47 @@
+//! Landlock: nothing can be written, made or executed, nothing read but what the running loop looks at, and no TCP port
+//! be bound or connected to. What is open stays usable.
+
+use landlock::{
+    ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, LandlockStatus, RestrictSelfAttr,
+    RestrictionStatus, Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetError, RulesetStatus, Scope,
+    path_beneath_rules,
+};
+
+/// The newest version whose rights were looked at one by one; older kernels enforce what they know of it.
+const NEWEST: ABI = ABI::V7;
+/// What is read once a second: statistics of interfaces (links into `/sys/devices`), of the network and of the host.
+const HOST: [&str; 3] = ["/proc", "/sys/class/net", "/sys/devices"];
+
+/// Restricts the calling thread, and where the kernel can (Linux 7.0) all others; what came of it, in words.
+pub(super) fn restrict(host: bool) -> String {
+    match enforce(if host { &HOST } else { &[] }) {
+        Ok(status) => in_words(&status),
+        Err(error) => format!("none ({error})"),
+    }
+}
+
+fn enforce(readable: &[&str]) -> Result<RestrictionStatus, RulesetError> {
+    let read: BitFlags<AccessFs> = AccessFs::ReadFile | AccessFs::ReadDir;
+    Ruleset::default()
+        .set_compatibility(CompatLevel::BestEffort)
+        .handle_access(AccessFs::from_all(NEWEST))?
+        .handle_access(AccessNet::from_all(NEWEST))?
+        .scope(Scope::from_all(NEWEST))?
+        .create()?
+        .add_rules(path_beneath_rules(readable, read))?
+        .all_threads(true)?
+        .restrict_self()
+}
+
+fn in_words(status: &RestrictionStatus) -> String {
+    match (&status.ruleset, &status.landlock) {
+        (RulesetStatus::NotEnforced, LandlockStatus::NotImplemented) => {
+            "none (this kernel was built without it; Linux 5.13 has it)".to_owned()
+        }
+        (RulesetStatus::NotEnforced, LandlockStatus::NotEnabled) => {
+            "none (switched off at boot: add landlock to the `lsm=` parameter)".to_owned()
+        }
+        (_, LandlockStatus::Available { effective_abi, .. }) => format!("abi {}", *effective_abi as i32),
+        (status, _) => format!("none ({status:?})"),
+    }
+}
