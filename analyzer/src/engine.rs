@@ -12,7 +12,9 @@ use crate::config::Config;
 use crate::distinct::Distinct;
 use crate::feature::{GRACE_UNKNOWN_TICKS, TICK_NS, TICKS};
 use crate::incident::Incident;
-use crate::listener_state::ListenerState;
+use crate::listener_state::{Judging, ListenerState};
+use crate::quality::{Interval, Lag, SourceLosses};
+use crate::sight::Sight;
 use crate::window::{ListenerKey, Window};
 
 /// Listeners remembered.
@@ -30,7 +32,16 @@ pub enum Change {
     /// An incident opened, was updated or closed.
     Incident(Box<Incident>),
     /// A whole second is over.
-    Second(Box<Window>),
+    Second(Box<Second>),
+}
+
+/// A whole second: what was counted, and how well it was seen.
+#[derive(Clone, Debug)]
+pub struct Second {
+    /// The counts.
+    pub window: Window,
+    /// How well they were seen.
+    pub seen: Interval,
 }
 
 /// The engine's memory.
@@ -43,6 +54,10 @@ pub struct Engine {
     now_ns: u64,
     /// The second being gathered.
     second: Window,
+    /// How well it is seen.
+    sight: Sight,
+    /// Whether seconds without a packet are told too.
+    tells_idle_seconds: bool,
     incident_numbers: u64,
     /// Everything since the start.
     run: Run,
@@ -69,6 +84,8 @@ pub struct Run {
     pub listeners_forgotten: u64,
     /// Times at which packet time jumped back.
     pub time_jumps_back: u64,
+    /// How late ticks were handled; `None` for capture files.
+    pub lag: Option<Lag>,
 }
 
 impl Engine {
@@ -80,9 +97,23 @@ impl Engine {
             listeners: BTreeMap::new(),
             now_ns: 0,
             second: Window::default(),
+            sight: Sight::default(),
+            tells_idle_seconds: false,
             incident_numbers: 0,
             run: Run::default(),
         }
+    }
+
+    /// Tells seconds without a packet too: live, they are how an idle link differs from one that is not seen.
+    pub fn live(mut self) -> Self {
+        self.tells_idle_seconds = true;
+        self
+    }
+
+    /// What a live source lost since the start, and when the ticks are handled that are pushed from now on; `lag` is
+    /// what makes the next one late beside that. Once a tick.
+    pub fn note_source(&mut self, losses: &SourceLosses, now_ns: u64, lag: Lag) {
+        self.sight.note(losses, now_ns, lag);
     }
 
     /// Takes the window of one tick, which must not begin before the last one ended.
@@ -98,6 +129,9 @@ impl Engine {
             self.listeners.entry(*key).or_default().add(listener, window.end_ns);
         }
         self.make_room();
+        if let Some(lag) = self.sight.count(&window) {
+            self.run.lag.get_or_insert_default().merge(lag);
+        }
         self.second.merge(window);
         self.judge(changes);
     }
@@ -137,24 +171,43 @@ impl Engine {
     }
 
     fn end_second(&mut self, changes: &mut Vec<Change>) {
-        let second = std::mem::take(&mut self.second);
-        if second.totals.get(Counter::Packets) != 0 {
-            self.run.syn_per_s_max = self.run.syn_per_s_max.max(second.totals.get(Counter::Syn));
-            changes.push(Change::Second(Box::new(second)));
+        let window = std::mem::take(&mut self.second);
+        if window.end_ns == 0 {
+            return;
         }
+        let mut changed = Vec::new();
+        let seen = self.sight.end_second(self.now_ns, &mut self.incident_numbers, &mut changed);
+        for incident in self.listeners.values_mut().flat_map(|listener| &mut listener.incidents) {
+            incident.seen.merge(&seen);
+        }
+        if window.totals.get(Counter::Packets) != 0 || self.tells_idle_seconds {
+            self.run.syn_per_s_max = self.run.syn_per_s_max.max(window.totals.get(Counter::Syn));
+            changes.push(Change::Second(Box::new(Second { window, seen })));
+        }
+        self.tell(changed, changes);
     }
 
     fn judge(&mut self, changes: &mut Vec<Change>) {
         let mut changed = Vec::new();
+        self.sight.judge(self.now_ns, &mut changed);
+        let blindness = self.sight.blindness();
+        let judging = Judging {
+            config: &self.config,
+            answers_visible: self.answers_visible,
+            now_ns: self.now_ns,
+            sight: &self.sight,
+            blindness: blindness.as_deref(),
+        };
         for (key, listener) in &mut self.listeners {
-            let numbers = &mut self.incident_numbers;
-            listener.judge(&self.config, *key, self.answers_visible, self.now_ns, numbers, &mut changed);
+            listener.judge(&judging, *key, &mut self.incident_numbers, &mut changed);
         }
         self.tell(changed, changes);
     }
 
     fn tell(&mut self, changed: Vec<Incident>, changes: &mut Vec<Change>) {
-        for incident in changed {
+        for mut incident in changed {
+            // What the incident itself has are whole seconds.
+            incident.seen.merge(self.sight.running());
             if incident.closed_ns.is_some() {
                 if self.run.incidents.len() < INCIDENTS_MAX {
                     self.run.incidents.push(incident.clone());
@@ -167,7 +220,7 @@ impl Engine {
     }
 
     fn has_incidents(&self) -> bool {
-        self.listeners.values().any(|listener| !listener.incidents.is_empty())
+        self.open_incidents().next().is_some()
     }
 
     /// Forgets the listeners that are too many, in one pass: unproven ones first, then those silent longest, then
@@ -237,6 +290,7 @@ impl Engine {
     fn close_all(&mut self, changes: &mut Vec<Change>) {
         self.end_second(changes);
         let mut changed = Vec::new();
+        self.sight.close(self.now_ns, &mut changed);
         for listener in self.listeners.values_mut() {
             listener.close_all(self.now_ns, &mut changed);
         }
@@ -255,6 +309,6 @@ impl Engine {
 
     /// Incidents that are open now.
     pub fn open_incidents(&self) -> impl Iterator<Item = &Incident> {
-        self.listeners.values().flat_map(|listener| &listener.incidents)
+        self.listeners.values().flat_map(|listener| &listener.incidents).chain(&self.sight.incident)
     }
 }

@@ -4,16 +4,20 @@
 //! value has grown by a quarter (at most once a second), and closes after the condition has been gone for the
 //! configured time. A detector that fires again before that continues the same incident.
 
-use std::net::IpAddr;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
 
 use serde::Serialize;
 
+use crate::quality::Interval;
 use crate::window::ListenerKey;
 
 /// What is wrong. Names are the output contract's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
+    /// About ourselves: too little of the traffic was seen to go by.
+    CaptureBlind,
     /// Much asked and little completed.
     SynFlood,
     /// Many more connections than usual, and they complete.
@@ -26,11 +30,13 @@ pub enum Kind {
 
 impl Kind {
     /// All kinds, the worst first.
-    pub const ALL: [Self; 4] = [Self::SynFlood, Self::ConnSurge, Self::LowWindow, Self::SlowTransfer];
+    pub const ALL: [Self; 5] =
+        [Self::SynFlood, Self::CaptureBlind, Self::ConnSurge, Self::LowWindow, Self::SlowTransfer];
 
     /// The contract's name.
     pub const fn name(self) -> &'static str {
         match self {
+            Self::CaptureBlind => "capture_blind",
             Self::SynFlood => "syn_flood",
             Self::ConnSurge => "conn_surge",
             Self::LowWindow => "low_window",
@@ -61,6 +67,24 @@ pub enum State {
     Opened,
     /// Worse, better, or different.
     Updated,
+}
+
+/// Who or what an incident is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Target {
+    /// Our own capture.
+    Capture,
+    /// Who is asked.
+    Listener(ListenerKey),
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Capture => formatter.write_str("this capture"),
+            Self::Listener(key) => write!(formatter, "{}/tcp", SocketAddr::new(key.address, key.port)),
+        }
+    }
 }
 
 /// One judgement at one tick: what a detector says of a listener.
@@ -102,7 +126,7 @@ pub struct Incident {
     /// Unique within a run, the same in each run over the same packets.
     pub id: String,
     /// Who is hit.
-    pub target: ListenerKey,
+    pub target: Target,
     /// Its state after the last event.
     pub state: State,
     /// Packet time of the opening tick's end, nanoseconds.
@@ -115,6 +139,8 @@ pub struct Incident {
     pub peak: Finding,
     /// The severity at its worst.
     pub worst_severity: Severity,
+    /// How well it was seen: the second before it opened, and its life.
+    pub seen: Interval,
     /// Last tick at which the condition held.
     last_true_ns: u64,
     /// Measured value when it was last told.
@@ -126,10 +152,21 @@ const UPDATE_GROWTH: f64 = 1.25;
 /// Least time between two updates.
 const UPDATE_INTERVAL_NS: u64 = 1_000_000_000;
 
+impl Finding {
+    /// The finding of a tick in which too little was seen, for `why`: it says so, and is no worse than what was known
+    /// before (`known`), or than P2 where it is new. What looks unanswered may only be unseen.
+    pub fn made_blind(mut self, why: &str, known: Option<Severity>) -> Self {
+        self.severity = self.severity.max(known.unwrap_or(Severity::P2));
+        self.cause.push(format!("capture is blind, so the severity is not raised: {why}"));
+        self
+    }
+}
+
 impl Incident {
     /// Opens an incident.
-    pub fn open(number: u64, target: ListenerKey, finding: Finding, now_ns: u64) -> Self {
+    pub fn open(number: u64, target: Target, finding: Finding, now_ns: u64, seen: Interval) -> Self {
         Self {
+            seen,
             id: format!("{}-{number:04}", finding.kind.name()),
             target,
             state: State::Opened,

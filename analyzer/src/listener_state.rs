@@ -6,11 +6,24 @@ use crate::baseline::{Baseline, SECONDS_MIN, SECONDS_MIN_SERVED};
 use crate::config::Config;
 use crate::detect::{Evidence, findings, is_low_window_second};
 use crate::feature::{HandshakeTime, Handshakes, Sliding, Sources};
-use crate::incident::{Finding, Incident, Kind, State};
+use crate::incident::{Finding, Incident, Kind, State, Target};
+use crate::sight::Sight;
 use crate::window::{ListenerKey, ListenerWindow};
 
 /// Silence after which all sums are zero: ten whole seconds and the one that was cut into.
 const SILENT_AFTER_NS: u64 = 11_000_000_000;
+
+/// What all listeners are judged by at a tick's end.
+pub(crate) struct Judging<'a> {
+    pub(crate) config: &'a Config,
+    /// Whether the source shows both directions' handshake segments.
+    pub(crate) answers_visible: bool,
+    /// End of the tick, nanoseconds of packet time.
+    pub(crate) now_ns: u64,
+    pub(crate) sight: &'a Sight,
+    /// Why the tick was seen too badly to go by, if it was.
+    pub(crate) blindness: Option<&'a str>,
+}
 
 /// One listener's memory.
 #[derive(Debug, Default)]
@@ -103,13 +116,12 @@ impl ListenerState {
     /// Judges the listener at a tick's end: incidents that opened, changed or closed are appended to `changed`.
     pub(crate) fn judge(
         &mut self,
-        config: &Config,
+        judging: &Judging<'_>,
         listener: ListenerKey,
-        answers_visible: bool,
-        now_ns: u64,
         numbers: &mut u64,
         changed: &mut Vec<Incident>,
     ) {
+        let Judging { config, answers_visible, now_ns, .. } = *judging;
         if self.is_silent(now_ns) {
             return;
         }
@@ -127,7 +139,7 @@ impl ListenerState {
                 answers_visible,
             });
             for finding in found {
-                self.take(finding, listener, now_ns, numbers, changed);
+                self.take(finding, judging, listener, numbers, changed);
             }
         }
         self.incidents.retain_mut(|incident| {
@@ -143,13 +155,18 @@ impl ListenerState {
     /// Opens an incident or goes on with one.
     fn take(
         &mut self,
-        finding: Finding,
+        mut finding: Finding,
+        judging: &Judging<'_>,
         listener: ListenerKey,
-        now_ns: u64,
         numbers: &mut u64,
         changed: &mut Vec<Incident>,
     ) {
-        if let Some(known) = self.incidents.iter_mut().find(|incident| incident.peak.kind == finding.kind) {
+        let now_ns = judging.now_ns;
+        let known = self.incidents.iter_mut().find(|incident| incident.peak.kind == finding.kind);
+        if let Some(why) = judging.blindness {
+            finding = finding.made_blind(why, known.as_ref().map(|known| known.peak.severity));
+        }
+        if let Some(known) = known {
             if known.hold(finding, now_ns) {
                 changed.push(known.clone());
             }
@@ -163,7 +180,8 @@ impl ListenerState {
             self.supersede(Kind::ConnSurge, now_ns, changed);
         }
         *numbers += 1;
-        let incident = Incident::open(*numbers, listener, finding, now_ns);
+        let seen = judging.sight.last().clone();
+        let incident = Incident::open(*numbers, Target::Listener(listener), finding, now_ns, seen);
         changed.push(incident.clone());
         self.incidents.push(incident);
     }

@@ -10,6 +10,8 @@ use tidegauge_ebpf::stamp::Stamp;
 use crate::collect::{Collector, View};
 use crate::engine::{Change, Engine};
 use crate::feature::TICK_NS;
+use crate::occupancy::{BUCKETS_AT_END, Occupancy, Sampler, Tables};
+use crate::quality::{Lag, SourceLosses};
 use crate::track::Shard;
 
 /// A frame this much older than the current tick means that the clock was set or files are out of order.
@@ -79,6 +81,11 @@ impl Replay {
         }
     }
 
+    /// What a live source lost and how late it is, see [`Engine::note_source`].
+    pub fn note_source(&mut self, losses: &SourceLosses, now_ns: u64, lag: Lag) {
+        self.engine.note_source(losses, now_ns, lag);
+    }
+
     fn flush(&mut self, changes: &mut Vec<Change>) {
         let end_ns = self.tick_start_ns + TICK_NS;
         self.shard.flush();
@@ -113,6 +120,12 @@ impl Replay {
     /// Frames counted in a later tick than their own.
     pub const fn late(&self) -> u64 {
         self.late
+    }
+
+    /// How full the tables are at the last packet.
+    pub fn occupancy(&self) -> Occupancy {
+        let now = Stamp::from_ns(self.first_last_ns.map_or(0, |(_, last)| last));
+        Sampler::default().look_at(BUCKETS_AT_END, Tables::Heap(&self.shard), now)
     }
 
     /// Attempts that still wait for an answer at the end, young enough to get one.

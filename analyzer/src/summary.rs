@@ -6,9 +6,10 @@ use serde::Serialize;
 use tidegauge_ebpf::counter::{Counter, Counters};
 use tidegauge_ebpf::histogram::Histogram;
 
+use crate::cost::Cost;
 use crate::engine::Run;
 use crate::feature::ratio;
-use crate::quality::{Quality, SourceLosses};
+use crate::quality::{Interval, Quality, SourceLosses};
 use crate::time::timestamp;
 
 /// Sources named in a summary.
@@ -21,6 +22,8 @@ pub struct Summary {
     pub packets: u64,
     /// Bytes on the wire.
     pub bytes: u64,
+    /// Merged frames among them, counted as the segments they stand for.
+    pub super_frames: u64,
     /// From the first to the last packet.
     pub duration_s: f64,
     /// First packet, RFC 3339; `null` where there was none.
@@ -49,6 +52,9 @@ pub struct Summary {
     pub tables: BTreeMap<&'static str, u64>,
     /// Packet time that did not run forwards: frames counted in a later tick than their own, and jumps back.
     pub time: BTreeMap<&'static str, u64>,
+    /// What the run cost, as far as it was measured; its form is [`Cost::json`]'s.
+    #[serde(skip)]
+    pub cost: Option<Cost>,
 }
 
 /// TCP counts. `null`: this version does not tell that judgement apart.
@@ -183,6 +189,7 @@ impl Summary {
     pub fn of(run: &Run, losses: &SourceLosses, span: &Span) -> Self {
         let (first_last_ns, resolution_us) = (span.first_last_ns, span.resolution_us);
         let totals = &run.totals;
+        let length_ns = first_last_ns.map_or(0, |(first, last)| last - first);
         let count = |counter| totals.get(counter);
         let (first, last) = (first_last_ns.map(|(first, _)| first), first_last_ns.map(|(_, last)| last));
         let mut incidents = BTreeMap::new();
@@ -193,10 +200,11 @@ impl Summary {
         Self {
             packets: count(Counter::Packets),
             bytes: count(Counter::Bytes),
-            duration_s: first_last_ns.map_or(0.0, |(first, last)| (last - first) as f64 / 1e9),
+            super_frames: count(Counter::SuperFrames),
+            duration_s: length_ns as f64 / 1e9,
             first_ts: first.map(timestamp),
             last_ts: last.map(timestamp),
-            quality: Quality::of(totals, losses),
+            quality: Quality::of(&Interval::of_run(totals, losses, run.lag, length_ns), losses),
             protocols: by_name(
                 totals,
                 &[
@@ -225,15 +233,17 @@ impl Summary {
                 all: handshakes,
             },
             incidents,
-            tables: tables(run),
+            tables: tables_of_run(run),
+            cost: None,
             time: BTreeMap::from([("late_frames", span.late_frames), ("jumps_back", run.time_jumps_back)]),
         }
     }
 }
 
-fn tables(run: &Run) -> BTreeMap<&'static str, u64> {
-    let mut tables = by_name(
-        &run.totals,
+/// What the tables took in, gave up and refused.
+pub fn tables(totals: &Counters) -> BTreeMap<&'static str, u64> {
+    by_name(
+        totals,
         &[
             Counter::AttemptsLost,
             Counter::FlowsAdmitted,
@@ -242,7 +252,11 @@ fn tables(run: &Run) -> BTreeMap<&'static str, u64> {
             Counter::ListenersEvicted,
             Counter::ListenersRefused,
         ],
-    );
+    )
+}
+
+fn tables_of_run(run: &Run) -> BTreeMap<&'static str, u64> {
+    let mut tables = tables(&run.totals);
     tables.insert("listeners_forgotten", run.listeners_forgotten);
     tables.insert("sources_forgotten", run.sources_forgotten);
     tables.insert("incidents_dropped", run.incidents_dropped);

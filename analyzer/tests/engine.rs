@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use tidegauge_analyzer::config::Config;
 use tidegauge_analyzer::engine::{Change, Engine, LISTENERS_MAX};
 use tidegauge_analyzer::feature::TICK_NS;
-use tidegauge_analyzer::incident::{Incident, Kind, State};
+use tidegauge_analyzer::incident::{Incident, Kind, State, Target};
 use tidegauge_analyzer::window::{ListenerKey, ListenerWindow, Window};
 use tidegauge_ebpf::counter::Counter;
 use tidegauge_ebpf::listener::ListenerCounter;
@@ -110,7 +110,7 @@ fn a_flood_opens_within_three_ticks_and_closes_after_it_ends() {
     run.web(3 * SECOND, under_flood(2_000));
     let opened = run.opened(Kind::SynFlood);
     assert_eq!(opened.len(), 1);
-    assert_eq!((opened[0].target, opened[0].closed_ns), (WEB, None));
+    assert_eq!((opened[0].target, opened[0].closed_ns), (Target::Listener(WEB), None));
     assert!(
         opened[0].opened_ns - began_ns <= 3 * TICK_NS,
         "{} ms",

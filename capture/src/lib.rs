@@ -6,5 +6,6 @@ pub mod file;
 pub mod filter;
 pub mod frame;
 pub mod interface;
+pub mod process;
 pub mod ring;
 pub mod xdp;

@@ -7,10 +7,11 @@ use tidegauge_ebpf::counter::Counter;
 use tidegauge_ebpf::listener::ListenerCounter;
 
 use super::{Gap, PinState, Source};
+use crate::cost::Cost;
 use crate::feature::ratio;
-use crate::incident::{Incident, State};
+use crate::incident::{Incident, State, Target};
 use crate::quality::Quality;
-use crate::summary::{Quantiles, RwndSummary, Summary, Tcp, top_sources};
+use crate::summary::{Quantiles, RwndSummary, Summary, Tcp, tables, top_sources};
 use crate::time::timestamp;
 use crate::window::{ListenerKey, ListenerWindow, Window};
 
@@ -52,7 +53,7 @@ pub fn incident(incident: &Incident, source: &Source, quality: &Quality) -> Valu
         "opened_ts": timestamp(incident.opened_ns),
         "updated_ts": timestamp(incident.updated_ns),
         "closed_ts": incident.closed_ns.map(timestamp),
-        "target": target(incident.target),
+        "target": incident_target(incident.target, source),
         "rule": finding.rule,
         "measured": finding.measured,
         "unit": finding.unit,
@@ -79,12 +80,26 @@ fn evidence(source: &Source) -> Option<&str> {
     (source.kind == "file").then_some(source.name.as_str())
 }
 
+/// About ourselves there is no address: the fields are there and `null`, and the capture is named.
+fn incident_target(target: Target, source: &Source) -> Value {
+    match target {
+        Target::Capture => json!({ "addr": null, "port": null, "proto": null, "capture": source.name }),
+        Target::Listener(listener) => self::target(listener),
+    }
+}
+
 fn target(listener: ListenerKey) -> Value {
     json!({ "addr": listener.address.to_string(), "port": listener.port, "proto": "tcp" })
 }
 
-/// A second that is over.
-pub fn window(window: &Window, window_s: f64, source: &Source) -> Value {
+/// A window that is over: what was counted, how well it was seen, and what we cost meanwhile (live).
+pub fn window(
+    window: &Window,
+    window_s: f64,
+    source: &Source,
+    quality: &Quality,
+    cost: Option<&Cost>,
+) -> Value {
     let totals = &window.totals;
     let count = |counter| totals.get(counter);
     json!({
@@ -94,6 +109,7 @@ pub fn window(window: &Window, window_s: f64, source: &Source) -> Value {
         "window_s": window_s,
         "packets": count(Counter::Packets),
         "bytes": count(Counter::Bytes),
+        "super_frames": count(Counter::SuperFrames),
         "conn_rate": count(Counter::Attempted) as f64 / window_s,
         "tcp": Tcp::of(totals),
         "handshake": {
@@ -108,6 +124,9 @@ pub fn window(window: &Window, window_s: f64, source: &Source) -> Value {
         "transfer_1mib_ms": Quantiles::of_us(&totals.transfer_us, source.resolution_us),
         "rtt_ms": Quantiles::of_us(&totals.handshake_us, source.resolution_us),
         "listeners": listeners(window, window_s),
+        "tables": tables(totals),
+        "quality": quality,
+        "cost": cost.map(|cost| cost.json(window.end_ns)),
         "source": source,
     })
 }
@@ -154,7 +173,9 @@ pub fn summary(summary: &Summary, ts_ns: u64, source: &Source) -> Value {
         event: &'static str,
         #[serde(flatten)]
         summary: &'a Summary,
+        cost: Option<Value>,
         source: &'a Source,
     }
-    json!(Line { ts: timestamp(ts_ns), event: "summary", summary, source })
+    let cost = summary.cost.as_ref().map(|cost| cost.json(ts_ns));
+    json!(Line { ts: timestamp(ts_ns), event: "summary", summary, cost, source })
 }

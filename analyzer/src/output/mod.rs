@@ -1,5 +1,6 @@
 //! What leaves the program: JSON Lines for programs, a report for people. Both are made of the same records.
 
+mod cost;
 pub mod json;
 pub mod report;
 mod status;

@@ -49,6 +49,9 @@ pub fn report(summary: &Summary, incidents: &[Incident], source: &Source) -> Str
     }
     let packets = format!("{} packets, {} bytes", grouped(summary.packets), grouped(summary.bytes));
     field(&mut text, "traffic", format_args!("{packets} in {:.3} s", summary.duration_s));
+    for note in &summary.quality.notes {
+        field(&mut text, "", note);
+    }
     if let (Some(first), Some(last)) = (&summary.first_ts, &summary.last_ts) {
         field(&mut text, "time", format_args!("{first} to {last}"));
     }
@@ -64,6 +67,9 @@ pub fn report(summary: &Summary, incidents: &[Incident], source: &Source) -> Str
     }
     text.push('\n');
     numbers(&mut text, summary);
+    if let Some(cost) = &summary.cost {
+        text.push_str(&super::cost::cost_lines(cost));
+    }
     text
 }
 
@@ -96,16 +102,18 @@ pub fn quality_line(quality: &Quality) -> String {
         Verdict::Degraded => styled(style_of(Severity::P2), "degraded"),
         Verdict::Blind => styled(style_of(Severity::P1), "blind"),
     };
-    let mut parts = vec![verdict];
+    let why = if quality.why.is_empty() { String::new() } else { format!(": {}", quality.why.join("; ")) };
+    let mut parts = vec![format!("{verdict}{why}")];
     let line = |name: &str, reason: &str, count: &u64| format!("{} {name} ({reason})", grouped(*count));
-    parts.extend(quality.dropped.iter().map(|(reason, count)| line("dropped", reason, count)));
+    parts.extend(quality.dropped.iter().map(|(place, count)| match count {
+        Some(count) => line("dropped", place, count),
+        None => format!("dropped unknown ({place})"),
+    }));
     parts.extend(quality.malformed.iter().map(|(reason, count)| line("malformed", reason, count)));
     parts.extend(quality.unsupported.iter().map(|(reason, count)| line("not read", reason, count)));
     if quality.truncated != 0 {
         parts.push(format!("{} shortened by snap length", grouped(quality.truncated)));
     }
-    parts.extend(quality.cut.iter().cloned());
-    parts.extend(quality.unseen.iter().cloned());
     parts.join(", ")
 }
 
@@ -119,8 +127,7 @@ pub fn incident_block(incident: &Incident) -> String {
     };
     let severity = styled(style_of(severity), format_args!("{severity:?}"));
     let name = styled(BOLD, finding.kind.name());
-    let target = std::net::SocketAddr::new(incident.target.address, incident.target.port);
-    let _ = writeln!(text, "{severity} {name} at {target}/tcp  {}", state_words(incident));
+    let _ = writeln!(text, "{severity} {name} at {}  {}", incident.target, state_words(incident));
     let baseline = finding.baseline.map_or("not known yet".to_owned(), |usual| format!("{usual:.0}"));
     field(
         &mut text,
@@ -151,11 +158,11 @@ pub fn incident_block(incident: &Incident) -> String {
 /// The end of an incident on one line.
 pub fn incident_line(incident: &Incident) -> String {
     let finding = &incident.peak;
-    let target = std::net::SocketAddr::new(incident.target.address, incident.target.port);
     format!(
-        "{} {} at {target}/tcp closed {}: lasted {:.1} s, peak {} {}",
+        "{} {} at {} closed {}: lasted {:.1} s, peak {} {}",
         styled(style_of(incident.worst_severity), format_args!("{:?}", incident.worst_severity)),
         styled(BOLD, finding.kind.name()),
+        incident.target,
         timestamp(incident.updated_ns),
         incident.lasted_ns() as f64 / 1e9,
         number(finding.measured),

@@ -11,6 +11,7 @@ mod error;
 pub mod maps;
 pub mod object;
 pub mod pin;
+pub mod stats;
 
 use std::path::PathBuf;
 

@@ -169,6 +169,11 @@ impl Object {
         let Some(map) = self.ebpf.map_mut("CLOCK") else { return Ok(()) };
         aya::maps::Array::try_from(map)?.set(0, ns, 0)
     }
+
+    /// Programs and maps as the kernel knows them, for what they cost.
+    pub(super) const fn ebpf(&self) -> &Ebpf {
+        &self.ebpf
+    }
 }
 
 fn map_refused(error: &EbpfError) -> XdpError {

@@ -102,6 +102,10 @@ pub(crate) struct LiveArgs {
     #[arg(long, value_name = "DIR", num_args = 0..=1, require_equals = true)]
     #[expect(clippy::option_option, reason = "not given, given, given with a value")]
     pub(crate) pin: Option<Option<PathBuf>>,
+    /// When the kernel measures what our programs cost (XDP source; it needs CAP_SYS_ADMIN, and measures every BPF
+    /// program of the host): always, for one tick in five seconds, or never.
+    #[arg(long, value_enum, value_name = "WHEN", default_value_t = CostArg::Sampled)]
+    pub(crate) cost: CostArg,
     #[command(flatten)]
     pub(crate) common: CommonArgs,
 }
@@ -114,6 +118,23 @@ pub(crate) struct UnpinArgs {
     /// What was given to --pin [default: /sys/fs/bpf/tidegauge/IFACE].
     #[arg(value_name = "DIR")]
     pub(crate) dir: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum CostArg {
+    Off,
+    On,
+    Sampled,
+}
+
+impl CostArg {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::On => "on",
+            Self::Sampled => "sampled",
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -2,23 +2,30 @@
 
 use anyhow::bail;
 use tidegauge_analyzer::collect::{Collector, View};
-use tidegauge_analyzer::engine::Engine;
+use tidegauge_analyzer::engine::{Change, Engine};
 use tidegauge_analyzer::feature::{TICK_NS, TICKS};
+use tidegauge_analyzer::occupancy::{Occupancy, Sampler, Tables};
 use tidegauge_analyzer::output::{Setup, Source};
-use tidegauge_analyzer::quality::SourceLosses;
+use tidegauge_analyzer::quality::{Lag, SourceLosses};
 use tidegauge_analyzer::replay::waiting;
+use tidegauge_analyzer::spread::spread;
 use tidegauge_analyzer::summary::{Span, Summary};
 use tidegauge_analyzer::window::Window;
-use tidegauge_capture::clock::coarse_clock_us;
+use tidegauge_capture::clock::{coarse_clock_us, coarse_now_ns};
 use tidegauge_capture::interface::Interface;
 use tidegauge_capture::xdp::{Egress, Mode, XdpSource};
+use tidegauge_ebpf::counter::Counter;
 use tidegauge_ebpf::stamp::Stamp;
 
 use super::args::LiveArgs;
 use super::live::Clock;
+use super::meter::Meter;
 use super::pinned::Account;
 use super::sink::{Sink, Telling};
 use super::{Outcome, confine};
+
+/// A second in nanoseconds.
+const SECOND_NS: u64 = TICK_NS * TICKS as u64;
 
 /// Watches until the clock says stop or the interface is gone.
 pub(crate) fn run(
@@ -27,12 +34,15 @@ pub(crate) fn run(
     clock: &Clock,
     xdp: &XdpSource,
 ) -> anyhow::Result<Outcome> {
-    let mut engine = Engine::new(args.common.thresholds()?, xdp.egress().is_seen());
+    let mut engine = Engine::new(args.common.thresholds()?, xdp.egress().is_seen()).live();
     let mut losses = SourceLosses::default();
     if let Egress::None { why } = xdp.egress() {
         losses.unseen.push(format!("outgoing frames: {why}"));
     }
     let nic_drops_before = interface.nic_drops();
+    if nic_drops_before.is_none() {
+        losses.untold.push("nic");
+    }
     let mut collectors: Vec<_> = (0..xdp.maps().cpus()).map(|_| Collector::default()).collect();
     let first_ns = clock.now_ns();
     let mut account =
@@ -43,22 +53,27 @@ pub(crate) fn run(
     sink.start(first_ns)?;
     let first_ns = account.tell_gap(first_ns, &mut engine, &mut sink, &mut losses)?;
     let mut tick_start_ns = clock.tick_start_ns();
+    let mut meter = Meter::of_xdp(args.cost, xdp, first_ns);
     let mut changes = Vec::new();
     let mut vanished = false;
     while !clock.is_over() && !vanished {
-        let tick_end_ns = tick_start_ns + TICK_NS;
-        clock.sleep_until(tick_end_ns);
-        engine.push(collect(&mut collectors, xdp, tick_start_ns, tick_end_ns), &mut changes);
-        if tick_end_ns.is_multiple_of(TICK_NS * TICKS as u64) {
+        clock.sleep_until(tick_start_ns + TICK_NS);
+        let window = collect(&mut collectors, xdp, tick_start_ns, clock.tick_start_ns());
+        let (end_ns, packets) = (window.end_ns, window.totals.get(Counter::Packets));
+        push(window, &mut engine, &losses, clock.now_ns(), &mut changes);
+        if end_ns / SECOND_NS != tick_start_ns / SECOND_NS {
             vanished = !interface.is_present();
             note_nic_drops(&mut losses, nic_drops_before, interface.nic_drops());
         }
+        sink.note_cost(meter.tick(clock.now_ns(), packets, |sampler| look(sampler, xdp)));
         sink.tell(&mut changes, &engine, &losses)?;
         sink.flush()?;
         account.note(sink.told());
-        // After a stall (a suspended machine, a stopped process) the ticks in between are one.
-        tick_start_ns = tick_end_ns.max(clock.tick_start_ns());
+        tick_start_ns = end_ns;
     }
+    note_nic_drops(&mut losses, nic_drops_before, interface.nic_drops());
+    engine.note_source(&losses, clock.now_ns(), Lag::default());
+    sink.note_cost(meter.end(clock.now_ns(), |sampler| look(sampler, xdp)));
     engine.finish(&mut changes);
     sink.tell(&mut changes, &engine, &losses)?;
     let now_ns = clock.now_ns();
@@ -68,13 +83,24 @@ pub(crate) fn run(
         resolution_us: coarse_clock_us(),
         late_frames: 0,
     };
-    let summary = Summary::of(engine.run(), &losses, &span);
-    let outcome = sink.finish(&summary, &engine, now_ns)?;
+    let summary = sink.with_cost(Summary::of(engine.run(), &losses, &span));
+    let outcome = sink.finish(&summary, &engine, &losses, now_ns)?;
     account.note(sink.told());
     if vanished {
         bail!("network interface {} is gone: the summary has what was counted until then", interface.name);
     }
     Ok(outcome)
+}
+
+/// Hands over what was counted since the last reading: one tick, or after a stall (a suspended machine, a stopped
+/// process, a reader of our output that made us wait) several, which are told as such.
+fn push(window: Window, engine: &mut Engine, losses: &SourceLosses, now_ns: u64, changes: &mut Vec<Change>) {
+    let ticks = (window.end_ns - window.start_ns) / TICK_NS;
+    let merged_ticks = u64::from(ticks > 1);
+    for tick in spread(window) {
+        engine.note_source(losses, now_ns, Lag { merged_ticks, ..Lag::default() });
+        engine.push(tick, changes);
+    }
 }
 
 fn describe(interface: &Interface, xdp: &XdpSource) -> Source {
@@ -99,6 +125,11 @@ fn collect(collectors: &mut [Collector], xdp: &XdpSource, start_ns: u64, end_ns:
         window.merge(collector.collect(View::Kernel(xdp.maps(), cpu), start_ns, end_ns));
     }
     window
+}
+
+/// How full the kernel's tables are, by the clock that its program stamps with.
+fn look(sampler: &mut Sampler, xdp: &XdpSource) -> Occupancy {
+    sampler.look(Tables::Kernel(xdp.maps()), Stamp::from_ns(coarse_now_ns()))
 }
 
 /// Frames that the NIC lost since the start, where the driver tells.

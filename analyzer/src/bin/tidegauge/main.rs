@@ -8,6 +8,7 @@ mod confine;
 mod live;
 mod live_ring;
 mod live_xdp;
+mod meter;
 mod pinned;
 mod read;
 mod sink;

@@ -79,7 +79,7 @@ impl<'a> Account<'a> {
             return Ok(first_ns);
         };
         engine.add_before(&gap.totals);
-        sink.gap(gap)?;
+        sink.gap(gap, losses)?;
         Ok(gap.start_ns)
     }
 

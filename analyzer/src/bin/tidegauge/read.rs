@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use anyhow::{Context, bail};
+use tidegauge_analyzer::cost::Cost;
 use tidegauge_analyzer::engine::Engine;
 use tidegauge_analyzer::output::{Setup, Source};
 use tidegauge_analyzer::quality::SourceLosses;
@@ -59,9 +60,10 @@ pub(crate) fn run(args: &ReadArgs) -> anyhow::Result<Outcome> {
         resolution_us: RESOLUTION_US,
         late_frames: replay.late(),
     };
-    let summary = Summary::of(replay.engine().run(), &losses, &span);
+    let mut summary = Summary::of(replay.engine().run(), &losses, &span);
+    summary.cost = Some(Cost { occupancy: Some(replay.occupancy()), ..Cost::default() });
     let last_ns = replay.first_last_ns().map_or(0, |(_, last)| last);
-    Ok(sink.finish(&summary, replay.engine(), last_ns)?)
+    Ok(sink.finish(&summary, replay.engine(), &losses, last_ns)?)
 }
 
 /// Opens every file before reading any: a wrong name is said at once.

@@ -4,10 +4,11 @@ use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
 use anstream::AutoStream;
-use tidegauge_analyzer::engine::{Change, Engine, LISTENERS_MAX};
+use tidegauge_analyzer::cost::{BpfSample, Cost};
+use tidegauge_analyzer::engine::{Change, Engine, LISTENERS_MAX, Second};
 use tidegauge_analyzer::incident::{Incident, Severity, State};
 use tidegauge_analyzer::output::{Source, json, report, status_line};
-use tidegauge_analyzer::quality::{Quality, SourceLosses};
+use tidegauge_analyzer::quality::{Interval, Quality, SourceLosses};
 use tidegauge_analyzer::summary::Summary;
 use tidegauge_analyzer::window::Window;
 use tidegauge_ebpf::counter::Counters;
@@ -18,6 +19,9 @@ use super::args::CommonArgs;
 /// Buffered bytes before a write.
 const BUFFER_BYTES: usize = 64 * 1024;
 
+/// Columns of a status line where the terminal does not say.
+const STATUS_COLUMNS: usize = 80;
+
 /// Where results go.
 pub(crate) struct Sink {
     format: Format,
@@ -27,6 +31,9 @@ pub(crate) struct Sink {
     pending: Window,
     /// What was handed out, and until when: what a reader of the output has.
     told: Told,
+    /// How well they were seen.
+    pending_seen: Interval,
+    costs: Costs,
     fail_on: Option<Severity>,
     failed: bool,
 }
@@ -47,6 +54,40 @@ impl Told {
     }
 }
 
+/// What was measured of our own cost, live.
+#[derive(Default)]
+struct Costs {
+    /// Of the last second.
+    second: Option<Cost>,
+    /// Of the window that is not over yet.
+    window: Option<Cost>,
+    /// Of the run.
+    run: Option<Cost>,
+    /// The last measurement of our programs: windows without one show it, with its age.
+    sample: Option<BpfSample>,
+}
+
+impl Costs {
+    fn note(&mut self, cost: Cost) {
+        self.sample = cost.bpf.as_ref().and_then(|bpf| bpf.sample).or(self.sample);
+        for sum in [&mut self.window, &mut self.run] {
+            match sum {
+                Some(sum) => sum.merge(&cost),
+                None => *sum = Some(cost.clone()),
+            }
+        }
+        self.second = Some(cost);
+    }
+
+    /// With the last measurement of our programs, if it has none of its own.
+    fn complete(&self, mut cost: Cost) -> Cost {
+        if let Some(bpf) = &mut cost.bpf {
+            bpf.sample = bpf.sample.or(self.sample);
+        }
+        cost
+    }
+}
+
 enum Format {
     Json(io::BufWriter<io::Stdout>),
     Text { out: AutoStream<io::Stdout>, told_as_they_happen: Telling },
@@ -59,14 +100,14 @@ pub(crate) enum Telling {
     Incidents,
     /// Nothing: the report has it all.
     Nothing,
-    /// Incidents, and a status line that overwrites itself.
+    /// Incidents, and on standard error a status line that overwrites itself.
     Status,
 }
 
 impl Telling {
     /// What to say of a live run: a status line only to a person.
     pub(crate) fn live() -> Self {
-        if io::stdout().is_terminal() { Self::Status } else { Self::Incidents }
+        if io::stderr().is_terminal() { Self::Status } else { Self::Incidents }
     }
 }
 
@@ -83,6 +124,8 @@ impl Sink {
             window_ns: window_ns(common.window),
             pending: Window::default(),
             told: Told::default(),
+            pending_seen: Interval::default(),
+            costs: Costs::default(),
             fail_on: common.fail_on.map(Severity::from),
             failed: false,
         }
@@ -102,6 +145,16 @@ impl Sink {
         self.flush()
     }
 
+    /// Takes what the last second cost, if a second is over.
+    pub(crate) fn note_cost(&mut self, cost: Option<Cost>) {
+        cost.into_iter().for_each(|cost| self.costs.note(cost));
+    }
+
+    /// The summary with the cost of the run.
+    pub(crate) fn with_cost(&self, summary: Summary) -> Summary {
+        Summary { cost: self.costs.run.clone(), ..summary }
+    }
+
     /// Says what changed; `losses` are those up to now.
     pub(crate) fn tell(
         &mut self,
@@ -112,14 +165,12 @@ impl Sink {
         if changes.is_empty() {
             return Ok(());
         }
-        let mut quality = None;
         for change in changes.drain(..) {
             match change {
                 Change::Incident(incident) => {
-                    let quality = quality.get_or_insert_with(|| Quality::of(&engine.run().totals, losses));
-                    self.incident(&incident, quality)?;
+                    self.incident(&incident, &Quality::of(&incident.seen, losses))?;
                 }
-                Change::Second(second) => self.second(&second, engine)?,
+                Change::Second(second) => self.second(&second, engine, losses)?,
             }
         }
         Ok(())
@@ -132,7 +183,7 @@ impl Sink {
             Format::Text { told_as_they_happen: Telling::Nothing, .. } => Ok(()),
             Format::Text { out, told_as_they_happen } => {
                 if *told_as_they_happen == Telling::Status {
-                    write!(out, "\r\x1b[K")?;
+                    write_status("")?;
                 }
                 if incident.state == State::Closed {
                     writeln!(out, "{}", report::incident_line(incident))
@@ -144,11 +195,12 @@ impl Sink {
     }
 
     /// What was counted between two runs, as a window of its own: a rate over it is a rate over all of it.
-    pub(crate) fn gap(&mut self, gap: &Window) -> io::Result<()> {
+    pub(crate) fn gap(&mut self, gap: &Window, losses: &SourceLosses) -> io::Result<()> {
         self.told.add(gap);
         let Format::Json(out) = &mut self.format else { return Ok(()) };
-        let lasted_s = (gap.end_ns.saturating_sub(gap.start_ns)).max(1) as f64 / 1e9;
-        write_line(out, &json::window(gap, lasted_s, &self.source))
+        let lasted_ns = gap.end_ns.saturating_sub(gap.start_ns).max(1);
+        let quality = Quality::of(&Interval::of(&gap.totals, lasted_ns), losses);
+        write_line(out, &json::window(gap, lasted_ns as f64 / 1e9, &self.source, &quality, None))
     }
 
     /// What was handed out since the start of the run.
@@ -156,47 +208,61 @@ impl Sink {
         &self.told
     }
 
-    fn second(&mut self, second: &Window, engine: &Engine) -> io::Result<()> {
-        if let Format::Text { out, told_as_they_happen } = &mut self.format {
-            self.told.add(second);
+    fn second(&mut self, second: &Second, engine: &Engine, losses: &SourceLosses) -> io::Result<()> {
+        let Second { window, seen } = second;
+        if let Format::Text { told_as_they_happen, .. } = &mut self.format {
+            self.told.add(window);
             if *told_as_they_happen == Telling::Status {
-                let line = status_line(second, engine.open_incidents().count(), &self.source);
-                write!(out, "\r\x1b[K{line}")?;
+                let cost = self.costs.second.clone().map(|cost| self.costs.complete(cost));
+                let quality = Quality::of(seen, losses);
+                let open = engine.open_incidents().count();
+                write_status(&status_line(window, open, &quality, cost.as_ref(), columns()))?;
             }
             return Ok(());
         }
         // A window ends with the clock's multiple of its length.
         if self.pending.end_ns != 0
-            && second.start_ns / self.window_ns != self.pending.start_ns / self.window_ns
+            && window.start_ns / self.window_ns != self.pending.start_ns / self.window_ns
         {
-            self.window()?;
+            self.window(losses)?;
         }
-        self.pending.merge(second.clone());
+        self.pending.merge(window.clone());
         self.pending.trim(LISTENERS_MAX);
+        self.pending_seen.merge(seen);
         if self.pending.end_ns.is_multiple_of(self.window_ns) {
-            self.window()?;
+            self.window(losses)?;
         }
         Ok(())
     }
 
-    fn window(&mut self) -> io::Result<()> {
+    fn window(&mut self, losses: &SourceLosses) -> io::Result<()> {
         let window = std::mem::take(&mut self.pending);
+        let seen = std::mem::take(&mut self.pending_seen);
         let Format::Json(out) = &mut self.format else { return Ok(()) };
         if window.end_ns == 0 {
             return Ok(());
         }
         self.told.add(&window);
-        write_line(out, &json::window(&window, self.window_ns as f64 / 1e9, &self.source))
+        let cost = self.costs.window.take().map(|cost| self.costs.complete(cost));
+        let quality = Quality::of(&seen, losses);
+        let window_s = self.window_ns as f64 / 1e9;
+        write_line(out, &json::window(&window, window_s, &self.source, &quality, cost.as_ref()))
     }
 
     /// The end: what is pending, the summary or the report, and the run's outcome.
-    pub(crate) fn finish(&mut self, summary: &Summary, engine: &Engine, now_ns: u64) -> io::Result<Outcome> {
-        self.window()?;
+    pub(crate) fn finish(
+        &mut self,
+        summary: &Summary,
+        engine: &Engine,
+        losses: &SourceLosses,
+        now_ns: u64,
+    ) -> io::Result<Outcome> {
+        self.window(losses)?;
         match &mut self.format {
             Format::Json(out) => write_line(out, &json::summary(summary, now_ns, &self.source))?,
             Format::Text { out, told_as_they_happen } => {
                 if *told_as_they_happen == Telling::Status {
-                    write!(out, "\r\x1b[K")?;
+                    write_status("")?;
                 }
                 write!(out, "{}", report::report(summary, &engine.run().incidents, &self.source))?;
             }
@@ -212,6 +278,20 @@ impl Sink {
             Format::Text { out, .. } => out.flush(),
         }
     }
+}
+
+/// Puts a status line in the place of the one before; none where the line is empty.
+fn write_status(line: &str) -> io::Result<()> {
+    let mut stderr = io::stderr().lock();
+    write!(stderr, "\r\x1b[K{line}")?;
+    stderr.flush()
+}
+
+/// Columns of the terminal. A line that fills the last one would wrap on some.
+fn columns() -> usize {
+    let size = terminal_size::terminal_size_of(io::stderr());
+    let columns = size.map(|(width, _)| usize::from(width.0)).filter(|columns| *columns != 0);
+    columns.unwrap_or(STATUS_COLUMNS) - 1
 }
 
 fn window_ns(window: Duration) -> u64 {
