@@ -15,7 +15,7 @@ use crate::incident::Incident;
 use crate::listener_state::{Judging, ListenerState};
 use crate::quality::{Interval, Lag, SourceLosses};
 use crate::sight::Sight;
-use crate::window::{ListenerKey, Window};
+use crate::window::{ListenerKey, TARGETS_MAX, TargetWindow, Window, trim_targets};
 
 /// Listeners remembered.
 pub const LISTENERS_MAX: usize = 4_096;
@@ -74,6 +74,10 @@ pub struct Run {
     pub distinct_sources: Distinct,
     /// Busiest sources: most attempts in one second, at least.
     pub top_sources: BTreeMap<IpAddr, u32>,
+    /// Where packets went that are not TCP.
+    pub targets: BTreeMap<IpAddr, TargetWindow>,
+    /// Targets that no longer fit.
+    pub targets_forgotten: u64,
     /// Incidents that closed, oldest first.
     pub incidents: Vec<Incident>,
     /// Closed incidents that no longer fit the list.
@@ -122,6 +126,7 @@ impl Engine {
         self.catch_up(window.start_ns, changes);
         self.now_ns = window.end_ns;
         self.note_sources(&window);
+        self.note_targets(&window);
         for (key, listener) in &window.listeners {
             if self.listeners.len() >= LISTENERS_MAX + LISTENERS_SLACK {
                 self.make_room();
@@ -258,6 +263,16 @@ impl Engine {
             let Some(smallest) = smallest.map(|(address, _)| *address) else { return };
             self.run.top_sources.remove(&smallest);
             self.run.sources_forgotten += 1;
+        }
+    }
+
+    fn note_targets(&mut self, window: &Window) {
+        for (address, target) in &window.targets {
+            self.run.targets.entry(*address).or_default().merge(target);
+        }
+        // Half as many again before the quiet ones go: finding them looks at all.
+        if self.run.targets.len() > TARGETS_MAX + TARGETS_MAX / 2 {
+            self.run.targets_forgotten += trim_targets(&mut self.run.targets, TARGETS_MAX);
         }
     }
 

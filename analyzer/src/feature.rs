@@ -160,6 +160,10 @@ pub struct Sources {
     pub distinct: Distinct,
     /// Busiest first: attempts in the current second, at least.
     pub top: Vec<(std::net::IpAddr, u32)>,
+    /// The same by source network.
+    pub prefixes: Vec<(std::net::IpAddr, u32)>,
+    /// TTL classes of attempts in the last one to two seconds.
+    pub ttl_classes: u64,
 }
 
 /// `part / whole`, `None` for nothing of nothing.

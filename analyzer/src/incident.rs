@@ -114,6 +114,10 @@ pub struct Finding {
     pub spoofed_estimate: Option<f64>,
     /// Busiest sources, attempts per second at least.
     pub top_sources: Vec<(IpAddr, u32)>,
+    /// Busiest source networks (/24 of IPv4, /48 of IPv6), attempts per second at least.
+    pub top_prefixes: Vec<(IpAddr, u32)>,
+    /// Classes of four TTLs among the attempts; `None` where sources are not the point.
+    pub ttl_classes: Option<u32>,
     /// Likely causes, the likeliest first, each with its evidence.
     pub cause: Vec<String>,
     /// Commands to run next.

@@ -108,8 +108,10 @@ impl ListenerState {
         self.handshake_time.learn(window);
         self.proven |= window.get(ListenerCounter::Completed) != 0;
         self.sources.distinct = window.distinct;
+        self.sources.ttl_classes = window.ttl_classes;
         if !window.sources.is_empty() {
             self.sources.top.clone_from(&window.sources);
+            self.sources.prefixes.clone_from(&window.prefixes);
         }
     }
 

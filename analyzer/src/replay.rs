@@ -89,7 +89,7 @@ impl Replay {
     fn flush(&mut self, changes: &mut Vec<Change>) {
         let end_ns = self.tick_start_ns + TICK_NS;
         self.shard.flush();
-        let window = self.collector.collect(View::Heap(&self.shard), self.tick_start_ns, end_ns);
+        let window = self.collector.collect(View::Heap(&self.shard), self.tick_start_ns, end_ns, true);
         self.engine.push(window, changes);
     }
 

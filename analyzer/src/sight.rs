@@ -155,6 +155,8 @@ fn finding(blind_ns: u64, interval: &Interval, why: String) -> Finding {
         distinct_sources: None,
         spoofed_estimate: None,
         top_sources: Vec::new(),
+        top_prefixes: Vec::new(),
+        ttl_classes: None,
         cause: vec![format!("{why}: other findings are made on what is left, and not upgraded")],
         next: vec![
             "cat /proc/pressure/cpu; ps -eLo pcpu,psr,comm --sort=-pcpu | head".to_owned(),

@@ -22,10 +22,11 @@ pub fn spread(window: Window) -> impl Iterator<Item = Window> {
         let mut tick = Window { start_ns, end_ns: start_ns + TICK_NS, ..window.clone() };
         part.counts(&mut tick.totals.values);
         let totals = &mut tick.totals;
-        for histogram in [&mut totals.rwnd_bytes, &mut totals.handshake_us, &mut totals.transfer_us] {
+        for histogram in totals.histograms_mut() {
             part.histogram(histogram);
         }
         tick.listeners.values_mut().for_each(|listener| part.listener(listener));
+        tick.targets.values_mut().for_each(|target| part.counts(&mut target.counters));
         tick
     })
 }

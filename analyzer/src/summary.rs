@@ -5,12 +5,14 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use tidegauge_ebpf::counter::{Counter, Counters};
 use tidegauge_ebpf::histogram::Histogram;
+use tidegauge_ebpf::target::TargetCounter;
 
 use crate::cost::Cost;
 use crate::engine::Run;
 use crate::feature::ratio;
 use crate::quality::{Interval, Quality, SourceLosses};
 use crate::time::timestamp;
+use crate::window::TargetWindow;
 
 /// Sources named in a summary.
 const TOP_SOURCES: usize = 10;
@@ -44,8 +46,10 @@ pub struct Summary {
     pub transfer_1mib_ms: Quantiles,
     /// Who asked.
     pub sources: SourcesSummary,
-    /// Round trips, SYN to SYN-ACK.
+    /// Round trips.
     pub rtt_ms: RttSummary,
+    /// Where packets went that are not TCP, most packets first.
+    pub targets: Vec<TargetSummary>,
     /// Incidents by kind.
     pub incidents: BTreeMap<&'static str, u64>,
     /// What the tables had to give up or refuse.
@@ -129,14 +133,77 @@ pub struct Quantiles {
     pub max: Option<f64>,
 }
 
-/// Round trips with the method that measured them.
+/// Round trips with the method that measured them. Each runs from where we look to one end and back.
 #[derive(Clone, Debug, Serialize)]
 pub struct RttSummary {
-    /// All samples.
+    /// SYN to SYN-ACK: to the listener and back.
     #[serde(flatten)]
-    pub all: Quantiles,
-    /// By method.
-    pub by_method: BTreeMap<&'static str, u64>,
+    pub handshake: Quantiles,
+    /// `handshake_listener` (SYN to SYN-ACK), `handshake_peer` (SYN-ACK to ACK), `timestamps_listener` and
+    /// `timestamps_peer` (payload until that end echoed its timestamp, RFC 7323).
+    pub by_method: BTreeMap<&'static str, Quantiles>,
+    /// Round trips that ended when no precise clock reading was left in its tick: in no quantile.
+    pub untimed: u64,
+}
+
+/// Clock of round trips in all sources: stamp units are 1.024 us.
+const RTT_RESOLUTION_US: u32 = 1;
+
+impl RttSummary {
+    /// The round trips of any totals.
+    pub fn of(totals: &Counters) -> Self {
+        let quantiles = |histogram| Quantiles::of_us(histogram, RTT_RESOLUTION_US);
+        Self {
+            handshake: quantiles(&totals.handshake_us),
+            by_method: BTreeMap::from([
+                ("handshake_listener", quantiles(&totals.handshake_us)),
+                ("handshake_peer", quantiles(&totals.handshake_ack_us)),
+                ("timestamps_listener", quantiles(&totals.echo_listener_us)),
+                ("timestamps_peer", quantiles(&totals.echo_peer_us)),
+            ]),
+            untimed: totals.get(Counter::RoundTripsUntimed),
+        }
+    }
+}
+
+/// What went to one address and is not TCP.
+#[derive(Clone, Debug, Serialize)]
+pub struct TargetSummary {
+    /// Its address.
+    pub addr: String,
+    /// By [`TargetCounter`].
+    #[serde(flatten)]
+    pub counts: BTreeMap<&'static str, u64>,
+    /// UDP source port of most datagrams; what is reflected has one.
+    pub source_port: u16,
+    /// UDP destination port of most datagrams.
+    pub destination_port: u16,
+    /// Classes of four TTLs among its packets: many places send from many.
+    pub ttl_classes: u32,
+}
+
+impl TargetSummary {
+    /// A target's line.
+    pub fn of(address: std::net::IpAddr, target: &TargetWindow) -> Self {
+        Self {
+            addr: address.to_string(),
+            counts: TargetCounter::ALL.iter().map(|counter| (counter.name(), target.get(*counter))).collect(),
+            source_port: target.source_port.port,
+            destination_port: target.destination_port.port,
+            ttl_classes: target.ttl_classes.count_ones(),
+        }
+    }
+}
+
+/// Targets with most packets, named in windows and summaries.
+const TOP_TARGETS: usize = 10;
+
+/// The targets with most packets.
+pub fn top_targets(targets: &BTreeMap<std::net::IpAddr, TargetWindow>) -> Vec<TargetSummary> {
+    let mut busiest: Vec<_> = targets.iter().collect();
+    busiest.sort_by(|a, b| b.1.packets().cmp(&a.1.packets()).then(a.0.cmp(b.0)));
+    busiest.truncate(TOP_TARGETS);
+    busiest.into_iter().map(|(address, target)| TargetSummary::of(*address, target)).collect()
 }
 
 /// Who made attempts.
@@ -196,7 +263,6 @@ impl Summary {
         for incident in &run.incidents {
             *incidents.entry(incident.peak.kind.name()).or_default() += 1;
         }
-        let handshakes = Quantiles::of_us(&totals.handshake_us, resolution_us);
         Self {
             packets: count(Counter::Packets),
             bytes: count(Counter::Bytes),
@@ -228,10 +294,8 @@ impl Summary {
                 distinct: run.distinct_sources.estimate(),
                 top: top_sources(run.top_sources.iter(), TOP_SOURCES),
             },
-            rtt_ms: RttSummary {
-                by_method: BTreeMap::from([("syn_to_syn_ack", handshakes.count)]),
-                all: handshakes,
-            },
+            rtt_ms: RttSummary::of(totals),
+            targets: top_targets(&run.targets),
             incidents,
             tables: tables_of_run(run),
             cost: None,
@@ -251,6 +315,8 @@ pub fn tables(totals: &Counters) -> BTreeMap<&'static str, u64> {
             Counter::FlowsRefused,
             Counter::ListenersEvicted,
             Counter::ListenersRefused,
+            Counter::TargetsEvicted,
+            Counter::TargetsRefused,
         ],
     )
 }
@@ -259,6 +325,7 @@ fn tables_of_run(run: &Run) -> BTreeMap<&'static str, u64> {
     let mut tables = tables(&run.totals);
     tables.insert("listeners_forgotten", run.listeners_forgotten);
     tables.insert("sources_forgotten", run.sources_forgotten);
+    tables.insert("targets_forgotten", run.targets_forgotten);
     tables.insert("incidents_dropped", run.incidents_dropped);
     tables
 }

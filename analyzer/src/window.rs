@@ -6,11 +6,14 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use tidegauge_ebpf::counter::Counters;
 use tidegauge_ebpf::listener::{ListenerCounter, RWND_OCTAVES};
 use tidegauge_ebpf::packet::Address;
+use tidegauge_ebpf::target::{Majority, TargetCounter};
 
 use crate::distinct::Distinct;
 
 /// Sources kept per listener and window, the busiest.
 pub const TOP_SOURCES_MAX: usize = 16;
+/// Targets kept in a window that gathers for long, and in a run's sums.
+pub const TARGETS_MAX: usize = 1_024;
 
 /// Destination address and port that was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -34,6 +37,23 @@ pub struct ListenerWindow {
     pub distinct: Distinct,
     /// Attempts by source in the current sketch period (1.07 s), at least; the busiest first.
     pub sources: Vec<(IpAddr, u32)>,
+    /// The same by source network: /24 of IPv4, /48 of IPv6.
+    pub prefixes: Vec<(IpAddr, u32)>,
+    /// TTL classes of attempts in the last one to two seconds ([`tidegauge_ebpf::target::ttl_class`]).
+    pub ttl_classes: u64,
+}
+
+/// What came to one address that is not TCP.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TargetWindow {
+    /// By [`TargetCounter`]; the rest is room.
+    pub counters: [u64; 8],
+    /// TTL classes in the last one to two seconds.
+    pub ttl_classes: u64,
+    /// UDP source port of most datagrams.
+    pub source_port: Majority,
+    /// UDP destination port of most datagrams.
+    pub destination_port: Majority,
 }
 
 /// An interval of packet time, `start_ns..end_ns`.
@@ -47,6 +67,8 @@ pub struct Window {
     pub totals: Counters,
     /// Listeners with traffic.
     pub listeners: BTreeMap<ListenerKey, ListenerWindow>,
+    /// Targets of what is not TCP.
+    pub targets: BTreeMap<IpAddr, TargetWindow>,
 }
 
 impl Window {
@@ -60,6 +82,9 @@ impl Window {
         for (key, listener) in other.listeners {
             self.listeners.entry(key).or_default().merge(&listener);
         }
+        for (address, target) in other.targets {
+            self.targets.entry(address).or_default().merge(&target);
+        }
     }
 }
 
@@ -69,7 +94,9 @@ impl Window {
     pub fn trim(&mut self, listeners_max: usize) {
         for listener in self.listeners.values_mut() {
             listener.sources.truncate(TOP_SOURCES_MAX);
+            listener.prefixes.truncate(TOP_SOURCES_MAX);
         }
+        trim_targets(&mut self.targets, TARGETS_MAX);
         if self.listeners.len() <= listeners_max {
             return;
         }
@@ -100,7 +127,50 @@ impl ListenerWindow {
         }
         self.distinct.merge(&other.distinct);
         merge_sources(&mut self.sources, &other.sources);
+        merge_sources(&mut self.prefixes, &other.prefixes);
+        self.ttl_classes |= other.ttl_classes;
     }
+}
+
+impl TargetWindow {
+    /// A counter's value.
+    pub const fn get(&self, counter: TargetCounter) -> u64 {
+        self.counters[counter as usize]
+    }
+
+    /// Packets of all protocols.
+    pub const fn packets(&self) -> u64 {
+        self.get(TargetCounter::UdpPackets)
+            + self.get(TargetCounter::IcmpPackets)
+            + self.get(TargetCounter::OtherPackets)
+    }
+
+    /// Adds another shard's or interval's numbers of the same target.
+    pub fn merge(&mut self, other: &Self) {
+        for (own, more) in self.counters.iter_mut().zip(&other.counters) {
+            *own = own.saturating_add(*more);
+        }
+        self.ttl_classes |= other.ttl_classes;
+        let clearer = |one: Majority, other: Majority| {
+            if (other.lead, other.port) > (one.lead, one.port) { other } else { one }
+        };
+        self.source_port = clearer(self.source_port, other.source_port);
+        self.destination_port = clearer(self.destination_port, other.destination_port);
+    }
+}
+
+/// Keeps the targets with most packets; says how many went.
+pub fn trim_targets(targets: &mut BTreeMap<IpAddr, TargetWindow>, most: usize) -> u64 {
+    let surplus = targets.len().saturating_sub(most);
+    if surplus == 0 {
+        return 0;
+    }
+    let mut ranks: Vec<_> = targets.iter().map(|(address, target)| (target.packets(), *address)).collect();
+    ranks.select_nth_unstable(surplus - 1);
+    for (_, address) in &ranks[..surplus] {
+        targets.remove(address);
+    }
+    surplus as u64
 }
 
 /// The union of two source lists. Counts of one source add: they come from different shards or periods.

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use tidegauge_analyzer::collect::{Collector, View};
 use tidegauge_analyzer::distinct::Distinct;
 use tidegauge_analyzer::track::Shard;
-use tidegauge_analyzer::window::{ListenerKey, ListenerWindow, Window};
+use tidegauge_analyzer::window::{ListenerKey, ListenerWindow, TargetWindow, Window};
 use tidegauge_capture::file::{FileReader, Input, Mapping};
 use tidegauge_ebpf::counter::{Counter, Counters};
 use tidegauge_ebpf::flow::pair_hash;
@@ -17,6 +17,7 @@ use tidegauge_ebpf::listener::{ListenerCounter, ListenerRow};
 use tidegauge_ebpf::packet::ipv4_mapped;
 use tidegauge_ebpf::settings::Settings;
 use tidegauge_ebpf::stamp::Stamp;
+use tidegauge_ebpf::target::Majority;
 
 /// Sources few enough that windows share some.
 const SOURCES: u32 = 40;
@@ -60,7 +61,20 @@ prop_compose! {
         listener.distinct = distinct_of(&sources.keys().copied().collect::<Vec<_>>());
         listener.sources = sources.into_iter().map(|(source, count)| (address(source), count)).collect();
         tidegauge_analyzer::window::sort_sources(&mut listener.sources);
+        listener.prefixes.clone_from(&listener.sources);
+        listener.ttl_classes = listener.counters[0];
         listener
+    }
+}
+
+prop_compose! {
+    fn target()(
+        counters: [u64; 8],
+        ttl_classes: u64,
+        ports in any::<[(u16, u16); 2]>(),
+    ) -> TargetWindow {
+        let [source_port, destination_port] = ports.map(|(port, lead)| Majority { port, lead });
+        TargetWindow { counters, ttl_classes, source_port, destination_port }
     }
 }
 
@@ -70,10 +84,12 @@ prop_compose! {
         length_ns in 1..u64::MAX / 2,
         totals in counters(),
         listeners in prop::collection::btree_map(0..6_u16, listener(), 0..4),
+        targets in prop::collection::btree_map(0..6_u32, target(), 0..4),
     ) -> Window {
         let key = |port| ListenerKey { address: address(0), port };
         let listeners = listeners.into_iter().map(|(port, listener)| (key(port), listener)).collect();
-        Window { start_ns, end_ns: start_ns + length_ns, totals, listeners }
+        let targets = targets.into_iter().map(|(number, target)| (address(number), target)).collect();
+        Window { start_ns, end_ns: start_ns + length_ns, totals, listeners, targets }
     }
 }
 
@@ -125,14 +141,14 @@ fn counted(cuts: &[usize]) -> Window {
     let (mut sum, mut number) = (Window::default(), 0);
     let end = reader.for_each(|frame| {
         if cuts.contains(&number) {
-            sum.merge(collector.collect(View::Heap(&shard), 1, 2));
+            sum.merge(collector.collect(View::Heap(&shard), 1, 2, true));
         }
         number += 1;
         shard.observe(&frame);
         ControlFlow::Continue(())
     });
     end.expect("whole");
-    sum.merge(collector.collect(View::Heap(&shard), 1, 2));
+    sum.merge(collector.collect(View::Heap(&shard), 1, 2, true));
     sum
 }
 

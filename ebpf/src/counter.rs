@@ -157,7 +157,7 @@ pub struct Counters {
 }
 
 /// Room for counters: a power of two, so that a mask proves an index.
-const VALUES: usize = 64;
+pub const VALUES: usize = 64;
 
 const _: () =
     assert!(Counter::COUNT <= VALUES && size_of::<Counters>() == VALUES * 8 + 6 * size_of::<Histogram>());
@@ -232,7 +232,8 @@ impl Counters {
         ]
     }
 
-    const fn histograms_mut(&mut self) -> [&mut Histogram; 6] {
+    /// The same, to change.
+    pub const fn histograms_mut(&mut self) -> [&mut Histogram; 6] {
         [
             &mut self.rwnd_bytes,
             &mut self.handshake_us,

@@ -91,7 +91,7 @@ impl Queue {
 pub const TOUCHED_WORDS: usize = LISTENER_BUCKETS as usize / 64;
 
 /// Which listener buckets changed lately, so that a reader need not look at the others: a bit for each, in the bank of
-/// the current period (134 ms) and in that of the one before.
+/// the current period (268 ms) and in that of the one before.
 #[repr(C, align(64))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Touched {
@@ -105,7 +105,7 @@ impl Touched {
     /// Number of a stamp's period.
     #[inline(always)]
     pub const fn period(now: Stamp) -> u32 {
-        now.0 >> 17
+        now.0 >> 18
     }
 
     /// Notes a change in the bucket of listener `id`.
@@ -120,7 +120,7 @@ impl Touched {
             }
         }
         let bucket = id as u32 & (LISTENER_BUCKETS - 1);
-        let word = &mut self.banks[bank][bucket as usize / 64 & (TOUCHED_WORDS - 1)];
+        let word = &mut self.banks[bank][(bucket as usize / 64) & (TOUCHED_WORDS - 1)];
         let bit = 1 << (bucket & 63);
         if *word & bit == 0 {
             *word |= bit;

@@ -45,6 +45,8 @@ pub(super) fn detect(evidence: &Evidence<'_>) -> Option<Finding> {
         distinct_sources: Some(evidence.sources.distinct.estimate()),
         spoofed_estimate: None,
         top_sources: evidence.sources.top.clone(),
+        top_prefixes: evidence.sources.prefixes.clone(),
+        ttl_classes: Some(evidence.sources.ttl_classes.count_ones()),
         cause: vec![cause(evidence)],
         next: vec![
             format!(

@@ -69,6 +69,8 @@ pub(super) fn detect(evidence: &Evidence<'_>) -> Option<Finding> {
         distinct_sources: None,
         spoofed_estimate: None,
         top_sources: Vec::new(),
+        top_prefixes: Vec::new(),
+        ttl_classes: None,
         cause: vec![format!("{who} advertises windows below {RWND_LOW_BYTES} bytes: it {reads}")],
         next: vec![
             format!("ss -tinm 'sport = :{port} or dport = :{port}'", port = evidence.listener.port),

@@ -68,6 +68,8 @@ pub(super) fn detect(evidence: &Evidence<'_>) -> Option<Finding> {
         distinct_sources: None,
         spoofed_estimate: None,
         top_sources: Vec::new(),
+        top_prefixes: Vec::new(),
+        ttl_classes: None,
         cause,
         next: vec![
             format!("ss -tin 'sport = :{port} or dport = :{port}'", port = evidence.listener.port),

@@ -11,7 +11,7 @@ use crate::cost::Cost;
 use crate::feature::ratio;
 use crate::incident::{Incident, State, Target};
 use crate::quality::Quality;
-use crate::summary::{Quantiles, RwndSummary, Summary, Tcp, tables, top_sources};
+use crate::summary::{Quantiles, RttSummary, RwndSummary, Summary, Tcp, tables, top_sources, top_targets};
 use crate::time::timestamp;
 use crate::window::{ListenerKey, ListenerWindow, Window};
 
@@ -43,6 +43,7 @@ pub fn incident(incident: &Incident, source: &Source, quality: &Quality) -> Valu
     let facts: Map<String, Value> =
         finding.facts.iter().map(|(name, value)| ((*name).to_owned(), json!(value))).collect();
     let top = finding.top_sources.iter().map(|(address, attempts)| (address, attempts));
+    let prefixes = finding.top_prefixes.iter().map(|(address, attempts)| (address, attempts));
     json!({
         "ts": timestamp(incident.updated_ns),
         "event": "incident",
@@ -65,6 +66,8 @@ pub fn incident(incident: &Incident, source: &Source, quality: &Quality) -> Valu
             "distinct": finding.distinct_sources,
             "spoofed_estimate": finding.spoofed_estimate,
             "top": top_sources(top, INCIDENT_SOURCES),
+            "prefixes": top_sources(prefixes, INCIDENT_SOURCES),
+            "ttl_classes": finding.ttl_classes,
         },
         "cause": finding.cause,
         "next": finding.next,
@@ -122,7 +125,8 @@ pub fn window(
         },
         "rwnd_bytes": RwndSummary::of(totals),
         "transfer_1mib_ms": Quantiles::of_us(&totals.transfer_us, source.resolution_us),
-        "rtt_ms": Quantiles::of_us(&totals.handshake_us, source.resolution_us),
+        "rtt_ms": RttSummary::of(totals),
+        "targets": top_targets(&window.targets),
         "listeners": listeners(window, window_s),
         "tables": tables(totals),
         "quality": quality,
@@ -145,6 +149,7 @@ fn listener_object(key: ListenerKey, listener: &ListenerWindow, window_s: f64) -
     let count = |counter| listener.get(counter);
     let windows = count(ListenerCounter::RwndPeer) + count(ListenerCounter::RwndListener);
     let low = count(ListenerCounter::RwndPeerLow) + count(ListenerCounter::RwndListenerLow);
+    let mean_ms = |sum_us, samples| ratio(count(sum_us), count(samples)).map(|mean_us| mean_us / 1_000.0);
     json!({
         "target": target(key),
         "listens": if listener.known { json!(true) } else { Value::Null },
@@ -159,9 +164,11 @@ fn listener_object(key: ListenerKey, listener: &ListenerWindow, window_s: f64) -
         "rwnd_low_share": ratio(low, windows),
         "rwnd_scale_unknown": count(ListenerCounter::RwndScaleUnknown),
         "retransmit_or_reordered": count(ListenerCounter::RetransmitOrReordered),
-        "transfer_1mib_ms": ratio(count(ListenerCounter::TransfersUs), count(ListenerCounter::Transfers))
-            .map(|mean_us| mean_us / 1_000.0),
+        "transfer_1mib_ms": mean_ms(ListenerCounter::TransfersUs, ListenerCounter::Transfers),
         "distinct_sources": listener.distinct.estimate(),
+        "ttl_classes": listener.ttl_classes.count_ones(),
+        "rtt_peer_ms": mean_ms(ListenerCounter::RoundTripsPeerUs, ListenerCounter::RoundTripsPeer),
+        "rtt_listener_ms": mean_ms(ListenerCounter::RoundTripsListenerUs, ListenerCounter::RoundTripsListener),
     })
 }
 

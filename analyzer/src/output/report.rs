@@ -11,6 +11,8 @@ use crate::quality::{Quality, Verdict};
 use crate::summary::{Quantiles, Summary};
 use crate::time::timestamp;
 
+/// Source networks named in a line.
+const PREFIXES_IN_LINE: usize = 3;
 /// Sources named in a line.
 const SOURCES_IN_LINE: usize = 5;
 /// Width of the labels in front of values.
@@ -192,13 +194,34 @@ fn sources_line(finding: &Finding) -> Option<String> {
     if !top.is_empty() {
         let _ = write!(line, "; busiest: {}", top.join(", "));
     }
+    let prefixes = finding.top_prefixes.iter().take(PREFIXES_IN_LINE);
+    let prefixes: Vec<_> =
+        prefixes.map(|(prefix, attempts)| format!("{} ({attempts}/s)", network(*prefix))).collect();
+    if !prefixes.is_empty() {
+        let _ = write!(line, "; networks: {}", prefixes.join(", "));
+    }
+    if let Some(classes) = finding.ttl_classes {
+        let _ = write!(line, "; TTL classes: {classes}");
+    }
     Some(line)
+}
+
+/// A source network with its length.
+fn network(prefix: std::net::IpAddr) -> String {
+    format!("{prefix}/{}", if prefix.is_ipv4() { 24 } else { 48 })
 }
 
 /// The plain numbers under the incidents.
 fn numbers(text: &mut String, summary: &Summary) {
     tcp_numbers(text, summary);
-    quantiles(text, "handshake RTT", "ms", &summary.rtt_ms.all);
+    for (name, method) in [
+        ("RTT listener", "handshake_listener"),
+        ("RTT peer", "handshake_peer"),
+        ("echo listener", "timestamps_listener"),
+        ("echo peer", "timestamps_peer"),
+    ] {
+        quantiles(text, name, "ms", &summary.rtt_ms.by_method[method]);
+    }
     quantiles(text, "1 MiB takes", "ms", &summary.transfer_1mib_ms);
     for (name, counts) in
         [("protocols", &summary.protocols), ("tables", &summary.tables), ("time", &summary.time)]

@@ -11,13 +11,13 @@ use aya::Ebpf;
 use aya::maps::Map;
 use memmap2::{MmapOptions, MmapRaw};
 use tidegauge_ebpf::attempt::AttemptBucket;
-use tidegauge_ebpf::counter::Counters;
+use tidegauge_ebpf::counter::{Counters, VALUES};
 use tidegauge_ebpf::judge::FlowBucket;
 use tidegauge_ebpf::limits::{
     LISTENER_BUCKETS, LISTENER_WAYS, PREFIX_BUCKETS, SOURCE_BUCKETS, TARGET_BUCKETS,
 };
 use tidegauge_ebpf::listener::{ListenerBucket, ListenerRow};
-use tidegauge_ebpf::section::{Queue, Section};
+use tidegauge_ebpf::section::{Queue, Section, Touched};
 use tidegauge_ebpf::source::SourceBucket;
 use tidegauge_ebpf::target::TargetBucket;
 
@@ -101,6 +101,17 @@ impl Maps {
     /// A CPU's totals.
     pub fn counters(&self, cpu: u32) -> Option<Counters> {
         self.sections.read(cpu as usize * size_of::<Section>() + std::mem::offset_of!(Section, counters))
+    }
+
+    /// A CPU's totals without their histograms.
+    pub fn counter_values(&self, cpu: u32) -> Option<[u64; VALUES]> {
+        let counters = cpu as usize * size_of::<Section>() + std::mem::offset_of!(Section, counters);
+        self.sections.read(counters + std::mem::offset_of!(Counters, values))
+    }
+
+    /// Which of a CPU's listener buckets changed lately.
+    pub fn touched(&self, cpu: u32) -> Option<Touched> {
+        self.sections.read(cpu as usize * size_of::<Section>() + std::mem::offset_of!(Section, touched))
     }
 
     /// Packets of a CPU that wait for the next one to be judged.

@@ -46,7 +46,7 @@ pub(crate) fn run(
     let mut collectors: Vec<_> = (0..xdp.maps().cpus()).map(|_| Collector::default()).collect();
     let first_ns = clock.now_ns();
     let mut account =
-        Account::open(xdp.pin(), first_ns, || collect(&mut collectors, xdp, 0, first_ns).totals);
+        Account::open(xdp.pin(), first_ns, || collect(&mut collectors, xdp, 0, first_ns, true).totals);
     let confined = Some(confine::live(&args.common, xdp.keeps()));
     let source = Source { setup: Setup { confined, pin: account.state() }, ..describe(interface, xdp) };
     let mut sink = Sink::new(&args.common, source, Telling::live());
@@ -56,12 +56,16 @@ pub(crate) fn run(
     let mut meter = Meter::of_xdp(args.cost, xdp, first_ns);
     let mut changes = Vec::new();
     let mut vanished = false;
-    while !clock.is_over() && !vanished {
+    let mut over = clock.is_over();
+    while !over && !vanished {
         clock.sleep_until(tick_start_ns + TICK_NS);
-        let window = collect(&mut collectors, xdp, tick_start_ns, clock.tick_start_ns());
-        let (end_ns, packets) = (window.end_ns, window.totals.get(Counter::Packets));
+        over = clock.is_over();
+        let end_ns = clock.tick_start_ns();
+        let whole = over || end_ns / SECOND_NS != tick_start_ns / SECOND_NS;
+        let window = collect(&mut collectors, xdp, tick_start_ns, end_ns, whole);
+        let packets = window.totals.get(Counter::Packets);
         push(window, &mut engine, &losses, clock.now_ns(), &mut changes);
-        if end_ns / SECOND_NS != tick_start_ns / SECOND_NS {
+        if whole {
             vanished = !interface.is_present();
             note_nic_drops(&mut losses, nic_drops_before, interface.nic_drops());
         }
@@ -119,10 +123,10 @@ fn describe(interface: &Interface, xdp: &XdpSource) -> Source {
     }
 }
 
-fn collect(collectors: &mut [Collector], xdp: &XdpSource, start_ns: u64, end_ns: u64) -> Window {
+fn collect(collectors: &mut [Collector], xdp: &XdpSource, start_ns: u64, end_ns: u64, whole: bool) -> Window {
     let mut window = Window { start_ns, end_ns, ..Window::default() };
     for (cpu, collector) in (0..).zip(collectors) {
-        window.merge(collector.collect(View::Kernel(xdp.maps(), cpu), start_ns, end_ns));
+        window.merge(collector.collect(View::Kernel(xdp.maps(), cpu), start_ns, end_ns, whole));
     }
     window
 }
