@@ -50,6 +50,12 @@ impl Shard {
         Self::with_buckets(Settings::with_seed(seed), ATTEMPT_BUCKETS, FLOW_BUCKETS_FILE)
     }
 
+    /// The same for frames of a live interface, of which longer ones were merged from several.
+    pub fn for_frames(seed: u64, frame_bytes_max: u32) -> Self {
+        let settings = Settings { frame_bytes_max, ..Settings::with_seed(seed) };
+        Self::with_buckets(settings, ATTEMPT_BUCKETS, FLOW_BUCKETS_FILE)
+    }
+
     /// Tables with so many half-open and flow buckets, each rounded up to a power of two.
     pub fn with_buckets(settings: Settings, attempt_buckets: u32, flow_buckets: u32) -> Self {
         Self {

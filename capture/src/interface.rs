@@ -6,6 +6,8 @@ use std::path::Path;
 use rustix::net::{AddressFamily, SocketType, netdevice};
 use thiserror::Error;
 
+const ETHERNET_HEADER_BYTES: u32 = 14;
+
 /// A network interface of this namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Interface {
@@ -33,6 +35,18 @@ impl Interface {
     pub fn open(name: &str) -> Result<Self, UnknownInterface> {
         let index = index_of(name).map_err(|_| UnknownInterface { name: name.to_owned() })?;
         Ok(Self { name: name.to_owned(), index, is_loopback: name == "lo" })
+    }
+
+    /// Largest packet it sends, bytes, link header apart; `None` where sysfs does not tell.
+    pub fn mtu_bytes(&self) -> Option<u32> {
+        let file = Path::new("/sys/class/net").join(&self.name).join("mtu");
+        std::fs::read_to_string(file).ok()?.trim().parse().ok()
+    }
+
+    /// Longest Ethernet frame without VLAN tags that is one packet: a longer one was merged from several. 0 where that
+    /// is not known.
+    pub fn frame_bytes_max(&self) -> u32 {
+        self.mtu_bytes().map_or(0, |mtu_bytes| mtu_bytes + ETHERNET_HEADER_BYTES)
     }
 
     /// Whether the interface of this name is still the one that was opened.

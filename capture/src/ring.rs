@@ -5,7 +5,8 @@
 //! waits itself. What arrives while the ring is full is lost, and [`RingSource::drops`] says how much.
 //!
 //! Frames come from behind the stack's merging: on a host with GRO or TSO a frame may be longer than the MTU and
-//! stand for several wire segments. Their number is not known here; `wire_len` is the merged length.
+//! stand for several wire segments. `wire_len` is the merged length; the packet logic counts it as at least so many
+//! segments as the MTU cuts it into.
 //! Used by the analyzer's live loop where XDP is not to be had, or where deeper layers are asked for.
 
 use pcap::{Active, Capture, Packet, Precision};
@@ -14,6 +15,7 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketType};
 use thiserror::Error;
 use tidegauge_ebpf::link::LinkType;
+use tidegauge_ebpf::settings::{INWARD, OUTWARD};
 
 use crate::frame::CapturedFrame;
 use crate::interface::Interface;
@@ -34,6 +36,8 @@ pub struct RingOptions {
     pub filter: Option<String>,
     /// Whether frames to other hosts are taken too, as a mirror port needs.
     pub promiscuous: bool,
+    /// [`INWARD`] and [`OUTWARD`]: which frames are taken.
+    pub directions: u32,
 }
 
 impl Default for RingOptions {
@@ -44,6 +48,7 @@ impl Default for RingOptions {
             block_timeout_ms: 20,
             filter: None,
             promiscuous: false,
+            directions: INWARD | OUTWARD,
         }
     }
 }
@@ -133,6 +138,11 @@ impl RingSource {
             let refused =
                 |error: pcap::Error| RingError::Filter { filter: filter.clone(), reason: error.to_string() };
             capture.filter(filter, true).map_err(refused)?;
+        }
+        match options.directions {
+            INWARD => capture.direction(pcap::Direction::In).map_err(open)?,
+            OUTWARD => capture.direction(pcap::Direction::Out).map_err(open)?,
+            _ => {}
         }
         // Link types are 16 bits wide in every format; a larger one would be none that anybody reads.
         let dlt = u16::try_from(capture.get_datalink().0).unwrap_or(u16::MAX);

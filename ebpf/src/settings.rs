@@ -40,6 +40,11 @@ pub mod feature {
     pub const ALL: u32 = (1 << NAMES.len()) - 1;
 }
 
+/// Frames that come in are counted.
+pub const INWARD: u32 = 1;
+/// Frames that go out are counted.
+pub const OUTWARD: u32 = 2;
+
 /// Constants of a run.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {

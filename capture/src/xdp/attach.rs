@@ -54,6 +54,8 @@ pub enum EgressHook {
     Best,
     /// clsact even where TCX is to be had.
     Clsact,
+    /// None: only what comes in is asked for.
+    Nothing,
 }
 
 impl Egress {
@@ -156,6 +158,9 @@ pub(super) fn egress(object: &mut Object, interface: &Interface, hook: EgressHoo
             Err(error) => format!("TCX needs Linux 6.6: {error}"),
         },
         EgressHook::Clsact => "asked for".to_owned(),
+        EgressHook::Nothing => {
+            return (Egress::None { why: "only what comes in is asked for".to_owned() }, Outgoing::Nothing);
+        }
     };
     match Clsact::attach(object, interface) {
         Ok(filter) => (Egress::Clsact { why: no_tcx }, Outgoing::Clsact(filter)),

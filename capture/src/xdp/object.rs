@@ -12,7 +12,7 @@ use tidegauge_ebpf::limits::{
 };
 use tidegauge_ebpf::listener::ListenerBucket;
 use tidegauge_ebpf::section::Section;
-use tidegauge_ebpf::settings::feature;
+use tidegauge_ebpf::settings::{INWARD, OUTWARD, feature};
 use tidegauge_ebpf::source::SourceBucket;
 use tidegauge_ebpf::target::TargetBucket;
 
@@ -41,6 +41,8 @@ pub struct Settings {
     pub features: u32,
     /// Longest frame of the link, see [`tidegauge_ebpf::settings::Settings::frame_bytes_max`].
     pub frame_bytes_max: u32,
+    /// [`INWARD`] and [`OUTWARD`]: which frames are counted.
+    pub directions: u32,
     /// The program takes its time from [`Object::set_clock`] instead of the kernel.
     pub test_clock: bool,
 }
@@ -54,6 +56,7 @@ impl Settings {
             attempt_buckets: ATTEMPT_BUCKETS,
             features: feature::ALL,
             frame_bytes_max: 0,
+            directions: INWARD | OUTWARD,
             test_clock: false,
         }
     }
@@ -117,6 +120,7 @@ impl Object {
             .override_global("FLOW_MASK", &flow_mask, true)
             .override_global("FEATURES", &settings.features, true)
             .override_global("FRAME_BYTES_MAX", &settings.frame_bytes_max, true)
+            .override_global("DIRECTIONS", &settings.directions, true)
             .override_global("TEST_CLOCK", &test_clock, true)
             .load(OBJECT)
             .map_err(|error| map_refused(&error))?;

@@ -16,7 +16,7 @@ use aya_ebpf::macros::xdp;
 use aya_ebpf::programs::XdpContext;
 use tidegauge_ebpf::link::LinkType;
 use tidegauge_ebpf::observe::{Arrival, observe};
-use tidegauge_ebpf::settings::feature;
+use tidegauge_ebpf::settings::{INWARD, OUTWARD, feature};
 
 use crate::maps::KernelTables;
 use crate::wire::Wire;
@@ -24,6 +24,9 @@ use crate::wire::Wire;
 /// Frames as the NIC received them.
 #[xdp]
 pub(crate) fn tidegauge_ingress(context: XdpContext) -> u32 {
+    if !maps::counts(INWARD) {
+        return xdp_action::XDP_PASS;
+    }
     let wire = Wire { data: context.data(), end: context.data_end(), zero: maps::zero() };
     count(wire, wire.captured_len(), 1);
     xdp_action::XDP_PASS
@@ -45,6 +48,9 @@ pub(crate) struct SkBuff {
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "classifier")]
 pub(crate) extern "C" fn tidegauge_egress(context: &SkBuff) -> i32 {
+    if !maps::counts(OUTWARD) {
+        return TC_ACT_UNSPEC;
+    }
     let wire = Wire { data: context.data as usize, end: context.data_end as usize, zero: maps::zero() };
     let segments = context.gso_segs;
     count(wire, context.len, if segments == 0 { 1 } else { segments });

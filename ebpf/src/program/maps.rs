@@ -11,7 +11,7 @@ use tidegauge_ebpf::limits::{
 use tidegauge_ebpf::listener::ListenerBucket;
 use tidegauge_ebpf::observe::Tables;
 use tidegauge_ebpf::section::Section;
-use tidegauge_ebpf::settings::{Settings, feature};
+use tidegauge_ebpf::settings::{INWARD, OUTWARD, Settings, feature};
 use tidegauge_ebpf::source::SourceBucket;
 use tidegauge_ebpf::stamp::{Moment, Stamp};
 use tidegauge_ebpf::target::TargetBucket;
@@ -47,6 +47,8 @@ static FEATURES: u32 = feature::ALL;
 #[unsafe(no_mangle)]
 static FRAME_BYTES_MAX: u32 = 0;
 #[unsafe(no_mangle)]
+static DIRECTIONS: u32 = INWARD | OUTWARD;
+#[unsafe(no_mangle)]
 static TEST_CLOCK: u32 = 0;
 #[unsafe(no_mangle)]
 static ATTEMPT_MASK: u32 = ATTEMPT_BUCKETS - 1;
@@ -69,6 +71,12 @@ pub(crate) fn zero() -> u32 {
 fn constant<T: Copy>(value: &'static T) -> T {
     // SAFETY: a reference is readable; volatile, because the loader changes what the compiler saw.
     unsafe { core::ptr::read_volatile(value) }
+}
+
+/// Whether frames of this direction are counted at all.
+#[inline(always)]
+pub(crate) fn counts(direction: u32) -> bool {
+    constant(&DIRECTIONS) & direction != 0
 }
 
 /// The packet logic's constants.

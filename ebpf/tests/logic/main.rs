@@ -7,5 +7,8 @@ mod frame;
 mod handshake;
 mod judgement;
 mod parse;
+mod round_trip;
 mod scene;
+mod switches;
+mod target;
 mod tunnel;

@@ -6,13 +6,13 @@ use tidegauge_ebpf::flow::end_hash;
 use tidegauge_ebpf::judge::FlowBucket;
 use tidegauge_ebpf::link::LinkType;
 use tidegauge_ebpf::listener::{ListenerBucket, ListenerCounter, ListenerRow};
-use tidegauge_ebpf::observe::{Arrival, Tables, observe};
+use tidegauge_ebpf::observe::{Arrival, Tables, flush, observe};
 use tidegauge_ebpf::packet::{ipv4_mapped, tcp_flag};
 use tidegauge_ebpf::section::Section;
 use tidegauge_ebpf::settings::Settings;
-use tidegauge_ebpf::source::SourceBucket;
+use tidegauge_ebpf::source::{SourceBucket, SourceCount};
 use tidegauge_ebpf::stamp::{Moment, Stamp};
-use tidegauge_ebpf::target::TargetBucket;
+use tidegauge_ebpf::target::{TargetBucket, TargetRow};
 
 use crate::frame::{Ipv4, Tcp, ethernet};
 
@@ -81,6 +81,10 @@ impl Tables for HeapTables {
 pub(crate) struct Scene {
     tables: HeapTables,
     now_ns: u64,
+    /// The packet logic's constants.
+    pub(crate) settings: Settings,
+    /// Packets that may stay unjudged.
+    pub(crate) lag: u32,
 }
 
 impl Scene {
@@ -94,7 +98,7 @@ impl Scene {
             prefixes: vec![SourceBucket::default(); 16],
             targets: vec![TargetBucket::default(); 16],
         };
-        Self { tables, now_ns: 1_000_000_000 }
+        Self { tables, now_ns: 1_000_000_000, settings: Settings::with_seed(SEED), lag: 0 }
     }
 
     pub(crate) fn wait_ms(&mut self, milliseconds: u64) {
@@ -115,7 +119,21 @@ impl Scene {
             wire_len: frame.len() as u32,
             segments: 1,
         };
-        observe(&frame[..captured], arrival, &mut self.tables, Settings::with_seed(SEED), 0);
+        observe(&frame[..captured], arrival, &mut self.tables, self.settings, self.lag);
+    }
+
+    /// Judges what still waits.
+    pub(crate) fn flush(&mut self) {
+        flush(&[][..], &mut self.tables, self.settings);
+    }
+
+    pub(crate) fn targets(&self) -> impl Iterator<Item = &TargetRow> {
+        let rows = self.tables.targets.iter().flat_map(|bucket| bucket.ids.iter().zip(&bucket.rows));
+        rows.filter(|(id, _)| **id != 0).map(|(_, row)| row)
+    }
+
+    pub(crate) fn prefixes(&self) -> impl Iterator<Item = &SourceCount> {
+        self.tables.prefixes.iter().flat_map(|bucket| &bucket.ways).filter(|count| count.fingerprint != 0)
     }
 
     pub(crate) fn counters(&self) -> &Counters {
@@ -177,6 +195,8 @@ pub(crate) struct Speaker {
     pub(crate) window: u16,
     /// Offered on SYN.
     pub(crate) shift: Option<u8>,
+    /// Value and echo of the timestamps option outside of SYN segments; none if 0.
+    pub(crate) timestamps: (u32, u32),
 }
 
 /// A TCP conversation; each call makes the next frame of one side.
@@ -188,7 +208,7 @@ pub(crate) struct Talk {
 
 impl Talk {
     pub(crate) fn between(client: End, server: End) -> Self {
-        let speaker = |end, next| Speaker { end, next, window: 64_000, shift: Some(7) };
+        let speaker = |end, next| Speaker { end, next, window: 64_000, shift: Some(7), timestamps: (0, 0) };
         Self { client: speaker(client, 1_000), server: speaker(server, 900_000) }
     }
 
@@ -227,6 +247,7 @@ fn speak(speaker: &mut Speaker, listener: &Speaker, flags: u8, payload_bytes: us
     let options = match speaker.shift {
         Some(shift) if flags & SYN != 0 => vec![2, 4, 5, 0xb4, 1, 3, 3, shift],
         _ if flags & SYN != 0 => vec![2, 4, 5, 0xb4],
+        _ if speaker.timestamps.0 != 0 => timestamps(speaker.timestamps),
         _ => Vec::new(),
     };
     let tcp = Tcp {
@@ -241,4 +262,12 @@ fn speak(speaker: &mut Speaker, listener: &Speaker, flags: u8, payload_bytes: us
     speaker.next = speaker.next.wrapping_add(payload_bytes as u32 + u32::from(flags & (SYN | FIN) != 0));
     let ip = Ipv4::between(speaker.end.address, listener.end.address);
     ethernet(&[], 0x0800, &ip.packet(6, &tcp.bytes(&vec![0; payload_bytes])))
+}
+
+/// NOP, NOP, timestamps, as all systems send them.
+fn timestamps((value, echo): (u32, u32)) -> Vec<u8> {
+    let mut options = vec![1, 1, 8, 10];
+    options.extend(value.to_be_bytes());
+    options.extend(echo.to_be_bytes());
+    options
 }

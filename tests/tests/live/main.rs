@@ -167,6 +167,26 @@ fn assert_handshakes(summary: &Value, attempted: u64, completed: u64) {
 }
 
 #[test]
+fn one_direction_alone_is_counted_where_that_is_asked_for() {
+    let test = "one_direction_alone_is_counted_where_that_is_asked_for";
+    let Some(lab) = lab_or_skip(test) else { return };
+    let _alone = alone();
+    let _server = Server::start(&lab, server_port(80), &["echo-close"]);
+    for source in ["xdp", "ring"] {
+        for (direction, asked, answered) in [("in", true, false), ("out", false, true)] {
+            let live = Live::start(&lab, &[SERVER_IFACE, "--source", source, "--direction", direction]);
+            connect(&lab, server_port(80), 50, "1s");
+            let ended = live.interrupt();
+            let tcp = &ended.summary()["tcp"];
+            let seen = ["syn", "syn_ack"].map(|flag| tcp[flag].as_u64().unwrap() != 0);
+            assert_eq!(seen, [asked, answered], "{source} {direction}: {tcp}");
+            let unseen = &ended.summary()["quality"]["unseen"];
+            assert!(!unseen.as_array().unwrap().is_empty(), "{source} {direction}: {unseen}");
+        }
+    }
+}
+
+#[test]
 fn where_no_driver_runs_xdp_the_generic_mode_is_chosen_and_said() {
     let test = "where_no_driver_runs_xdp_the_generic_mode_is_chosen_and_said";
     let Some(lab) = lab_or_skip(test) else { return };

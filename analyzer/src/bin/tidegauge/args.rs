@@ -7,6 +7,7 @@ use anyhow::Context;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use tidegauge_analyzer::config::Config;
 use tidegauge_analyzer::incident::Severity;
+use tidegauge_ebpf::settings::{INWARD, OUTWARD};
 
 /// Counts packets on the NIC fast path, in packet rings and in capture files, and names what is wrong.
 #[derive(Debug, Parser)]
@@ -91,6 +92,9 @@ pub(crate) struct LiveArgs {
     /// Where packets are counted: `auto` takes XDP (native, else generic), else the packet ring.
     #[arg(long, value_enum, default_value_t = SourceArg::Auto)]
     pub(crate) source: SourceArg,
+    /// Which frames are counted: those that come in, those that go out, or both.
+    #[arg(long, value_enum, value_name = "WAY", default_value_t = DirectionArg::Both)]
+    pub(crate) direction: DirectionArg,
     /// Stop after this time: 500ms, 10s, 5m.
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub(crate) duration: Option<Duration>,
@@ -108,6 +112,34 @@ pub(crate) struct LiveArgs {
     pub(crate) cost: CostArg,
     #[command(flatten)]
     pub(crate) common: CommonArgs,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DirectionArg {
+    Both,
+    In,
+    Out,
+}
+
+impl DirectionArg {
+    /// What is not seen for that reason.
+    pub(crate) fn unseen(self) -> Option<String> {
+        let frames = match self {
+            Self::Both => return None,
+            Self::In => "outgoing",
+            Self::Out => "incoming",
+        };
+        Some(format!("{frames} frames: not asked for"))
+    }
+
+    /// As the programs and the ring know it.
+    pub(crate) const fn bits(self) -> u32 {
+        match self {
+            Self::Both => INWARD | OUTWARD,
+            Self::In => INWARD,
+            Self::Out => OUTWARD,
+        }
+    }
 }
 
 #[derive(Debug, ClapArgs)]

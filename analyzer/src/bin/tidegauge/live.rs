@@ -9,9 +9,9 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use tidegauge_analyzer::feature::TICK_NS;
 use tidegauge_capture::interface::Interface;
 use tidegauge_capture::xdp::object::Settings;
-use tidegauge_capture::xdp::{Hold, XdpSource, pin};
+use tidegauge_capture::xdp::{EgressHook, Hold, XdpSource, pin};
 
-use super::args::{LiveArgs, SourceArg};
+use super::args::{DirectionArg, LiveArgs, SourceArg};
 use super::{Outcome, live_ring, live_xdp};
 
 /// Watches an interface until a signal, the end of `--duration`, or the interface's disappearance.
@@ -31,8 +31,14 @@ pub(crate) fn run(args: &LiveArgs) -> anyhow::Result<Outcome> {
         }
         return live_ring::run(args, &interface, &clock, "--filter needs whole frames");
     }
-    let hold = Hold { pin, ..Hold::default() };
-    match XdpSource::open_with(&interface, &Settings::with_seed(random_seed()?), &hold) {
+    let egress = if args.direction == DirectionArg::In { EgressHook::Nothing } else { EgressHook::Best };
+    let hold = Hold { pin, egress };
+    let settings = Settings {
+        frame_bytes_max: interface.frame_bytes_max(),
+        directions: args.direction.bits(),
+        ..Settings::with_seed(random_seed()?)
+    };
+    match XdpSource::open_with(&interface, &settings, &hold) {
         Ok(xdp) => {
             let outcome = live_xdp::run(args, &interface, &clock, &xdp);
             xdp.close(&interface)?;

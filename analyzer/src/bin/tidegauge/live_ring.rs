@@ -13,7 +13,7 @@ use tidegauge_capture::interface::Interface;
 use tidegauge_capture::ring::{RingError, RingOptions, RingSource};
 use tidegauge_ebpf::stamp::Stamp;
 
-use super::args::LiveArgs;
+use super::args::{DirectionArg, LiveArgs};
 use super::live::{Clock, random_seed};
 use super::meter::Meter;
 use super::sink::{Sink, Telling};
@@ -36,28 +36,24 @@ pub(crate) fn run(
     let options = RingOptions {
         ring_bytes: args.ring_mib << 20,
         filter: args.common.filter.clone(),
+        directions: args.direction.bits(),
         ..RingOptions::default()
     };
     let mut ring = RingSource::open(interface, &options)?;
-    let engine = Engine::new(args.common.thresholds()?, true).live();
-    let mut replay = Replay::new(Shard::for_files(random_seed()?), engine);
-    let source = Source {
-        kind: "ring",
-        mode: "tpacket_v3",
-        why: why.to_owned(),
-        egress: Some("ring".to_owned()),
-        name: interface.name.clone(),
-        resolution_us: RESOLUTION_US,
-        setup: Setup { confined: Some(confine::live(&args.common, None)), ..Setup::default() },
-    };
-    let mut sink = Sink::new(&args.common, source, Telling::live());
+    let both = args.direction == DirectionArg::Both;
+    let engine = Engine::new(args.common.thresholds()?, both).live();
+    let mut replay = Replay::new(Shard::for_frames(random_seed()?, interface.frame_bytes_max()), engine);
+    let mut sink = Sink::new(&args.common, describe(args, interface, why), Telling::live());
     let mut changes = Vec::new();
     let first_ns = clock.now_ns();
     sink.start(first_ns)?;
     let mut gone = None;
     let mut upkeep = Upkeep {
         meter: Meter::of_process(Some(u64::from(options.ring_bytes)), first_ns),
-        losses: SourceLosses::default(),
+        losses: SourceLosses {
+            unseen: args.direction.unseen().into_iter().collect(),
+            ..SourceLosses::default()
+        },
         noted_ns: first_ns,
     };
     while !clock.is_over() && gone.is_none() {
@@ -93,6 +89,20 @@ pub(crate) fn run(
     match gone {
         Some(error) => Err(error).context("the summary has what was counted until then"),
         None => Ok(outcome),
+    }
+}
+
+fn describe(args: &LiveArgs, interface: &Interface, why: &str) -> Source {
+    let egress =
+        if args.direction == DirectionArg::In { "none (only what comes in is asked for)" } else { "ring" };
+    Source {
+        kind: "ring",
+        mode: "tpacket_v3",
+        why: why.to_owned(),
+        egress: Some(egress.to_owned()),
+        name: interface.name.clone(),
+        resolution_us: RESOLUTION_US,
+        setup: Setup { confined: Some(confine::live(&args.common, None)), ..Setup::default() },
     }
 }
 

@@ -17,7 +17,7 @@ use tidegauge_capture::xdp::{Egress, Mode, XdpSource};
 use tidegauge_ebpf::counter::Counter;
 use tidegauge_ebpf::stamp::Stamp;
 
-use super::args::LiveArgs;
+use super::args::{DirectionArg, LiveArgs};
 use super::live::Clock;
 use super::meter::Meter;
 use super::pinned::Account;
@@ -34,10 +34,12 @@ pub(crate) fn run(
     clock: &Clock,
     xdp: &XdpSource,
 ) -> anyhow::Result<Outcome> {
-    let mut engine = Engine::new(args.common.thresholds()?, xdp.egress().is_seen()).live();
+    let mut engine = Engine::new(args.common.thresholds()?, answers_visible(args, xdp)).live();
     let mut losses = SourceLosses::default();
-    if let Egress::None { why } = xdp.egress() {
-        losses.unseen.push(format!("outgoing frames: {why}"));
+    match (args.direction.unseen(), xdp.egress()) {
+        (Some(unseen), _) => losses.unseen.push(unseen),
+        (None, Egress::None { why }) => losses.unseen.push(format!("outgoing frames: {why}")),
+        _ => {}
     }
     let nic_drops_before = interface.nic_drops();
     if nic_drops_before.is_none() {
@@ -105,6 +107,11 @@ fn push(window: Window, engine: &mut Engine, losses: &SourceLosses, now_ns: u64,
         engine.note_source(losses, now_ns, Lag { merged_ticks, ..Lag::default() });
         engine.push(tick, changes);
     }
+}
+
+/// Whether both what is asked and what is answered is seen.
+fn answers_visible(args: &LiveArgs, xdp: &XdpSource) -> bool {
+    xdp.egress().is_seen() && args.direction == DirectionArg::Both
 }
 
 fn describe(interface: &Interface, xdp: &XdpSource) -> Source {

@@ -16,7 +16,7 @@ const FNV_PRIME: u64 = 0x0100_0000_01b3;
 pub(super) fn layout(settings: &Settings, cpus: u32) -> String {
     let totals = Counter::ALL.iter().map(|counter| counter.name());
     let names = totals.chain(ListenerCounter::ALL.iter().map(|counter| counter.name()));
-    let mut text = format!("v{VERSION} names {:016x}", fingerprint(names));
+    let mut text = format!("v{VERSION} names {:016x} directions {}", fingerprint(names), settings.directions);
     for (name, bytes, entries) in tables(settings, cpus) {
         text.push_str(&format!(" {} {bytes}x{entries}", name.to_lowercase()));
     }
