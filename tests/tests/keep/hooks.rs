@@ -15,6 +15,8 @@ use crate::support::run;
 
 /// The kernel frees the links of a dead process a moment after its death.
 const RELEASE_MAX: Duration = Duration::from_secs(2);
+/// A debug build on a busy machine takes its time to load the program.
+const ATTACH_MAX: Duration = Duration::from_secs(20);
 
 /// Programs by kind, as their ids.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -62,6 +64,19 @@ pub(crate) fn wait_until_none(lab: &Lab) {
     let started = Instant::now();
     while Hooks::of(lab) != Hooks::none() {
         assert!(started.elapsed() < RELEASE_MAX, "{:?}", Hooks::of(lab));
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Waits until a run is attached in both directions.
+pub(crate) fn wait_until_attached(lab: &Lab) {
+    let started = Instant::now();
+    loop {
+        let hooks = Hooks::of(lab);
+        if !hooks.xdp.is_empty() && !hooks.tcx.is_empty() {
+            return;
+        }
+        assert!(started.elapsed() < ATTACH_MAX, "{hooks:?}");
         std::thread::sleep(Duration::from_millis(20));
     }
 }
