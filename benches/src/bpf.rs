@@ -11,6 +11,7 @@ const MAP_CREATE: libc::c_int = 0;
 const MAP_UPDATE: libc::c_int = 2;
 const PROGRAM_LOAD: libc::c_int = 5;
 const PROGRAM_TEST_RUN: libc::c_int = 10;
+const MAP_TYPE_ARRAY: u32 = 2;
 const MAP_TYPE_PROGRAM_ARRAY: u32 = 3;
 const PROGRAM_TYPE_XDP: u32 = 6;
 /// Programs that call each other must agree on it; loaders set it for XDP.
@@ -94,6 +95,12 @@ pub fn load(instructions: &[u64]) -> io::Result<OwnedFd> {
 pub fn program_array() -> io::Result<OwnedFd> {
     let map_type = MAP_TYPE_PROGRAM_ARRAY;
     open(MAP_CREATE, &mut MapCreate { map_type, key_bytes: 4, value_bytes: 4, entries_max: 1 })
+}
+
+/// An array of one value, zeroed, which a program can address directly.
+pub fn memory(value_bytes: u32) -> io::Result<OwnedFd> {
+    let map_type = MAP_TYPE_ARRAY;
+    open(MAP_CREATE, &mut MapCreate { map_type, key_bytes: 4, value_bytes, entries_max: 1 })
 }
 
 /// Puts `program` into `array`; a program that calls entry 0 must be loaded first, it sets what may be put there.

@@ -11,6 +11,7 @@ pub mod limit;
 pub mod machine;
 pub mod measure;
 pub mod memory;
+pub mod packet;
 pub mod pcap;
 pub mod peers;
 pub mod rng;

@@ -1,19 +1,27 @@
-//! Two XDP programs to measure by: one that does nothing, and one that makes each packet another flow's.
+//! XDP programs to measure by: one that does nothing, and two that make each packet another flow's.
 //!
-//! A test run repeats one frame. To measure a flow table, [`Spread`] steps the frame's source address through a
-//! power of two of addresses, in scattered order and each as often, and then calls the measured program. Once per
-//! lap it moves the sequence number on, so that each flow sees segments in order. Its own cost is measured by
-//! putting the empty program behind it. Frames are untagged IPv4 without options; checksums are not adjusted.
+//! A test run repeats one frame. To measure a flow table, [`Spread`] gives the frame another source address before each
+//! call of the measured program: every address as often as the others ([`Order::Even`]), or most packets from a few
+//! addresses ([`Order::Skewed`]). The sequence number moves on, so that each flow sees its segments in order. What that
+//! costs is measured by putting the empty program behind it. Frames are untagged IPv4 without options; checksums are
+//! not adjusted.
+
+mod instruction;
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use crate::bpf;
+use instruction::{EXIT, Instruction, TAIL_CALL, instruction, op, set};
 
 /// What a program returns that lets the frame pass.
 pub const XDP_PASS: u32 = 2;
 /// Payload of a frame that [`Spread`] varies: what the sequence number moves on by.
 pub const PAYLOAD_BYTES: u16 = 52;
+/// In skewed order, 1 packet in so many comes from any of the flows, the others from the busy ones.
+const ANY_ONE_IN: i32 = 8;
+/// In skewed order, 1 flow in so many is busy.
+pub const BUSY_ONE_IN: u32 = 128;
 /// Offset of the source address.
 const SOURCE: i16 = 26;
 /// Offset of the sequence number.
@@ -21,6 +29,8 @@ const SEQ: i16 = 38;
 /// A linear congruence that visits every value of any number of low bits (Numerical Recipes' constants).
 const MULTIPLIER: i32 = 1_664_525;
 const INCREMENT: i32 = 1_013_904_223;
+/// Its lower bits repeat soon; these many are not used where chance is wanted.
+const WEAK_BITS: i32 = 9;
 
 /// The empty program.
 pub struct Pass(OwnedFd);
@@ -37,21 +47,39 @@ impl Pass {
     }
 }
 
+/// Which flow comes next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Each once per lap, scattered.
+    Even,
+    /// By chance: 7 of 8 packets from 1/128 of the flows.
+    Skewed,
+}
+
 /// The program that varies the flow and calls another.
 pub struct Spread {
     program: OwnedFd,
-    /// Holds the called program for as long as this one may run.
-    _array: OwnedFd,
+    /// Holds the called program for as long as this one may run, and its own state.
+    _maps: [Option<OwnedFd>; 2],
 }
 
 impl Spread {
-    /// Loads it over `flows` flows, a power of two of at most 2^24, before `target`.
-    pub fn load(flows: u32, target: BorrowedFd<'_>) -> io::Result<Self> {
-        assert!(flows.is_power_of_two() && flows <= 1 << 24, "{flows} flows");
+    /// Loads it over `flows` flows, a power of two of at most 2^24 (2^20 where skewed), before `target`.
+    pub fn load(flows: u32, order: Order, target: BorrowedFd<'_>) -> io::Result<Self> {
+        let most = if order == Order::Even { 1 << 24 } else { 1 << 20 };
+        assert!(flows.is_power_of_two() && flows <= most, "{flows} flows");
         let array = bpf::program_array()?;
-        let program = bpf::load(&spread(flows as i32 - 1, bpf::number(array.as_fd())))?;
+        let mask = flows as i32 - 1;
+        let number = bpf::number(array.as_fd());
+        let (program, state) = match order {
+            Order::Even => (bpf::load(&even(mask, number))?, None),
+            Order::Skewed => {
+                let state = bpf::memory(STATE_BYTES + 4 * flows)?;
+                (bpf::load(&skewed(mask, number, bpf::number(state.as_fd())))?, Some(state))
+            }
+        };
         bpf::put(&array, target)?;
-        Ok(Self { program, _array: array })
+        Ok(Self { program, _maps: [Some(array), state] })
     }
 
     /// Its descriptor.
@@ -60,17 +88,28 @@ impl Spread {
     }
 }
 
-/// Sets the low bits under `mask` of the source address to their next value, then calls entry 0 of `array`.
-fn spread(mask: i32, array: u32) -> [u64; 29] {
-    // Context, data, end of data, source address and its bits that stay live in registers 6, 2, 3, 5 and 7.
+/// Keeps the context in register 6, loads data and its end to 2 and 3; leaves to `or_else` where the frame is short.
+fn enter(or_else: i16) -> [Instruction; 6] {
     [
         instruction(op::MOVE, 6, 1, 0, 0),
         instruction(op::LOAD_U32, 2, 1, 0, 0),
         instruction(op::LOAD_U32, 3, 1, 4, 0),
         instruction(op::MOVE, 4, 2, 0, 0),
         instruction(op::ADD_CONSTANT, 4, 0, 0, i32::from(SEQ) + 4),
-        // Where the frame is shorter: to the end.
-        instruction(op::JUMP_IF_GREATER, 4, 3, 21, 0),
+        instruction(op::JUMP_IF_GREATER, 4, 3, or_else, 0),
+    ]
+}
+
+/// Calls entry 0 of `array`; where that fails, the frame is aborted (`XDP_ABORTED`).
+fn call(array: u32) -> [Instruction; 7] {
+    let [low, high] = instruction::map(2, array, instruction::MAP);
+    [low, high, instruction(op::MOVE, 1, 6, 0, 0), set(3, 0), TAIL_CALL, set(0, 0), EXIT]
+}
+
+/// Sets the low bits under `mask` of the source address to their next value. They are the state themselves.
+fn even(mask: i32, array: u32) -> Vec<Instruction> {
+    // Source address and its bits that stay live in registers 5 and 7.
+    let body = [
         instruction(op::LOAD_U32, 5, 2, SOURCE, 0),
         instruction(op::BIG_ENDIAN, 5, 0, 0, 32),
         instruction(op::MOVE, 7, 5, 0, 0),
@@ -82,54 +121,54 @@ fn spread(mask: i32, array: u32) -> [u64; 29] {
         instruction(op::JUMP_IF_NOT_CONSTANT, 5, 0, 5, 0),
         instruction(op::LOAD_U32, 0, 2, SEQ, 0),
         instruction(op::BIG_ENDIAN, 0, 0, 0, 32),
-        instruction(op::ADD_CONSTANT, 0, 0, 0, PAYLOAD_BYTES as i32),
+        instruction(op::ADD_CONSTANT, 0, 0, 0, PAYLOAD_BYTES.into()),
         instruction(op::BIG_ENDIAN, 0, 0, 0, 32),
         instruction(op::STORE_U32, 2, 0, SEQ, 0),
         instruction(op::OR, 5, 7, 0, 0),
         instruction(op::BIG_ENDIAN, 5, 0, 0, 32),
         instruction(op::STORE_U32, 2, 5, SOURCE, 0),
-        // A constant of 64 bits takes two; source register 1 says that it is a map's descriptor.
-        instruction(op::LOAD_CONSTANT_U64, 2, 1, 0, array.cast_signed()),
-        0,
-        instruction(op::MOVE, 1, 6, 0, 0),
-        set(3, 0),
-        instruction(op::CALL, 0, 0, 0, TAIL_CALL),
-        // Only reached where the call failed: XDP_ABORTED.
-        set(0, 0),
-        EXIT,
-    ]
+    ];
+    [&enter(body.len() as i16)[..], &body, &call(array)].concat()
 }
 
-/// Operation codes of the BPF instruction set (RFC 9669).
-mod op {
-    pub(super) const ADD_CONSTANT: u8 = 0x07;
-    pub(super) const AND_CONSTANT: u8 = 0x57;
-    pub(super) const BIG_ENDIAN: u8 = 0xdc;
-    pub(super) const CALL: u8 = 0x85;
-    pub(super) const JUMP_IF_GREATER: u8 = 0x2d;
-    pub(super) const JUMP_IF_NOT_CONSTANT: u8 = 0x55;
-    pub(super) const LOAD_CONSTANT_U64: u8 = 0x18;
-    pub(super) const LOAD_U32: u8 = 0x61;
-    pub(super) const MOVE: u8 = 0xbf;
-    pub(super) const MULTIPLY_CONSTANT: u8 = 0x27;
-    pub(super) const OR: u8 = 0x4f;
-    pub(super) const SET: u8 = 0xb7;
-    pub(super) const STORE_U32: u8 = 0x63;
-}
+/// Bytes before the flows' sequence numbers in the skewed program's memory: its random number.
+const STATE_BYTES: u32 = 8;
 
-/// Number of the helper `bpf_tail_call`.
-const TAIL_CALL: i32 = 12;
-const EXIT: u64 = 0x95;
-
-const fn set(register: u8, value: i32) -> u64 {
-    instruction(op::SET, register, 0, 0, value)
-}
-
-const fn instruction(code: u8, destination: u8, source: u8, offset: i16, constant: i32) -> u64 {
-    let registers = (destination | (source << 4)) as u64;
-    let offset = offset.cast_unsigned() as u64;
-    let constant = constant.cast_unsigned() as u64;
-    code as u64 | (registers << 8) | (offset << 16) | (constant << 32)
+/// Draws the flow by chance, and takes its sequence number from a table in `state`.
+fn skewed(mask: i32, array: u32, state: u32) -> Vec<Instruction> {
+    let [state_low, state_high] = instruction::map(8, state, instruction::MAP_VALUE);
+    let body = [
+        state_low,
+        state_high,
+        instruction(op::LOAD_U32, 7, 8, 0, 0),
+        instruction(op::MULTIPLY_CONSTANT_32, 7, 0, 0, MULTIPLIER),
+        instruction(op::ADD_CONSTANT_32, 7, 0, 0, INCREMENT),
+        instruction(op::STORE_U32, 8, 7, 0, 0),
+        // The flow's number in register 7, whether it may be any in 4.
+        instruction(op::SHIFT_RIGHT_CONSTANT, 7, 0, 0, WEAK_BITS),
+        instruction(op::MOVE, 4, 7, 0, 0),
+        instruction(op::AND_CONSTANT, 4, 0, 0, ANY_ONE_IN - 1),
+        instruction(op::SHIFT_RIGHT_CONSTANT, 7, 0, 0, ANY_ONE_IN.ilog2() as i32),
+        instruction(op::AND_CONSTANT, 7, 0, 0, mask),
+        instruction(op::JUMP_IF_CONSTANT, 4, 0, 1, 0),
+        instruction(op::AND_CONSTANT, 7, 0, 0, mask / BUSY_ONE_IN as i32),
+        // Its next sequence number.
+        instruction(op::MOVE, 4, 7, 0, 0),
+        instruction(op::SHIFT_LEFT_CONSTANT, 4, 0, 0, 2),
+        instruction(op::ADD, 8, 4, 0, 0),
+        instruction(op::LOAD_U32, 0, 8, STATE_BYTES as i16, 0),
+        instruction(op::ADD_CONSTANT, 0, 0, 0, PAYLOAD_BYTES.into()),
+        instruction(op::STORE_U32, 8, 0, STATE_BYTES as i16, 0),
+        instruction(op::BIG_ENDIAN, 0, 0, 0, 32),
+        instruction(op::STORE_U32, 2, 0, SEQ, 0),
+        instruction(op::LOAD_U32, 5, 2, SOURCE, 0),
+        instruction(op::BIG_ENDIAN, 5, 0, 0, 32),
+        instruction(op::AND_CONSTANT, 5, 0, 0, !mask),
+        instruction(op::OR, 5, 7, 0, 0),
+        instruction(op::BIG_ENDIAN, 5, 0, 0, 32),
+        instruction(op::STORE_U32, 2, 5, SOURCE, 0),
+    ];
+    [&enter(body.len() as i16)[..], &body, &call(array)].concat()
 }
 
 #[cfg(test)]
@@ -158,8 +197,10 @@ mod tests {
     #[test]
     fn spread_reaches_the_program_behind_it_for_any_number_of_flows() {
         let Some(pass) = pass() else { return };
-        for flows in [1, 1024, 1 << 24] {
-            let spread = Spread::load(flows, pass.fd()).unwrap();
+        for (order, flows) in
+            [(Order::Even, 1), (Order::Even, 1024), (Order::Even, 1 << 24), (Order::Skewed, 1 << 20)]
+        {
+            let spread = Spread::load(flows, order, pass.fd()).unwrap();
             assert_eq!(test_run(spread.fd(), &[0; 64], 1000).unwrap().verdict, XDP_PASS);
         }
     }

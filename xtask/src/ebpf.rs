@@ -128,6 +128,9 @@ fn flags() -> Result<Vec<String>> {
         "-Ctarget-cpu=v3",
         // Loads of two and four bytes at any offset, instead of single bytes and shifts.
         "-Clink-arg=--cpu-features=+allows-misaligned-mem-access",
+        // Clears and copies of known length as plain stores. What bpf-linker asks for instead is a call per clear, which
+        // goes byte by byte and which the verifier takes for an endless loop when it comes by twice.
+        "-Clink-arg=--disable-expand-memcpy-in-order",
     ]
     .map(str::to_owned)
     .to_vec();

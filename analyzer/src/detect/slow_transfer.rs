@@ -36,17 +36,6 @@ pub(super) fn detect(evidence: &Evidence<'_>) -> Option<Finding> {
     if slow_share < config.slow_transfer_share || !(lossy || blocked) {
         return None;
     }
-    let mut cause = Vec::new();
-    if blocked {
-        cause.push(format!(
-            "the receiver: {:.1} % of the windows are below {RWND_LOW_BYTES} bytes",
-            low_share * 100.0
-        ));
-    }
-    if lossy {
-        cause
-            .push(format!("the network: {:.1} % of the segments were sent again or overtaken", loss * 100.0));
-    }
     Some(Finding {
         kind: Kind::SlowTransfer,
         severity: Severity::P3,
@@ -70,11 +59,22 @@ pub(super) fn detect(evidence: &Evidence<'_>) -> Option<Finding> {
         top_sources: Vec::new(),
         top_prefixes: Vec::new(),
         ttl_classes: None,
-        cause,
+        cause: causes(lossy.then_some(loss), blocked.then_some(low_share)),
         next: vec![
             format!("ss -tin 'sport = :{port} or dport = :{port}'", port = evidence.listener.port),
             "nstat -az TcpRetransSegs TcpExtTCPLostRetransmit TcpExtTCPFromZeroWindowAdv".to_owned(),
             "ip -s link".to_owned(),
         ],
     })
+}
+
+/// What holds the data up, in words: the share of segments lost and of windows that were low, where it is one of them.
+fn causes(loss: Option<f64>, low_share: Option<f64>) -> Vec<String> {
+    let receiver = low_share.map(|share| {
+        format!("the receiver: {:.1} % of the windows are below {RWND_LOW_BYTES} bytes", share * 100.0)
+    });
+    let network = loss.map(|share| {
+        format!("the network: {:.1} % of the segments were sent again or overtaken", share * 100.0)
+    });
+    receiver.into_iter().chain(network).collect()
 }

@@ -1,274 +1,216 @@
 //! `bench-packet`: nanoseconds per packet of XDP programs, by the kernel's own measure (`BPF_PROG_TEST_RUN`).
 //!
-//! In one run, in interleaved rounds: a program that does nothing, Debian's xdp-filter, and tidegauge. Needs root.
-//! Preemption does not count in the kernel's figure, so it is steady on a busy machine; memory contention does.
-//! xdp-filter is loaded in a mount namespace of its own, so that what it pins is gone with it.
+//! In one run, in interleaved rounds: a program that does nothing, Debian's xdp-filter, and tidegauge, on one CPU and on
+//! two at once; or, with `--features`, tidegauge without each of its features. Needs root.
 
 use std::collections::BTreeSet;
-use std::fs;
-use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::path::Path;
-use std::process::Command;
+use std::sync::Barrier;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow};
 use clap::Parser;
-use serde::Serialize;
-use serde_json::{Value, json};
-use tidegauge_benches::bpf;
-use tidegauge_benches::machine::{Machine, find_program};
-use tidegauge_benches::measure::median;
+use rustix::thread::{CpuSet, sched_setaffinity};
+use serde_json::json;
+use tidegauge_benches::machine::Machine;
+use tidegauge_benches::packet::frame::{Kind, NETWORKS, frame};
+use tidegauge_benches::packet::lane::{Lane, Load};
+use tidegauge_benches::packet::{Book, Measure, test_run_ns, xdp_filter};
 use tidegauge_benches::scratch::Scratch;
 use tidegauge_benches::table::{Table, figure};
-use tidegauge_benches::wire::{self, Addresses, Direction, FrameBuilder, Options, Segment, flag};
-use tidegauge_benches::xdp::{PAYLOAD_BYTES, Pass, Spread, XDP_PASS};
+use tidegauge_benches::xdp::Pass;
 use tidegauge_capture::xdp::object::{Object, Settings};
+use tidegauge_ebpf::settings::feature;
 
-const XDP_FILTER_OBJECTS: &str = "/usr/lib/x86_64-linux-gnu/bpf";
-/// Configurations of xdp-filter: TCP ports only, IP addresses only, everything.
-const XDP_FILTER_VARIANTS: [&str; 3] = ["alw_tcp", "alw_ip", "alw_all"];
-/// Flows visited in turn.
-const FLOWS: [u32; 4] = [1, 1 << 10, 1 << 17, 1 << 20];
-/// So many that no packet of a round meets a flow of another.
-const FLOWS_ENDLESS: u32 = 1 << 24;
+/// Loads on one CPU.
+const ALONE: [Load; 8] = [
+    Load::Turns(1),
+    Load::Turns(1 << 10),
+    Load::Turns(1 << 17),
+    Load::Turns(1 << 20),
+    Load::Skewed,
+    Load::New(Kind::Data),
+    Load::New(Kind::Syn),
+    Load::New(Kind::Datagram),
+];
+/// Loads on two CPUs at once.
+const TOGETHER: [Load; 5] =
+    [Load::Turns(1 << 10), Load::Turns(1 << 17), Load::Turns(1 << 20), Load::Skewed, Load::New(Kind::Syn)];
+/// Loads on which features are told apart.
+const TOLD: [Load; 4] =
+    [Load::Turns(1 << 10), Load::Turns(1 << 17), Load::New(Kind::Syn), Load::New(Kind::Datagram)];
 /// Hash seed of our tables.
 const SEED: u64 = 42;
+const PASS: &str = "XDP_PASS alone";
 
 /// Nanoseconds per packet of XDP programs, by BPF_PROG_TEST_RUN.
 #[derive(Parser)]
 struct Args {
     /// Rounds; each takes networks of its own from the address space.
-    #[arg(long, default_value_t = 9, value_parser = clap::value_parser!(u8).range(1..=50))]
+    #[arg(long, default_value_t = 9, value_parser = clap::value_parser!(u8).range(1..=20))]
     rounds: u8,
     /// Runs of a program in each round.
     #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u32).range(1..=16_000_000))]
     repeat: u32,
+    /// What each feature costs, instead of the peers.
+    #[arg(long)]
+    features: bool,
     /// Print JSON instead of markdown.
     #[arg(long)]
     json: bool,
 }
 
-/// One program in one round.
-#[derive(Serialize)]
-struct Row {
-    name: String,
-    /// Kernel's mean of one run.
-    ns: f64,
-    /// What a program that does nothing costs in its place.
-    floor_ns: f64,
-}
-
-/// One program in all rounds.
-#[derive(Default, Serialize)]
-struct Series {
-    name: String,
-    ns: Vec<f64>,
-    above_floor_ns: Vec<f64>,
-}
-
 fn main() -> Result<()> {
     let args = Args::parse();
     let machine = Machine::read();
-    let mut series = Vec::new();
     let mut absent = BTreeSet::new();
-    let scratch = Scratch::new("packet").context("create a temporary directory")?;
     let pass = Pass::load().context("load a program (this needs root)")?;
-    let mut tidegauge = match Tidegauge::load(&pass) {
-        Ok(tidegauge) => Some(tidegauge),
-        Err(error) => {
-            absent.insert(format!("tidegauge: {error:#}"));
-            None
-        }
-    };
-    for round in 0..args.rounds {
-        let pass_ns = test_run_ns(pass.fd(), &frame(0, Kind::Data, 0), args.repeat)?;
-        add(&mut series, Row { name: "XDP_PASS alone".to_owned(), ns: pass_ns, floor_ns: pass_ns });
-        match xdp_filter_rows(scratch.path(), args.repeat, pass_ns) {
-            Ok(rows) => rows.into_iter().for_each(|row| add(&mut series, row)),
-            Err(error) => {
-                absent.insert(format!("xdp-filter: {error:#}"));
-            }
-        }
-        if let Some(tidegauge) = &mut tidegauge {
-            let rows = tidegauge.rows(round, args.repeat, pass_ns)?;
-            rows.into_iter().for_each(|row| add(&mut series, row));
-        }
-    }
+    let book = if args.features { features(&args, &pass)? } else { peers(&args, &pass, &mut absent)? };
     if args.json {
-        println!("{}", json!({ "machine": machine, "series": series, "absent": absent }));
+        println!("{}", json!({ "machine": machine, "series": book, "absent": absent }));
+        return Ok(());
+    }
+    println!("{}\n", machine.line());
+    println!(
+        "{} rounds of {} runs each. TCP frames of 118 bytes, SYNs, UDP datagrams.\n",
+        args.rounds, args.repeat
+    );
+    if args.features {
+        print_features(&book)
     } else {
-        print_markdown(&machine, &args, &series, &absent);
+        print_peers(&book)
+    }
+    for absent in absent {
+        println!("\n- not measured: {absent}");
     }
     Ok(())
 }
 
-fn add(series: &mut Vec<Series>, row: Row) {
-    let index = series.iter().position(|known| known.name == row.name).unwrap_or_else(|| {
-        series.push(Series { name: row.name, ..Series::default() });
-        series.len() - 1
-    });
-    series[index].ns.push(row.ns);
-    series[index].above_floor_ns.push(row.ns - row.floor_ns);
-}
-
-/// One run of the kernel's measurement, which must end in the frame's passing.
-fn test_run_ns(program: BorrowedFd<'_>, frame: &[u8], repeat: u32) -> Result<f64> {
-    let run = bpf::test_run(program, frame, repeat).context("BPF_PROG_TEST_RUN")?;
-    ensure!(run.verdict == XDP_PASS, "a program that should pass frames returned {}", run.verdict);
-    Ok(f64::from(run.ns))
-}
-
-/// The same flows before our program and before the empty one.
-struct Varied {
-    flows: u32,
-    ours: Spread,
-    floor: Spread,
-    /// Laps that our program has seen: where the sequence number goes on.
-    laps: u32,
-}
-
-impl Varied {
-    fn load(flows: u32, object: &mut Object, pass: &Pass) -> Result<Self> {
-        let ours = Spread::load(flows, object.ingress()?.fd()?.as_fd())?;
-        Ok(Self { flows, ours, floor: Spread::load(flows, pass.fd())?, laps: 0 })
+/// We and the others, on one CPU; we on two.
+fn peers(args: &Args, pass: &Pass, absent: &mut BTreeSet<String>) -> Result<Book> {
+    let scratch = Scratch::new("packet").context("create a temporary directory")?;
+    let mut book = Book::default();
+    let mut object = Object::load(&Settings::with_seed(SEED))?;
+    let program = object.ingress()?.fd()?.as_fd().try_clone_to_owned()?;
+    let third = NETWORKS / 3;
+    let mut alone = Lane::new(&ALONE, program.as_fd(), pass, 0..third)?;
+    let mut pair = Vec::new();
+    for cpu in 0..cpus().min(2) {
+        pair.push(Lane::new(&TOGETHER, program.as_fd(), pass, third * (1 + cpu)..third * (2 + cpu))?);
     }
-
-    /// Runs whole laps, at least `repeat` packets.
-    fn known_flows(&mut self, repeat: u32) -> Result<Row> {
-        let laps = repeat.div_ceil(self.flows);
-        let frame = frame(0, Kind::Data, self.laps);
-        self.laps += laps;
-        let ns = test_run_ns(self.ours.fd(), &frame, laps * self.flows)?;
-        let floor_ns = test_run_ns(self.floor.fd(), &frame, laps * self.flows)?;
-        Ok(Row { name: format!("tidegauge, {} flows in turn", self.flows), ns, floor_ns })
+    if pair.len() < 2 {
+        absent.insert("two CPUs at once: there is one".to_owned());
     }
-
-    /// Runs packets from `network`, each of a flow of its own.
-    fn new_flows(&self, network: u8, kind: Kind, repeat: u32) -> Result<Row> {
-        ensure!(repeat <= self.flows, "at most {} runs per round", self.flows);
-        let frame = frame(network, kind, 0);
-        let ns = test_run_ns(self.ours.fd(), &frame, repeat)?;
-        let floor_ns = test_run_ns(self.floor.fd(), &frame, repeat)?;
-        Ok(Row { name: format!("tidegauge, every {} a new flow", kind.name()), ns, floor_ns })
-    }
-}
-
-/// Our program, and the programs that vary the flow before it.
-struct Tidegauge {
-    object: Object,
-    known: Vec<Varied>,
-    endless: Varied,
-}
-
-impl Tidegauge {
-    fn load(pass: &Pass) -> Result<Self> {
-        let mut object = Object::load(&Settings::with_seed(SEED))?;
-        let mut known = Vec::new();
-        for flows in FLOWS {
-            let mut varied = Varied::load(flows, &mut object, pass)?;
-            // A lap without a clock, so that the rounds measure flows that are known.
-            varied.known_flows(flows)?;
-            known.push(varied);
+    for _ in 0..args.rounds {
+        let pass_ns = test_run_ns(pass.fd(), &frame(0, Kind::Data, 0), args.repeat)?;
+        book.note(PASS, Measure { ns: pass_ns, floor_ns: 0.0 });
+        for variant in xdp_filter::VARIANTS {
+            match xdp_filter::run_ns(variant, scratch.path(), args.repeat) {
+                Ok(ns) => book.note(&format!("xdp-filter {variant}"), Measure { ns, floor_ns: pass_ns }),
+                Err(error) => _ = absent.insert(format!("xdp-filter: {error:#}")),
+            }
         }
-        let endless = Varied::load(FLOWS_ENDLESS, &mut object, pass)?;
-        Ok(Self { object, known, endless })
-    }
-
-    fn rows(&mut self, round: u8, repeat: u32, pass_ns: f64) -> Result<Vec<Row>> {
-        let again = test_run_ns(self.object.ingress()?.fd()?.as_fd(), &frame(0, Kind::Data, 0), repeat)?;
-        let name = "tidegauge, one segment again and again".to_owned();
-        let mut rows = vec![Row { name, ns: again, floor_ns: pass_ns }];
-        for varied in &mut self.known {
-            rows.push(varied.known_flows(repeat)?);
+        for load in ALONE {
+            book.note(&format!("tidegauge, {}", load.name()), alone.measure(load, args.repeat)?);
         }
-        // A network of sources per round and kind, so that what one left in the tables is not found by another.
-        for kind in [Kind::Data, Kind::Syn] {
-            rows.push(self.endless.new_flows(1 + 2 * round + kind as u8, kind, repeat)?);
-        }
-        Ok(rows)
-    }
-}
-
-/// What a frame carries.
-#[derive(Clone, Copy)]
-enum Kind {
-    Data,
-    Syn,
-}
-
-impl Kind {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Data => "segment",
-            Self::Syn => "SYN",
+        if let [first, second] = &mut pair[..] {
+            for load in TOGETHER {
+                let slower = at_once([first, second], load, args.repeat)?;
+                book.note(&format!("tidegauge on two CPUs, {}", load.name()), slower);
+            }
         }
     }
+    Ok(book)
 }
 
-/// A TCP frame from the network 11.0.0.0/8 or one after it: 118 bytes of an established flow after `laps` segments,
-/// which is what published figures use, or a SYN.
-fn frame(network: u8, kind: Kind, laps: u32) -> Vec<u8> {
-    let path = wire::Path {
-        addresses: Addresses::V4(Ipv4Addr::new(11 + network, 0, 0, 1), Ipv4Addr::new(192, 0, 2, 1)),
-        ports: (40_000, 443),
-        vlan: None,
-        ttl: 64,
-    };
-    let (flags, payload_bytes, options) = match kind {
-        Kind::Data => (flag::ACK | flag::PSH, PAYLOAD_BYTES, Options::Timestamps { value: 1, echo: 1 }),
-        Kind::Syn => (flag::SYN, 0, Options::Mss),
-    };
-    let direction = Direction::Forward;
-    let seq = laps.wrapping_mul(u32::from(PAYLOAD_BYTES));
-    let segment = Segment { at_us: 0, direction, flags, seq, ack: 2_000, rwnd: 502, payload_bytes, options };
-    FrameBuilder::new(1514).tcp(&path, &segment).1.to_vec()
+fn cpus() -> u8 {
+    std::thread::available_parallelism().map_or(1, |cpus| u8::try_from(cpus.get()).unwrap_or(u8::MAX))
 }
 
-fn xdp_filter_rows(directory: &Path, repeat: u32, floor_ns: f64) -> Result<Vec<Row>> {
-    ensure!(find_program("bpftool").is_some(), "bpftool is not installed");
-    let frame_path = directory.join("frame");
-    fs::write(&frame_path, frame(0, Kind::Data, 0)).context("write the frame")?;
-    let mut rows = Vec::with_capacity(XDP_FILTER_VARIANTS.len());
-    for variant in XDP_FILTER_VARIANTS {
-        let object = format!("{XDP_FILTER_OBJECTS}/xdpfilt_{variant}.o");
-        ensure!(Path::new(&object).is_file(), "no {object} (package xdp-tools)");
-        let ns = bpftool_ns(&object, &frame_path, repeat).with_context(|| object.clone())?;
-        rows.push(Row { name: format!("xdp-filter {variant}"), ns, floor_ns });
+/// The same load on two CPUs at the same time: the slower one's figures.
+fn at_once(lanes: [&mut Lane; 2], load: Load, repeat: u32) -> Result<Measure> {
+    let start = Barrier::new(2);
+    let measured = std::thread::scope(|scope| {
+        let threads = [0, 1].into_iter().zip(lanes).map(|(cpu, lane)| {
+            let start = &start;
+            scope.spawn(move || {
+                let mut own = CpuSet::new();
+                own.set(cpu);
+                let pinned = sched_setaffinity(None, &own);
+                start.wait();
+                pinned.context("pin a thread to its CPU")?;
+                lane.measure(load, repeat)
+            })
+        });
+        // Started, all of them, before the first is waited for.
+        let threads: Vec<_> = threads.collect();
+        let joined =
+            threads.into_iter().map(|thread| thread.join().map_err(|_| anyhow!("a thread panicked"))?);
+        joined.collect::<Result<Vec<_>>>()
+    })?;
+    let slower = measured.into_iter().max_by(|a, b| a.ns.total_cmp(&b.ns));
+    slower.context("nothing was measured")
+}
+
+/// Our program with everything, without each feature, and with none.
+fn features(args: &Args, pass: &Pass) -> Result<Book> {
+    let mut variants = vec![("everything".to_owned(), feature::ALL)];
+    for (bit, name) in feature::NAMES.iter().enumerate() {
+        variants.push((format!("without {name}"), feature::ALL & !(1 << bit)));
     }
-    Ok(rows)
-}
-
-/// Loads `object` and runs it, in a mount namespace with a BPF file system of its own.
-fn bpftool_ns(object: &str, frame_path: &Path, repeat: u32) -> Result<f64> {
-    let script = "mount -t bpf bpf /sys/fs/bpf && bpftool prog load \"$1\" /sys/fs/bpf/measured type xdp \
-                  && bpftool --json prog run pinned /sys/fs/bpf/measured data_in \"$2\" repeat \"$3\"";
-    let output = Command::new("unshare")
-        .args(["--mount", "sh", "-c", script, "sh", object])
-        .arg(frame_path)
-        .arg(repeat.to_string())
-        .output()
-        .context("run unshare")?;
-    if !output.status.success() {
-        bail!("{}", String::from_utf8_lossy(&output.stderr).trim());
+    variants.push(("headers only".to_owned(), 0));
+    let mut objects = Vec::new();
+    for (name, features) in variants {
+        let mut object = Object::load(&Settings { features, ..Settings::with_seed(SEED) })?;
+        let lane = Lane::new(&TOLD, program(&mut object)?, pass, 0..NETWORKS)?;
+        objects.push((name, lane, object));
     }
-    let result: Value = serde_json::from_slice(&output.stdout).context("read what bpftool printed")?;
-    result["duration"].as_f64().with_context(|| format!("bpftool printed {result}"))
+    let mut book = Book::default();
+    for _ in 0..args.rounds {
+        for load in TOLD {
+            for (name, lane, _) in &mut objects {
+                book.note(&feature_row(name, load), lane.measure(load, args.repeat)?);
+            }
+        }
+    }
+    Ok(book)
 }
 
-fn print_markdown(machine: &Machine, args: &Args, series: &[Series], absent: &BTreeSet<String>) {
-    println!("{}\n", machine.line());
-    println!("{} rounds of {} runs each, one TCP frame of 118 bytes, or a SYN.\n", args.rounds, args.repeat);
+fn program(object: &mut Object) -> Result<BorrowedFd<'_>> {
+    Ok(object.ingress()?.fd()?.as_fd())
+}
+
+fn feature_row(variant: &str, load: Load) -> String {
+    format!("{variant}, {}", load.name())
+}
+
+fn print_peers(book: &Book) {
     let mut table = Table::new(&["program", "median ns", "min ns", "above its floor"]);
-    for Series { name, ns, above_floor_ns } in series {
-        table.row(vec![
-            name.clone(),
-            figure(median(ns.clone())),
-            figure(ns.iter().copied().reduce(f64::min)),
-            figure(median(above_floor_ns.clone())),
-        ]);
+    for series in &book.0 {
+        let above = if series.name == PASS { None } else { series.median_above_floor_ns() };
+        let least = series.ns.iter().copied().reduce(f64::min);
+        table.row(vec![series.name.clone(), figure(series.median_ns()), figure(least), figure(above)]);
     }
     print!("{table}");
-    for absent in absent {
-        println!("\n- not measured: {absent}");
+}
+
+/// Above the floor for all that is on; for what is off, how much less.
+fn print_features(book: &Book) {
+    let names = TOLD.map(Load::name);
+    let header = ["program"].into_iter().chain(names.iter().map(String::as_str));
+    let mut table = Table::new(&header.collect::<Vec<_>>());
+    let variants = book.0.iter().filter_map(|series| series.name.strip_suffix(&format!(", {}", names[0])));
+    for variant in variants {
+        let above = |variant, load| book.get(&feature_row(variant, load))?.median_above_floor_ns();
+        let cells = TOLD.map(|load| {
+            let ns = above(variant, load);
+            if variant.starts_with("without") {
+                ns.zip(above("everything", load))
+                    .map_or_else(String::new, |(ns, all)| format!("{:+.0}", ns - all))
+            } else {
+                figure(ns)
+            }
+        });
+        table.row([variant.to_owned()].into_iter().chain(cells).collect());
     }
+    print!("{table}");
 }

@@ -11,7 +11,7 @@ mod link;
 mod tcp;
 mod tunnel;
 
-use crate::frame::Frame;
+use crate::frame::{Frame, Header};
 use crate::limits::{LAYERS_MAX, OFFSET_MAX};
 use crate::link::LinkType;
 use crate::packet::{Fault, Packet, Transport};
@@ -138,8 +138,9 @@ fn step<F: Frame>(frame: F, cursor: Cursor, tunnels: bool, packet: &mut Packet) 
 #[inline(always)]
 fn udp<F: Frame>(frame: F, cursor: Cursor, packet: &mut Packet) -> Result<(), Fault> {
     packet.transport = Transport::Udp;
-    packet.source_port = frame.u16(cursor.offset).ok_or(Fault::Cut)?;
-    packet.destination_port = frame.u16(cursor.offset + 2).ok_or(Fault::Cut)?;
+    let header = frame.header::<4>(cursor.offset).ok_or(Fault::Cut)?;
+    packet.source_port = header.u16(0);
+    packet.destination_port = header.u16(2);
     packet.payload_offset = (cursor.offset + 8) as u16;
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! TCP header (RFC 9293) and, on SYN segments, the window scale option (RFC 7323).
 
 use super::{Cursor, Step, next};
-use crate::frame::Frame;
+use crate::frame::{Frame, Header};
 use crate::limits::TCP_OPTIONS_MAX;
 use crate::packet::{Fault, NO_SHIFT, Packet, Segment, Transport, UNKNOWN_SHIFT, tcp_flag};
 
@@ -13,17 +13,16 @@ const OPTIONS_TIMESTAMPS: u32 = 0x0101_080a;
 /// RFC 7323 section 2.3: a larger shift is used as 14.
 const SHIFT_MAX: u8 = 14;
 
-/// TCP header at the cursor. Its fixed 20 bytes must be captured; options may be cut.
+/// TCP header at the cursor. It must be captured up to its window; checksum and options may be cut.
 #[inline(always)]
 pub(super) fn segment<F: Frame>(frame: F, cursor: Cursor, packet: &mut Packet) -> Step {
     let offset = cursor.offset;
-    packet.source_port = frame.u16(offset).ok_or(Fault::Cut)?;
-    packet.destination_port = frame.u16(offset + 2).ok_or(Fault::Cut)?;
-    let sequence = frame.u32(offset + 4).ok_or(Fault::Cut)?;
-    let acknowledgment = frame.u32(offset + 8).ok_or(Fault::Cut)?;
-    let header_bytes = u32::from(frame.u8(offset + 12).ok_or(Fault::Cut)? >> 4) * 4;
-    let flags = frame.u8(offset + 13).ok_or(Fault::Cut)?;
-    let window = frame.u16(offset + 14).ok_or(Fault::Cut)?;
+    let header = frame.header::<16>(offset).ok_or(Fault::Cut)?;
+    packet.source_port = header.u16(0);
+    packet.destination_port = header.u16(2);
+    let (sequence, acknowledgment) = (header.u32(4), header.u32(8));
+    let header_bytes = u32::from(header.u8(12) >> 4) * 4;
+    let (flags, window) = (header.u8(13), header.u16(14));
     if header_bytes < 20 {
         return Err(Fault::Length);
     }
@@ -45,11 +44,10 @@ pub(super) fn segment<F: Frame>(frame: F, cursor: Cursor, packet: &mut Packet) -
 /// Value and echo of the timestamps option, if it is the first one behind two NOPs (RFC 7323 appendix A).
 #[inline(always)]
 fn timestamps<F: Frame>(frame: F, options: u32, header_bytes: u32) -> (u32, u32) {
-    if header_bytes < 32 || frame.u32(options) != Some(OPTIONS_TIMESTAMPS) {
-        return (0, 0);
-    }
-    match (frame.u32(options + 4), frame.u32(options + 8)) {
-        (Some(value), Some(echo)) => (value, echo),
+    match frame.header::<12>(options) {
+        Some(header) if header_bytes >= 32 && header.u32(0) == OPTIONS_TIMESTAMPS => {
+            (header.u32(4), header.u32(8))
+        }
         _ => (0, 0),
     }
 }

@@ -3,7 +3,7 @@
 //! Each clears nothing: the inner packet's facts overwrite the outer's as its headers are read.
 
 use super::{Cursor, Step, ip, link, next};
-use crate::frame::Frame;
+use crate::frame::{Frame, Header};
 use crate::packet::{Fault, Packet, Transport};
 
 const PPP_IPV4: u16 = 0x0021;
@@ -62,8 +62,8 @@ pub(super) fn ip_in_ip(cursor: Cursor, packet: &mut Packet) -> Step {
 /// GRE version 0 (RFC 2784, RFC 2890).
 #[inline(always)]
 pub(super) fn gre<F: Frame>(frame: F, cursor: Cursor, packet: &mut Packet) -> Step {
-    let flags = frame.u16(cursor.offset).ok_or(Fault::Cut)?;
-    let ether_type = frame.u16(cursor.offset + 2).ok_or(Fault::Cut)?;
+    let header = frame.header::<4>(cursor.offset).ok_or(Fault::Cut)?;
+    let (flags, ether_type) = (header.u16(0), header.u16(2));
     packet.transport = Transport::Other;
     if flags & (GRE_VERSION | GRE_ROUTING) != 0 {
         return Ok(cursor.after(4, next::DONE));
@@ -84,10 +84,10 @@ pub(super) fn over_udp<F: Frame>(frame: F, cursor: Cursor, packet: &mut Packet) 
             Ok(cursor.after(16, next::ETHERNET))
         }
         GENEVE_PORT => {
-            let options_words = frame.u8(cursor.offset + 8).ok_or(Fault::Cut)? & 0x3f;
-            let ether_type = frame.u16(cursor.offset + 10).ok_or(Fault::Cut)?;
+            let header = frame.header::<12>(cursor.offset).ok_or(Fault::Cut)?;
+            let options_words = u32::from(header.u8(8) & 0x3f);
             packet.tunnels += 1;
-            Ok(cursor.after(16 + 4 * u32::from(options_words), bridged_or_typed(ether_type)))
+            Ok(cursor.after(16 + 4 * options_words, bridged_or_typed(header.u16(10))))
         }
         GTP_USER_PORT => gtp_user(frame, cursor.after(8, next::DONE), packet),
         _ => Ok(cursor.after(8, next::DONE)),
@@ -97,8 +97,8 @@ pub(super) fn over_udp<F: Frame>(frame: F, cursor: Cursor, packet: &mut Packet) 
 /// GTP-U (3GPP TS 29.281) with at most one extension header; anything else ends the walk.
 #[inline(always)]
 fn gtp_user<F: Frame>(frame: F, cursor: Cursor, packet: &mut Packet) -> Step {
-    let flags = frame.u8(cursor.offset).ok_or(Fault::Cut)?;
-    let message = frame.u8(cursor.offset + 1).ok_or(Fault::Cut)?;
+    let header = frame.header::<2>(cursor.offset).ok_or(Fault::Cut)?;
+    let (flags, message) = (header.u8(0), header.u8(1));
     if flags & 0xf0 != GTP_VERSION_1 || message != GTP_USER_PACKET {
         return Ok(cursor);
     }
