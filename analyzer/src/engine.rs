@@ -14,6 +14,7 @@ use crate::feature::{GRACE_UNKNOWN_TICKS, TICK_NS, TICKS};
 use crate::incident::Incident;
 use crate::listener_state::{Judging, ListenerState};
 use crate::quality::{Interval, Lag, SourceLosses};
+use crate::sample::Sampling;
 use crate::sight::Sight;
 use crate::window::{ListenerKey, TARGETS_MAX, TargetWindow, Window, trim_targets};
 
@@ -90,6 +91,8 @@ pub struct Run {
     pub time_jumps_back: u64,
     /// How late ticks were handled; `None` for capture files.
     pub lag: Option<Lag>,
+    /// What sampling did to the totals, where flows were sampled.
+    pub sampling: Option<Sampling>,
 }
 
 impl Engine {
@@ -123,6 +126,9 @@ impl Engine {
     /// Takes the window of one tick, which must not begin before the last one ended.
     pub fn push(&mut self, window: Window, changes: &mut Vec<Change>) {
         self.run.totals.merge(&window.totals);
+        if let Some(sampling) = &window.sampling {
+            self.run.sampling.get_or_insert_default().merge(sampling);
+        }
         self.catch_up(window.start_ns, changes);
         self.now_ns = window.end_ns;
         self.note_sources(&window);

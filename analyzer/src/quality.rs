@@ -10,6 +10,9 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use tidegauge_ebpf::counter::{Counter, Counters};
 
+use crate::engine::Run;
+use crate::sample::Sampling;
+
 pub use reason::{
     BLIND_SHARE, LATE_NS, MALFORMED_FRAMES_MIN, MALFORMED_SHARE, Reason, STALL_BLIND_NS, TABLE_LOSS_SHARE,
     reasons,
@@ -22,8 +25,6 @@ pub struct SourceLosses {
     pub dropped: BTreeMap<&'static str, u64>,
     /// Places of which nobody tells what they lost: shown as `null`.
     pub untold: Vec<&'static str>,
-    /// One frame in so many was looked at, where the source takes samples.
-    pub sampled_one_in: Option<u32>,
     /// Capture files that ended inside a record or were broken: file and reason.
     pub cut: Vec<String>,
     /// What cannot be seen from here at all, in words.
@@ -94,6 +95,8 @@ pub struct Interval {
     pub dropped: BTreeMap<&'static str, u64>,
     /// How late it was handled, where there is a clock.
     pub lag: Option<Lag>,
+    /// One flow in so many was followed at the least; `None`: all were.
+    pub sampled_one_in: Option<u32>,
 }
 
 impl Interval {
@@ -105,8 +108,17 @@ impl Interval {
     }
 
     /// The whole run: all that was counted, and all that the source lost.
-    pub fn of_run(totals: &Counters, losses: &SourceLosses, lag: Option<Lag>, length_ns: u64) -> Self {
-        Self { dropped: losses.dropped.clone(), lag, ..Self::of(totals, length_ns) }
+    pub fn of_run(run: &Run, losses: &SourceLosses, length_ns: u64) -> Self {
+        let mut interval = Self::of(&run.totals, length_ns);
+        interval.dropped.clone_from(&losses.dropped);
+        interval.lag = run.lag;
+        interval.note_sampling(run.sampling.as_ref());
+        interval
+    }
+
+    /// Adds what sampling did.
+    pub fn note_sampling(&mut self, sampling: Option<&Sampling>) {
+        self.sampled_one_in = self.sampled_one_in.max(sampling.map(|sampling| sampling.one_in_max));
     }
 
     /// Adds what was counted.
@@ -140,6 +152,7 @@ impl Interval {
         if let Some(lag) = other.lag {
             self.note_lag(lag);
         }
+        self.sampled_one_in = self.sampled_one_in.max(other.sampled_one_in);
     }
 
     /// One of the counters that say how well was seen; 0 for any other.
@@ -190,7 +203,7 @@ pub struct Quality {
     pub late_ticks: Option<u64>,
     /// Ticks whose counters were read together with others', after a stall.
     pub merged_ticks: Option<u64>,
-    /// One frame in so many was looked at; `null`: every frame was.
+    /// One flow in so many was followed at the least; `null`: all were.
     pub sampled_one_in: Option<u32>,
     /// Files that ended early.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -225,7 +238,7 @@ impl Quality {
             lag_ms_max: interval.lag.map(|lag| lag.worst_ns as f64 / 1e6),
             late_ticks: interval.lag.map(|lag| lag.late_ticks),
             merged_ticks: interval.lag.map(|lag| lag.merged_ticks),
-            sampled_one_in: losses.sampled_one_in,
+            sampled_one_in: interval.sampled_one_in,
             cut: losses.cut.clone(),
             unseen: losses.unseen.clone(),
             verdict: reasons.iter().map(Reason::verdict).max().unwrap_or(Verdict::Complete),

@@ -51,6 +51,7 @@ impl Sight {
     /// Adds a tick's counts; returns its lag, where there is a clock.
     pub(crate) fn count(&mut self, window: &Window) -> Option<Lag> {
         self.second.count(&window.totals);
+        self.second.note_sampling(window.sampling.as_ref());
         self.second.length_ns += window.end_ns.saturating_sub(window.start_ns);
         let late_ns = self.handled_ns?.saturating_sub(window.end_ns);
         let beside = std::mem::take(&mut self.next_lag);

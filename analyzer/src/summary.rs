@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
+use serde_json::Value;
 use tidegauge_ebpf::counter::{Counter, Counters};
 use tidegauge_ebpf::histogram::Histogram;
 use tidegauge_ebpf::target::TargetCounter;
@@ -34,6 +35,8 @@ pub struct Summary {
     pub last_ts: Option<String>,
     /// What was not seen.
     pub quality: Quality,
+    /// What is an estimate and how good, where not all flows were followed.
+    pub sampling: Option<Value>,
     /// Packets by network and transport protocol.
     pub protocols: BTreeMap<&'static str, u64>,
     /// TCP facts and judgements.
@@ -270,7 +273,8 @@ impl Summary {
             duration_s: length_ns as f64 / 1e9,
             first_ts: first.map(timestamp),
             last_ts: last.map(timestamp),
-            quality: Quality::of(&Interval::of_run(totals, losses, run.lag, length_ns), losses),
+            quality: Quality::of(&Interval::of_run(run, losses, length_ns), losses),
+            sampling: run.sampling.map(|sampling| sampling.json(totals)),
             protocols: by_name(
                 totals,
                 &[

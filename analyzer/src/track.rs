@@ -22,6 +22,9 @@ use tidegauge_ebpf::target::TargetBucket;
 /// Unread link types told apart; a capture with more of them than exist is hostile.
 const UNREAD_LINKS_MAX: usize = 64;
 
+/// Bits that choose the sampled flows begin here: behind those that choose the bucket, which must all stay in use.
+const SAMPLE_SHIFT: u32 = 48;
+
 /// Frames that wait to be judged while the lines of their tables are fetched.
 const LAG: u32 = HeapTables::DEPTH;
 
@@ -42,6 +45,8 @@ struct HeapTables {
     sources: Box<[SourceBucket]>,
     prefixes: Box<[SourceBucket]>,
     targets: Box<[TargetBucket]>,
+    /// Bits of a flow's hash that are 0 where it is followed.
+    unsampled_bits: u64,
 }
 
 impl Shard {
@@ -69,6 +74,7 @@ impl Shard {
                 sources: zeroed(SOURCE_BUCKETS),
                 prefixes: zeroed(PREFIX_BUCKETS),
                 targets: zeroed(TARGET_BUCKETS),
+                unsampled_bits: 0,
             },
         }
     }
@@ -94,6 +100,12 @@ impl Shard {
     /// Takes one frame as the kernel program does, and judges it at once.
     pub fn observe_as_kernel(&mut self, frame: &[u8], arrival: Arrival) {
         observe(frame, arrival, &mut self.tables, self.settings, 0);
+    }
+
+    /// From now on follows the flows of one in `one_in`, a power of two, of all hash values: whole flows, the same ones
+    /// as long as the number stays.
+    pub fn sample_flows(&mut self, one_in: u32) {
+        self.tables.unsampled_bits = (u64::from(one_in) - 1) << SAMPLE_SHIFT;
     }
 
     /// Judges the frames that still wait.
@@ -198,6 +210,11 @@ impl Tables for HeapTables {
     fn targets(&mut self, hash: u64) -> Option<&mut TargetBucket> {
         // The lowest bit is always set.
         bucket(&mut self.targets, hash >> 32)
+    }
+
+    #[inline(always)]
+    fn sampled(&self, hash: u64) -> bool {
+        hash & self.unsampled_bits == 0
     }
 
     #[inline(always)]

@@ -9,6 +9,7 @@ use tidegauge_ebpf::packet::Address;
 use tidegauge_ebpf::target::{Majority, TargetCounter};
 
 use crate::distinct::Distinct;
+use crate::sample::Sampling;
 
 /// Sources kept per listener and window, the busiest.
 pub const TOP_SOURCES_MAX: usize = 16;
@@ -69,9 +70,18 @@ pub struct Window {
     pub listeners: BTreeMap<ListenerKey, ListenerWindow>,
     /// Targets of what is not TCP.
     pub targets: BTreeMap<IpAddr, TargetWindow>,
+    /// Where some flows were not followed: what is judged per flow is an estimate.
+    pub sampling: Option<Sampling>,
 }
 
 impl Window {
+    /// Makes estimates of what was counted on one in `one_in` flows. Distinct sources stay what was seen: at least so
+    /// many.
+    pub fn scale(&mut self, one_in: u32) {
+        self.sampling = Some(Sampling::scale(&mut self.totals, one_in));
+        self.listeners.values_mut().for_each(|listener| listener.scale(one_in));
+    }
+
     /// Adds another shard's or interval's window.
     pub fn merge(&mut self, other: Self) {
         if other.end_ns != 0 {
@@ -84,6 +94,9 @@ impl Window {
         }
         for (address, target) in other.targets {
             self.targets.entry(address).or_default().merge(&target);
+        }
+        if let Some(sampling) = other.sampling {
+            self.sampling.get_or_insert_default().merge(&sampling);
         }
     }
 }
@@ -114,6 +127,16 @@ impl ListenerWindow {
     /// A counter's value.
     pub const fn get(&self, counter: ListenerCounter) -> u64 {
         self.counters[counter as usize]
+    }
+
+    fn scale(&mut self, one_in: u32) {
+        let counters = self.counters.iter_mut().chain(&mut self.rwnd_octaves);
+        counters.for_each(|count| *count = count.saturating_mul(one_in.into()));
+        for sources in [&mut self.sources, &mut self.prefixes] {
+            sources.iter_mut().for_each(|(_, attempts)| *attempts = attempts.saturating_mul(one_in));
+            // Those that are more than can be counted are as many.
+            sort_sources(sources);
+        }
     }
 
     /// Adds another shard's or interval's numbers of the same listener.

@@ -85,11 +85,16 @@ prop_compose! {
         totals in counters(),
         listeners in prop::collection::btree_map(0..6_u16, listener(), 0..4),
         targets in prop::collection::btree_map(0..6_u32, target(), 0..4),
+        level in 0..4_u32,
     ) -> Window {
         let key = |port| ListenerKey { address: address(0), port };
         let listeners = listeners.into_iter().map(|(port, listener)| (key(port), listener)).collect();
         let targets = targets.into_iter().map(|(number, target)| (address(number), target)).collect();
-        Window { start_ns, end_ns: start_ns + length_ns, totals, listeners, targets }
+        let mut window = Window { start_ns, end_ns: start_ns + length_ns, totals, listeners, targets, sampling: None };
+        if level != 0 {
+            window.scale(1 << level);
+        }
+        window
     }
 }
 

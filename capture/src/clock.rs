@@ -1,6 +1,6 @@
-//! How fine the kernel program's clock is.
+//! The clocks that stamp frames: the kernel program's, and that of packet rings.
 
-use rustix::time::{ClockId, clock_getres, clock_gettime};
+use rustix::time::{ClockId, Timespec, clock_getres, clock_gettime};
 
 /// Resolution of the coarse monotonic clock (`bpf_ktime_get_coarse_ns`), one jiffy, in microseconds.
 pub fn coarse_clock_us() -> u32 {
@@ -11,7 +11,15 @@ pub fn coarse_clock_us() -> u32 {
 
 /// Now by that clock, nanoseconds since boot: the time that the kernel program's stamps are of.
 pub fn coarse_now_ns() -> u64 {
-    let now = clock_gettime(ClockId::MonotonicCoarse);
-    let seconds = u64::try_from(now.tv_sec).unwrap_or_default();
-    seconds.saturating_mul(1_000_000_000).saturating_add(u64::try_from(now.tv_nsec).unwrap_or_default())
+    ns_of(clock_gettime(ClockId::MonotonicCoarse))
+}
+
+/// Now by the clock that stamps the frames of packet rings, nanoseconds since the epoch.
+pub fn realtime_ns() -> u64 {
+    ns_of(clock_gettime(ClockId::Realtime))
+}
+
+fn ns_of(time: Timespec) -> u64 {
+    let seconds = u64::try_from(time.tv_sec).unwrap_or_default();
+    seconds.saturating_mul(1_000_000_000).saturating_add(u64::try_from(time.tv_nsec).unwrap_or_default())
 }

@@ -2,9 +2,11 @@
 
 pub mod clock;
 pub mod confine;
+mod fanout;
 pub mod file;
 pub mod filter;
 pub mod frame;
+pub mod frame_source;
 pub mod interface;
 pub mod process;
 pub mod ring;

@@ -9,6 +9,8 @@
 //! segments as the MTU cuts it into.
 //! Used by the analyzer's live loop where XDP is not to be had, or where deeper layers are asked for.
 
+use std::io;
+
 use pcap::{Active, Capture, Packet, Precision};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -17,11 +19,16 @@ use thiserror::Error;
 use tidegauge_ebpf::link::LinkType;
 use tidegauge_ebpf::settings::{INWARD, OUTWARD};
 
+use crate::clock::realtime_ns;
+use crate::fanout::Group;
 use crate::frame::CapturedFrame;
 use crate::interface::Interface;
 
 /// Frames handed over per call, so that a caller under flood still gets to its tick: at 28 ns each some 2 ms.
 pub const FRAMES_PER_POLL_MAX: usize = 65_536;
+
+/// How long after the start of a group there may be frames in a ring that another one had too.
+const STARTING_NS: u64 = 1_000_000_000;
 
 /// How a ring is made.
 #[derive(Clone, Debug)]
@@ -113,6 +120,8 @@ pub struct RingSource {
     drops: RingDrops,
     /// libpcap's last words on it, 32 bits each.
     last: [u32; 3],
+    /// Frames before this time are not taken: other rings of the group had them too.
+    since_ns: u64,
 }
 
 impl RingSource {
@@ -148,7 +157,41 @@ impl RingSource {
         let dlt = u16::try_from(capture.get_datalink().0).unwrap_or(u16::MAX);
         let link = LinkType::from_dlt(dlt);
         let drops = RingDrops::default();
-        Ok(Self { capture, interface: interface.clone(), dlt, link, drops, last: [0; 3] })
+        Ok(Self { capture, interface: interface.clone(), dlt, link, drops, last: [0; 3], since_ns: 0 })
+    }
+
+    /// Opens `rings` rings on `interface` that share its frames, each flow's in one of them, and the memory that
+    /// `options` gives to one.
+    ///
+    /// # Errors
+    /// As [`RingSource::open`].
+    pub fn open_group(
+        interface: &Interface,
+        options: &RingOptions,
+        rings: u32,
+    ) -> Result<Vec<Self>, RingError> {
+        let share = RingOptions { ring_bytes: options.ring_bytes / rings.max(1), ..options.clone() };
+        let mut group = vec![Self::open(interface, &share)?];
+        if rings < 2 {
+            return Ok(group);
+        }
+        let refused = |error: io::Error| RingError::Open {
+            interface: interface.name.clone(),
+            reason: format!("the kernel refuses packet fanout (PACKET_FANOUT): {error}; use --workers 1"),
+        };
+        let fanout = Group::found(&group[0].capture).map_err(refused)?;
+        for _ in 1..rings {
+            let ring = Self::open(interface, &share)?;
+            fanout.join(&ring.capture).map_err(refused)?;
+            group.push(ring);
+        }
+        // Until all were there, some frames went to several of them.
+        let since_ns = realtime_ns();
+        for ring in &mut group {
+            ring.drops();
+            (ring.since_ns, ring.drops) = (since_ns, RingDrops::default());
+        }
+        Ok(group)
     }
 
     /// Hands over the frames that are there, at most [`FRAMES_PER_POLL_MAX`]; where there are none, waits for up to
@@ -170,16 +213,18 @@ impl RingSource {
     }
 
     fn hand_over(&mut self, each: &mut impl FnMut(CapturedFrame<'_>)) -> Result<usize, RingError> {
-        let (dlt, link) = (self.dlt, self.link);
+        let (dlt, link, since_ns) = (self.dlt, self.link, self.since_ns);
         let handler = |packet: Packet<'_>| {
-            each(CapturedFrame {
-                ts_ns: ts_ns(packet.header.ts),
-                dlt,
-                link,
-                wire_len: packet.header.len,
-                bytes: packet.data,
-            });
+            let ts_ns = ts_ns(packet.header.ts);
+            if ts_ns < since_ns {
+                return;
+            }
+            each(CapturedFrame { ts_ns, dlt, link, wire_len: packet.header.len, bytes: packet.data });
         };
+        // A clock that is set back later must not hide what comes then.
+        if since_ns != 0 && realtime_ns() > since_ns + STARTING_NS {
+            self.since_ns = 0;
+        }
         let count = self.capture.dispatch(Some(FRAMES_PER_POLL_MAX), handler);
         count.map_err(|error| self.failed(&error.to_string()))
     }

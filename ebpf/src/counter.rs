@@ -129,6 +129,8 @@ counters! { Counter:
     TargetsEvicted = "targets_evicted",
     /// Packets other than TCP whose target found no row.
     TargetsRefused = "targets_refused",
+    /// Segments that were not judged, because their flow is not in the sample (userspace only, under overload).
+    SegmentsUnsampled = "segments_unsampled",
 }
 
 impl Counter {

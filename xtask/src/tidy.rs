@@ -19,6 +19,7 @@ const UNSAFE_ALLOWED: &[(&str, &str)] = &[
     ("benches/src/bpf.rs", "bpf(2) for programs too small for a loader"),
     ("benches/src/child.rs", "wait4 for what a child cost"),
     ("benches/src/memory.rs", "cache hints, mapped files, huge pages"),
+    ("capture/src/fanout.rs", "PACKET_FANOUT has no safe wrapper"),
     ("capture/src/file/map.rs", "mapping a file that another process may write to"),
     ("capture/src/xdp/maps.rs", "volatile reads of memory that the kernel writes"),
     ("capture/src/xdp/pin/book.rs", "volatile access to memory that earlier and later processes share"),

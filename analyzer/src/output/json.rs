@@ -23,6 +23,9 @@ const INCIDENT_SOURCES: usize = 10;
 /// First line of a live run: what is in force.
 pub fn source(ts_ns: u64, source: &Source) -> Value {
     let mut line = json!({ "ts": timestamp(ts_ns), "event": "source", "source": source });
+    if let Some(workers) = source.setup.workers {
+        line["source"]["workers"] = json!(workers);
+    }
     if let Some(confined) = &source.setup.confined {
         let Confined { capabilities, landlock, seccomp } = confined;
         line["source"]["confined"] =
@@ -130,6 +133,7 @@ pub fn window(
         "listeners": listeners(window, window_s),
         "tables": tables(totals),
         "quality": quality,
+        "sampling": window.sampling.map(|sampling| sampling.json(totals)),
         "cost": cost.map(|cost| cost.json(window.end_ns)),
         "source": source,
     })

@@ -38,6 +38,8 @@ pub struct Setup {
     pub confined: Option<Confined>,
     /// Pinned state, if the run was asked for it.
     pub pin: Option<PinState>,
+    /// Threads that take frames, where userspace does.
+    pub workers: Option<u32>,
 }
 
 /// How a pinned run began.

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use anstyle::{AnsiColor, Style};
+use serde_json::Value;
 use tidegauge_capture::confine::Confined;
 
 use super::{Gap, PinState, Setup, Source};
@@ -41,6 +42,17 @@ fn field(text: &mut String, label: &str, value: impl std::fmt::Display) {
     let _ = writeln!(text, "    {label} {value}");
 }
 
+/// What is an estimate, and how good: handshakes as asked and completed, with their 95 % intervals.
+fn sampling_line(sampling: &Value) -> Option<String> {
+    let error = |counter: &str| Some(grouped(sampling["error_95"][counter].as_f64()?.round() as u64));
+    Some(format!(
+        "overload: as few as one flow in {} followed, counts scaled; attempted +-{}, completed +-{} (95 %)",
+        sampling["one_in_max"],
+        error("attempted")?,
+        error("completed")?,
+    ))
+}
+
 /// The whole report of a run that is over.
 pub fn report(summary: &Summary, incidents: &[Incident], source: &Source) -> String {
     let mut text = String::new();
@@ -58,6 +70,9 @@ pub fn report(summary: &Summary, incidents: &[Incident], source: &Source) -> Str
         field(&mut text, "time", format_args!("{first} to {last}"));
     }
     field(&mut text, "quality", quality_line(&summary.quality));
+    if let Some(line) = summary.sampling.as_ref().and_then(sampling_line) {
+        field(&mut text, "sampling", line);
+    }
     text.push('\n');
     if incidents.is_empty() {
         let _ = writeln!(text, "{}", styled(GREEN, "no incident"));
@@ -94,7 +109,8 @@ pub fn setup_lines(setup: &Setup) -> Vec<String> {
         });
         format!("pinned in {dir}: {state}{why}{}", gap.unwrap_or_default())
     });
-    confined.into_iter().chain(pinned).collect()
+    let workers = setup.workers.map(|workers| format!("workers: {workers}"));
+    workers.into_iter().chain(confined).chain(pinned).collect()
 }
 
 /// One line on what was not seen.

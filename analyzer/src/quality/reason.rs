@@ -107,7 +107,9 @@ impl fmt::Display for Reason {
                 write!(formatter, "a tick was handled {:.1} s after its end", seconds(*worst_ns))
             }
             Self::Malformed { share } => write!(formatter, "{} of frames are malformed", percent(*share)),
-            Self::Sampled(one_in) => write!(formatter, "one frame in {one_in} was looked at"),
+            Self::Sampled(one_in) => {
+                write!(formatter, "overload: only one flow in {one_in} was followed at times")
+            }
             Self::Stalled { stalled_ns, share } => {
                 let (stalled_s, share) = (seconds(*stalled_ns), percent(*share));
                 write!(
@@ -135,7 +137,7 @@ pub fn reasons(interval: &Interval, losses: &SourceLosses) -> Vec<Reason> {
     reasons.extend(lateness(interval));
     reasons.extend(full_tables(interval));
     reasons.extend(malformed(interval));
-    reasons.extend(losses.sampled_one_in.map(Reason::Sampled));
+    reasons.extend(interval.sampled_one_in.map(Reason::Sampled));
     reasons.extend(losses.cut.iter().cloned().map(Reason::Cut));
     reasons.extend(losses.unseen.iter().cloned().map(Reason::Unseen));
     reasons

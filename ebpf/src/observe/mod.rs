@@ -51,6 +51,12 @@ pub trait Tables {
     fn prefixes(&mut self, pair: u64) -> Option<&mut SourceBucket>;
     /// The target bucket of a target hash.
     fn targets(&mut self, hash: u64) -> Option<&mut TargetBucket>;
+    /// Whether flows of this hash are followed. Where userspace cannot keep up it follows a share of them, whole ones.
+    #[inline(always)]
+    fn sampled(&self, hash: u64) -> bool {
+        let _ = hash;
+        true
+    }
     /// The time of a packet that arrived at `arrived`, as precise as it can be had now; the last `reserve` of a tick's
     /// readings are for others.
     fn precise(&mut self, arrived: Stamp, reserve: u32) -> Moment;
@@ -131,6 +137,12 @@ fn headers<F: Frame, T: Tables>(frame: F, tables: &mut T, slot: u32, settings: S
 fn enqueue<T: Tables>(tables: &mut T, slot: u32) {
     let Some((work, _)) = tables.section().map(|section| section.work(slot)) else { return };
     let (hash, syn) = (work.key.hash(), work.packet.segment.is_syn() || work.packet.segment.is_syn_ack());
+    if !tables.sampled(hash) {
+        if let Some(Section { counters, .. }) = tables.section() {
+            counters.add(Counter::SegmentsUnsampled, 1);
+        }
+        return;
+    }
     if syn {
         if let Some(attempts) = tables.attempts(hash) {
             attempts.touch();

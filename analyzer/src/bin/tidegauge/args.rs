@@ -101,6 +101,13 @@ pub(crate) struct LiveArgs {
     /// Memory of the packet ring, MiB (ring source only).
     #[arg(long, value_name = "MIB", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub(crate) ring_mib: u32,
+    /// How long a frame may wait in a block of the ring that is not full, ms (ring source only): longer costs less and
+    /// tells later.
+    #[arg(long, value_name = "MS", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) block_ms: u32,
+    /// Threads that take frames (ring and AF_XDP sources) [default: one per CPU, 4 at most for the ring].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=64))]
+    workers: Option<u32>,
     /// Keep programs and tables when the run ends, in DIR on a BPF filesystem [/sys/fs/bpf/tidegauge/IFACE]; the next
     /// run with --pin goes on counting there.
     #[arg(long, value_name = "DIR", num_args = 0..=1, require_equals = true)]
@@ -112,6 +119,19 @@ pub(crate) struct LiveArgs {
     pub(crate) cost: CostArg,
     #[command(flatten)]
     pub(crate) common: CommonArgs,
+}
+
+/// Packet sockets take some 3 million frames a second in all, which this many threads judge at ease.
+const RING_WORKERS_MAX: usize = 4;
+
+impl LiveArgs {
+    /// Workers of a ring.
+    pub(crate) fn workers(&self) -> u32 {
+        self.workers.unwrap_or_else(|| {
+            let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+            cpus.min(RING_WORKERS_MAX) as u32
+        })
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -94,6 +94,11 @@ impl Clock {
         std::thread::sleep(Duration::from_nanos(ns.saturating_sub(self.now_ns())));
     }
 
+    /// Ends the run, as a signal would.
+    pub(crate) fn stop(&self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+
     /// Whether a signal came or the time is over.
     pub(crate) fn is_over(&self) -> bool {
         self.stop.load(Ordering::Relaxed)

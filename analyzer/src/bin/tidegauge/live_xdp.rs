@@ -35,12 +35,8 @@ pub(crate) fn run(
     xdp: &XdpSource,
 ) -> anyhow::Result<Outcome> {
     let mut engine = Engine::new(args.common.thresholds()?, answers_visible(args, xdp)).live();
-    let mut losses = SourceLosses::default();
-    match (args.direction.unseen(), xdp.egress()) {
-        (Some(unseen), _) => losses.unseen.push(unseen),
-        (None, Egress::None { why }) => losses.unseen.push(format!("outgoing frames: {why}")),
-        _ => {}
-    }
+    let mut losses =
+        SourceLosses { unseen: unseen(args, xdp).into_iter().collect(), ..SourceLosses::default() };
     let nic_drops_before = interface.nic_drops();
     if nic_drops_before.is_none() {
         losses.untold.push("nic");
@@ -50,7 +46,8 @@ pub(crate) fn run(
     let mut account =
         Account::open(xdp.pin(), first_ns, || collect(&mut collectors, xdp, 0, first_ns, true).totals);
     let confined = Some(confine::live(&args.common, xdp.keeps()));
-    let source = Source { setup: Setup { confined, pin: account.state() }, ..describe(interface, xdp) };
+    let source =
+        Source { setup: Setup { confined, pin: account.state(), workers: None }, ..describe(interface, xdp) };
     let mut sink = Sink::new(&args.common, source, Telling::live());
     sink.start(first_ns)?;
     let first_ns = account.tell_gap(first_ns, &mut engine, &mut sink, &mut losses)?;
@@ -106,6 +103,14 @@ fn push(window: Window, engine: &mut Engine, losses: &SourceLosses, now_ns: u64,
     for tick in spread(window) {
         engine.note_source(losses, now_ns, Lag { merged_ticks, ..Lag::default() });
         engine.push(tick, changes);
+    }
+}
+
+/// What is not seen, in words.
+fn unseen(args: &LiveArgs, xdp: &XdpSource) -> Option<String> {
+    match (args.direction.unseen(), xdp.egress()) {
+        (None, Egress::None { why }) => Some(format!("outgoing frames: {why}")),
+        (unseen, _) => unseen,
     }
 }
 

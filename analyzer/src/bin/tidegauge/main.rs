@@ -5,7 +5,9 @@
 
 mod args;
 mod confine;
+mod lane;
 mod live;
+mod live_frames;
 mod live_ring;
 mod live_xdp;
 mod meter;

@@ -46,23 +46,23 @@ pub(crate) fn run(args: &ReadArgs) -> anyhow::Result<Outcome> {
     for file in &mut files {
         read_file(file, &mut replay, filter.as_mut(), &mut sink, &mut losses)?;
     }
-    if replay.first_last_ns().is_none() && !losses.cut.is_empty() {
+    if replay.worker().first_last_ns().is_none() && !losses.cut.is_empty() {
         bail!("no packet could be read: {}", losses.cut.join("; "));
     }
     tell_cuts(&losses);
-    losses.unread_links.clone_from(replay.shard().unread_links());
+    losses.unread_links.clone_from(replay.worker().shard().unread_links());
     let mut changes = Vec::new();
     replay.finish(&mut changes);
     sink.tell(&mut changes, replay.engine(), &losses)?;
     let span = Span {
-        first_last_ns: replay.first_last_ns(),
-        waiting_attempts: replay.waiting_attempts(),
+        first_last_ns: replay.worker().first_last_ns(),
+        waiting_attempts: replay.worker().waiting_attempts(),
         resolution_us: RESOLUTION_US,
-        late_frames: replay.late(),
+        late_frames: replay.worker().late(),
     };
     let mut summary = Summary::of(replay.engine().run(), &losses, &span);
-    summary.cost = Some(Cost { occupancy: Some(replay.occupancy()), ..Cost::default() });
-    let last_ns = replay.first_last_ns().map_or(0, |(_, last)| last);
+    summary.cost = Some(Cost { occupancy: Some(replay.worker().occupancy()), ..Cost::default() });
+    let last_ns = replay.worker().first_last_ns().map_or(0, |(_, last)| last);
     Ok(sink.finish(&summary, replay.engine(), &losses, last_ns)?)
 }
 

@@ -1,0 +1,140 @@
+//! A worker's thread: takes frames from its source, hands over windows once a tick.
+
+use std::sync::mpsc::SyncSender;
+
+use tidegauge_analyzer::feature::TICK_NS;
+use tidegauge_analyzer::occupancy::{Occupancy, Sampler, Tables};
+use tidegauge_analyzer::quality::Lag;
+use tidegauge_analyzer::sample::Pressure;
+use tidegauge_analyzer::track::Shard;
+use tidegauge_analyzer::worker::{Turn, Worker};
+use tidegauge_capture::frame_source::{FrameSource, FrameSourceError};
+use tidegauge_ebpf::stamp::Stamp;
+
+use super::live::Clock;
+
+/// Longest wait for a frame, a fifth of a tick.
+const WAIT_MS: u32 = 20;
+/// A tick is handed over this long after its end at the least: blocks of a ring arrive late.
+pub(crate) const SETTLE_NS: u64 = 30_000_000;
+/// Reports that may wait for the engine: three seconds of one worker. When it does not come to read them, workers wait
+/// too, and what their sources then lose is counted there.
+pub(crate) const REPORTS_MAX: usize = 32;
+
+/// What a worker tells once a tick.
+pub(crate) struct Report {
+    /// Its number.
+    pub(crate) lane: usize,
+    /// What it has for the engine.
+    pub(crate) turns: Vec<Turn>,
+    /// Until when that is everything, nanoseconds.
+    pub(crate) passed_ns: u64,
+    /// Frames read since the last report.
+    pub(crate) frames: u64,
+    /// Frames that its source lost since the start.
+    pub(crate) lost_frames: u64,
+    pub(crate) lag: Lag,
+    pub(crate) occupancy: Occupancy,
+    /// Set in the last one.
+    pub(crate) end: Option<End>,
+}
+
+/// What a worker leaves behind.
+pub(crate) struct End {
+    pub(crate) waiting_attempts: u64,
+    pub(crate) late_frames: u64,
+    /// Why it ended, if not because it was told to.
+    pub(crate) error: Option<FrameSourceError>,
+}
+
+/// One worker with its source.
+pub(crate) struct Lane<'a> {
+    number: usize,
+    source: FrameSource,
+    worker: Worker,
+    clock: &'a Clock,
+    /// How long the source itself keeps frames back, nanoseconds.
+    held_ns: u64,
+    sampler: Sampler,
+    /// When it reported last.
+    noted_ns: u64,
+    frames: u64,
+    lost_frames: u64,
+}
+
+impl<'a> Lane<'a> {
+    /// Worker number `number`; its source holds frames back for up to `held_ms`.
+    pub(crate) fn new(
+        number: usize,
+        source: FrameSource,
+        shard: Shard,
+        clock: &'a Clock,
+        held_ms: u32,
+    ) -> Self {
+        Self {
+            number,
+            source,
+            worker: Worker::new(shard),
+            clock,
+            held_ns: SETTLE_NS.max(u64::from(held_ms) * 3 / 2 * 1_000_000),
+            sampler: Sampler::default(),
+            noted_ns: clock.now_ns(),
+            frames: 0,
+            lost_frames: 0,
+        }
+    }
+
+    /// Works until it is over or the source ends; `reports` may be gone before.
+    pub(crate) fn run(mut self, reports: &SyncSender<Report>) {
+        let mut turns = Vec::new();
+        loop {
+            let worker = &mut self.worker;
+            let polled = self.source.poll(WAIT_MS, |frame| worker.frame(&frame, &mut turns));
+            let over = self.clock.is_over() || polled.is_err();
+            let frames = polled.as_ref().map_or(0, |frames| *frames);
+            self.frames += frames as u64;
+            let now_ns = self.clock.now_ns();
+            if !over && now_ns.saturating_sub(self.noted_ns) < TICK_NS {
+                continue;
+            }
+            let mut report = self.report(now_ns, frames, &mut turns);
+            if over {
+                self.worker.finish(&mut report.turns);
+                report.passed_ns = u64::MAX;
+                report.end = Some(End {
+                    waiting_attempts: self.worker.waiting_attempts(),
+                    late_frames: self.worker.late(),
+                    error: polled.err(),
+                });
+            }
+            if reports.send(report).is_err() || over {
+                return;
+            }
+        }
+    }
+
+    /// A tick is over; the last poll brought `frames`.
+    fn report(&mut self, now_ns: u64, frames: usize, turns: &mut Vec<Turn>) -> Report {
+        let settled_ns = now_ns.saturating_sub(self.held_ns);
+        let newest_ns = self.worker.first_last_ns().filter(|_| frames != 0).map(|(_, last)| last);
+        let behind_ns = newest_ns.map_or(0, |newest_ns| settled_ns.saturating_sub(newest_ns));
+        // A turn waits for frames once the tick is over, and frames wait for their block to be full.
+        let turn_ns = now_ns.saturating_sub(self.noted_ns + TICK_NS + u64::from(WAIT_MS) * 1_000_000);
+        let lost_before = std::mem::replace(&mut self.lost_frames, self.source.lost_frames());
+        // While frames are older than that, more of them may come for the ticks before.
+        self.worker.idle_until(settled_ns.saturating_sub(behind_ns), turns);
+        let pressure = Pressure { lost_frames: self.lost_frames.saturating_sub(lost_before), behind_ns };
+        self.worker.relieve(pressure, turns);
+        self.noted_ns = now_ns;
+        Report {
+            lane: self.number,
+            turns: std::mem::take(turns),
+            passed_ns: settled_ns.saturating_sub(behind_ns) / TICK_NS * TICK_NS,
+            frames: std::mem::take(&mut self.frames),
+            lost_frames: self.lost_frames,
+            lag: Lag::of_tick(turn_ns.max(behind_ns)),
+            occupancy: self.sampler.look(Tables::Heap(self.worker.shard()), Stamp::from_ns(now_ns)),
+            end: None,
+        }
+    }
+}

@@ -1,0 +1,225 @@
+//! The live run over frames: workers take them from rings through the same packet logic as files, and the engine takes
+//! the workers' windows.
+
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+use tidegauge_analyzer::engine::{Change, Engine};
+use tidegauge_analyzer::feature::TICK_NS;
+use tidegauge_analyzer::merge::Merger;
+use tidegauge_analyzer::occupancy::Occupancy;
+use tidegauge_analyzer::output::Source;
+use tidegauge_analyzer::quality::{Lag, SourceLosses};
+use tidegauge_analyzer::replay::push_all;
+use tidegauge_analyzer::summary::{Span, Summary};
+use tidegauge_analyzer::track::Shard;
+use tidegauge_capture::frame_source::{FrameSource, FrameSourceError};
+use tidegauge_capture::interface::Interface;
+use tidegauge_ebpf::limits::{ATTEMPT_BUCKETS, FLOW_BUCKETS_FILE};
+use tidegauge_ebpf::settings::Settings;
+
+use super::Outcome;
+use super::args::{DirectionArg, LiveArgs};
+use super::lane::{End, Lane, REPORTS_MAX, Report, SETTLE_NS};
+use super::live::Clock;
+use super::meter::Meter;
+use super::sink::{Sink, Telling};
+
+/// Rings and queues stamp frames in nanoseconds.
+pub(crate) const RESOLUTION_US: u32 = 1;
+
+/// What a run over frames reads from.
+pub(crate) struct Sources {
+    /// One for each worker.
+    pub(crate) sources: Vec<FrameSource>,
+    /// How long they hold frames back.
+    pub(crate) held_ms: u32,
+    /// Memory of all of them.
+    pub(crate) buffer_bytes: u64,
+    /// Of the workers' hashes.
+    pub(crate) seed: u64,
+    /// How results name them.
+    pub(crate) described: Source,
+}
+
+/// Watches until the clock says stop or the interface is gone.
+pub(crate) fn run(
+    args: &LiveArgs,
+    interface: &Interface,
+    clock: &Clock,
+    from: Sources,
+) -> anyhow::Result<Outcome> {
+    let first_ns = clock.now_ns();
+    let mut sink = Sink::new(&args.common, from.described, Telling::live());
+    sink.start(first_ns)?;
+    let both = args.direction == DirectionArg::Both;
+    let workers = from.sources.len();
+    let mut run = Run {
+        engine: Engine::new(args.common.thresholds()?, both).live(),
+        merger: Merger::new(workers),
+        sink,
+        meter: Meter::of_process(Some(from.buffer_bytes), first_ns),
+        losses: SourceLosses {
+            unseen: args.direction.unseen().into_iter().collect(),
+            ..SourceLosses::default()
+        },
+        place: from.sources.first().map_or("ring", FrameSource::place),
+        nic_drops_before: interface.nic_drops(),
+        told: vec![Told::default(); workers],
+        frames: 0,
+        metered_ns: first_ns,
+        ends: Vec::new(),
+    };
+    let (sender, reports) = sync_channel(REPORTS_MAX * workers);
+    let lanes = lanes(from.sources, from.seed, from.held_ms, interface, clock);
+    let result = std::thread::scope(|scope| {
+        for lane in lanes {
+            let sender = sender.clone();
+            scope.spawn(move || lane.run(&sender));
+        }
+        drop(sender);
+        let result = run.until_all_ended(&reports, interface, clock);
+        // Workers that are still there must not wait for us, whatever ended this.
+        clock.stop();
+        drop(reports);
+        result
+    });
+    result?;
+    run.end(first_ns, clock.now_ns())
+}
+
+/// The workers: what one has in tables for files, all of them have together.
+fn lanes<'a>(
+    sources: Vec<FrameSource>,
+    seed: u64,
+    held_ms: u32,
+    interface: &Interface,
+    clock: &'a Clock,
+) -> Vec<Lane<'a>> {
+    let workers = u32::try_from(sources.len()).unwrap_or(u32::MAX).next_power_of_two();
+    let settings = Settings { frame_bytes_max: interface.frame_bytes_max(), ..Settings::with_seed(seed) };
+    let shard = || Shard::with_buckets(settings, ATTEMPT_BUCKETS / workers, FLOW_BUCKETS_FILE / workers);
+    let numbered = sources.into_iter().enumerate();
+    numbered.map(|(number, source)| Lane::new(number, source, shard(), clock, held_ms)).collect()
+}
+
+/// What a worker told last.
+#[derive(Clone, Default)]
+struct Told {
+    lost_frames: u64,
+    occupancy: Occupancy,
+}
+
+/// The engine's side.
+struct Run {
+    engine: Engine,
+    merger: Merger,
+    sink: Sink,
+    meter: Meter<'static>,
+    losses: SourceLosses,
+    /// Where frames are lost.
+    place: &'static str,
+    nic_drops_before: Option<u64>,
+    told: Vec<Told>,
+    /// Frames of all workers since the meter was asked.
+    frames: u64,
+    metered_ns: u64,
+    ends: Vec<End>,
+}
+
+impl Run {
+    fn until_all_ended(
+        &mut self,
+        reports: &Receiver<Report>,
+        interface: &Interface,
+        clock: &Clock,
+    ) -> anyhow::Result<()> {
+        let mut changes = Vec::new();
+        while self.ends.len() < self.told.len() {
+            let Ok(report) = reports.recv_timeout(Duration::from_nanos(TICK_NS * 10)) else {
+                continue;
+            };
+            let now_ns = clock.now_ns();
+            self.take(report, now_ns, &mut changes);
+            if now_ns.saturating_sub(self.metered_ns) >= TICK_NS {
+                self.note_nic_drops(interface);
+                self.meter(now_ns);
+            }
+            self.sink.tell(&mut changes, &self.engine, &self.losses)?;
+            self.sink.flush()?;
+            if self.ends.last().is_some_and(|end| end.error.is_some()) {
+                clock.stop();
+            }
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, report: Report, now_ns: u64, changes: &mut Vec<Change>) {
+        self.told[report.lane] = Told { lost_frames: report.lost_frames, occupancy: report.occupancy };
+        let lost_frames: u64 = self.told.iter().map(|told| told.lost_frames).sum();
+        if lost_frames != 0 {
+            self.losses.dropped.insert(self.place, lost_frames);
+        }
+        self.frames += report.frames;
+        let handled_ns = now_ns.saturating_sub(SETTLE_NS);
+        self.engine.note_source(&self.losses, handled_ns, report.lag);
+        let mut ready = self.merger.take(report.lane, report.turns, report.passed_ns);
+        push_all(&mut self.engine, &mut ready, changes);
+        self.ends.extend(report.end);
+    }
+
+    /// Frames that the NIC lost since the start, where the driver tells.
+    fn note_nic_drops(&mut self, interface: &Interface) {
+        match self.nic_drops_before.zip(interface.nic_drops()) {
+            Some((before, now)) if now > before => _ = self.losses.dropped.insert("nic", now - before),
+            Some(_) => {}
+            None if self.losses.untold.is_empty() => self.losses.untold.push("nic"),
+            None => {}
+        }
+    }
+
+    fn meter(&mut self, now_ns: u64) {
+        self.metered_ns = now_ns;
+        let occupancy = self.occupancy();
+        let frames = std::mem::take(&mut self.frames);
+        self.sink.note_cost(self.meter.tick(now_ns, frames, |_| occupancy));
+    }
+
+    fn occupancy(&self) -> Occupancy {
+        let mut all = Occupancy::default();
+        self.told.iter().for_each(|told| all.merge(&told.occupancy));
+        all
+    }
+
+    fn end(mut self, first_ns: u64, now_ns: u64) -> anyhow::Result<Outcome> {
+        let now_ns = now_ns.max(first_ns + TICK_NS);
+        let mut changes = Vec::new();
+        let occupancy = self.occupancy();
+        self.engine.note_source(&self.losses, now_ns.saturating_sub(SETTLE_NS), Lag::default());
+        self.sink.note_cost(self.meter.end(now_ns, |_| occupancy));
+        push_all(&mut self.engine, &mut self.merger.finish(), &mut changes);
+        self.engine.settle(&mut changes);
+        self.engine.finish(&mut changes);
+        self.sink.tell(&mut changes, &self.engine, &self.losses)?;
+        let span = Span {
+            first_last_ns: Some((first_ns, now_ns)),
+            waiting_attempts: self.ends.iter().map(|end| end.waiting_attempts).sum(),
+            resolution_us: RESOLUTION_US,
+            late_frames: self.ends.iter().map(|end| end.late_frames).sum(),
+        };
+        let summary = self.sink.with_cost(Summary::of(self.engine.run(), &self.losses, &span));
+        let outcome = self.sink.finish(&summary, &self.engine, &self.losses, now_ns)?;
+        match self.ends.into_iter().find_map(|end| end.error) {
+            Some(error) if error.is_vanished() => {
+                Err(error).context("the summary has what was counted until then")
+            }
+            Some(error) => Err(source_failed(error)),
+            None => Ok(outcome),
+        }
+    }
+}
+
+fn source_failed(error: FrameSourceError) -> anyhow::Error {
+    anyhow!(error).context("the summary has what was counted until then")
+}
