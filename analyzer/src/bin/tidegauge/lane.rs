@@ -2,7 +2,7 @@
 
 use std::sync::mpsc::SyncSender;
 
-use tidegauge_analyzer::feature::TICK_NS;
+use tidegauge_analyzer::feature::{TICK_NS, TICKS};
 use tidegauge_analyzer::occupancy::{Occupancy, Sampler, Tables};
 use tidegauge_analyzer::quality::Lag;
 use tidegauge_analyzer::sample::Pressure;
@@ -56,8 +56,9 @@ pub(crate) struct Lane<'a> {
     /// How long the source itself keeps frames back, nanoseconds.
     held_ns: u64,
     sampler: Sampler,
-    /// When it reported last.
-    noted_ns: u64,
+    occupancy: Occupancy,
+    /// End of the tick that it reports next.
+    due_ns: u64,
     frames: u64,
     lost_frames: u64,
 }
@@ -78,7 +79,8 @@ impl<'a> Lane<'a> {
             clock,
             held_ns: SETTLE_NS.max(u64::from(held_ms) * 3 / 2 * 1_000_000),
             sampler: Sampler::default(),
-            noted_ns: clock.now_ns(),
+            occupancy: Occupancy::default(),
+            due_ns: clock.now_ns(),
             frames: 0,
             lost_frames: 0,
         }
@@ -94,10 +96,11 @@ impl<'a> Lane<'a> {
             let frames = polled.as_ref().map_or(0, |frames| *frames);
             self.frames += frames as u64;
             let now_ns = self.clock.now_ns();
-            if !over && now_ns.saturating_sub(self.noted_ns) < TICK_NS {
+            // As soon as the next tick's frames must all be here.
+            if !over && now_ns.saturating_sub(self.held_ns) < self.due_ns {
                 continue;
             }
-            let mut report = self.report(now_ns, frames, &mut turns);
+            let mut report = self.report(now_ns, frames, over, &mut turns);
             if over {
                 self.worker.finish(&mut report.turns);
                 report.passed_ns = u64::MAX;
@@ -114,18 +117,23 @@ impl<'a> Lane<'a> {
     }
 
     /// A tick is over; the last poll brought `frames`.
-    fn report(&mut self, now_ns: u64, frames: usize, turns: &mut Vec<Turn>) -> Report {
+    fn report(&mut self, now_ns: u64, frames: usize, over: bool, turns: &mut Vec<Turn>) -> Report {
         let settled_ns = now_ns.saturating_sub(self.held_ns);
         let newest_ns = self.worker.first_last_ns().filter(|_| frames != 0).map(|(_, last)| last);
         let behind_ns = newest_ns.map_or(0, |newest_ns| settled_ns.saturating_sub(newest_ns));
         // A turn waits for frames once the tick is over, and frames wait for their block to be full.
-        let turn_ns = now_ns.saturating_sub(self.noted_ns + TICK_NS + u64::from(WAIT_MS) * 1_000_000);
+        let turn_ns = settled_ns.saturating_sub(self.due_ns + u64::from(WAIT_MS) * 1_000_000);
         let lost_before = std::mem::replace(&mut self.lost_frames, self.source.lost_frames());
         // While frames are older than that, more of them may come for the ticks before.
         self.worker.idle_until(settled_ns.saturating_sub(behind_ns), turns);
         let pressure = Pressure { lost_frames: self.lost_frames.saturating_sub(lost_before), behind_ns };
         self.worker.relieve(pressure, turns);
-        self.noted_ns = now_ns;
+        let second = |ns: u64| ns / (TICK_NS * TICKS as u64);
+        if over || second(self.due_ns) != second(settled_ns) {
+            let tables = Tables::Heap(self.worker.shard());
+            self.occupancy = self.sampler.look(tables, Stamp::from_ns(now_ns));
+        }
+        self.due_ns = (settled_ns / TICK_NS + 1) * TICK_NS;
         Report {
             lane: self.number,
             turns: std::mem::take(turns),
@@ -133,7 +141,7 @@ impl<'a> Lane<'a> {
             frames: std::mem::take(&mut self.frames),
             lost_frames: self.lost_frames,
             lag: Lag::of_tick(turn_ns.max(behind_ns)),
-            occupancy: self.sampler.look(Tables::Heap(self.worker.shard()), Stamp::from_ns(now_ns)),
+            occupancy: self.occupancy,
             end: None,
         }
     }
