@@ -2,11 +2,17 @@
 
 use thiserror::Error;
 
+use crate::af_xdp::{AfXdpError, Queue};
 use crate::frame::CapturedFrame;
 use crate::ring::{RingError, RingSource};
 
+/// Places that lose frames and how many; places without a name are none.
+pub type FrameLosses = [(&'static str, u64); 3];
+
 /// Where a worker's frames come from.
 pub enum FrameSource {
+    /// An RX queue's AF_XDP socket.
+    AfXdp(Queue),
     /// A packet ring, or one of a group.
     Ring(RingSource),
 }
@@ -14,6 +20,9 @@ pub enum FrameSource {
 /// Why there are no more frames.
 #[derive(Debug, Error)]
 pub enum FrameSourceError {
+    /// The queue says so.
+    #[error(transparent)]
+    AfXdp(#[from] AfXdpError),
     /// The ring says so.
     #[error(transparent)]
     Ring(#[from] RingError),
@@ -23,6 +32,7 @@ impl FrameSourceError {
     /// Whether the interface was removed: what was counted until then is whole.
     pub const fn is_vanished(&self) -> bool {
         match self {
+            Self::AfXdp(error) => matches!(error, AfXdpError::Vanished { .. }),
             Self::Ring(error) => matches!(error, RingError::Vanished { .. }),
         }
     }
@@ -40,21 +50,23 @@ impl FrameSource {
         each: impl FnMut(CapturedFrame<'_>),
     ) -> Result<usize, FrameSourceError> {
         match self {
+            Self::AfXdp(queue) => Ok(queue.poll(timeout_ms, each)?),
             Self::Ring(ring) => Ok(ring.poll(timeout_ms, each)?),
         }
     }
 
-    /// Frames lost since it was opened, because nobody took them in time.
-    pub fn lost_frames(&mut self) -> u64 {
+    /// Frames lost since it was opened, by place.
+    pub fn losses(&mut self) -> FrameLosses {
         match self {
-            Self::Ring(ring) => ring.drops().dropped_ring,
-        }
-    }
-
-    /// The place that loses them, as results name it.
-    pub const fn place(&self) -> &'static str {
-        match self {
-            Self::Ring(_) => "ring",
+            Self::AfXdp(queue) => {
+                let losses = queue.losses();
+                [
+                    ("af_xdp_ring", losses.ring_full),
+                    ("af_xdp_fill", losses.fill_empty),
+                    ("af_xdp_other", losses.other),
+                ]
+            }
+            Self::Ring(ring) => [("ring", ring.drops().dropped_ring), ("", 0), ("", 0)],
         }
     }
 }

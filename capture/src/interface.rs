@@ -1,6 +1,7 @@
 //! A network interface by name: its index, whether it loops back, whether it is still there.
 
 use std::io;
+use std::net::IpAddr;
 use std::path::Path;
 
 use rustix::net::{AddressFamily, SocketType, netdevice};
@@ -47,6 +48,29 @@ impl Interface {
     /// is not known.
     pub fn frame_bytes_max(&self) -> u32 {
         self.mtu_bytes().map_or(0, |mtu_bytes| mtu_bytes + ETHERNET_HEADER_BYTES)
+    }
+
+    /// RX queues; 1 where sysfs does not tell.
+    pub fn rx_queues(&self) -> u32 {
+        let queues = std::fs::read_dir(Path::new("/sys/class/net").join(&self.name).join("queues"));
+        let is_rx = |name: &std::ffi::OsStr| name.to_str().is_some_and(|name| name.starts_with("rx-"));
+        let count = queues.into_iter().flatten().flatten().filter(|entry| is_rx(&entry.file_name())).count();
+        u32::try_from(count).unwrap_or(u32::MAX).max(1)
+    }
+
+    /// Its IP addresses; those that every IPv6 interface gives itself (link-local) aside.
+    pub fn addresses(&self) -> Vec<IpAddr> {
+        let all = nix::ifaddrs::getifaddrs().into_iter().flatten();
+        let own = all.filter(|entry| entry.interface_name == self.name);
+        own.filter_map(|entry| {
+            let address = entry.address?;
+            if let Some(v4) = address.as_sockaddr_in() {
+                return Some(IpAddr::V4(v4.ip()));
+            }
+            let v6 = address.as_sockaddr_in6()?.ip();
+            (!v6.is_unicast_link_local()).then_some(IpAddr::V6(v6))
+        })
+        .collect()
     }
 
     /// Whether the interface of this name is still the one that was opened.

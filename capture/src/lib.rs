@@ -1,5 +1,6 @@
 //! Capture sources: files, packet rings and the XDP program's maps.
 
+pub mod af_xdp;
 pub mod clock;
 pub mod confine;
 mod fanout;

@@ -6,6 +6,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
+use rustix::thread::{CpuSet, sched_setaffinity};
 use rustix::time::{ClockId, clock_gettime};
 
 /// `/proc/self/status` is some 1.5 KiB; what is asked for stands in its first half.
@@ -23,6 +24,16 @@ pub struct Resident {
     pub now_bytes: Option<u64>,
     /// At most so far (`VmHWM`).
     pub peak_bytes: Option<u64>,
+}
+
+/// Keeps the calling thread on one CPU.
+///
+/// # Errors
+/// Where it may not run there.
+pub fn pin_to_cpu(cpu: usize) -> io::Result<()> {
+    let mut only = CpuSet::new();
+    only.set(cpu);
+    Ok(sched_setaffinity(None, &only)?)
 }
 
 impl Process {

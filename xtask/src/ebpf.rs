@@ -1,4 +1,4 @@
-//! `cargo xtask ebpf`: the BPF object that `tidegauge` embeds, rebuilt or checked.
+//! `cargo xtask ebpf`: the BPF objects that `tidegauge` embeds, rebuilt or checked.
 //!
 //! The object is committed, so that `cargo build` needs no BPF toolchain. It is byte for byte the same from any
 //! directory: every path that rustc would write into it is mapped to a fixed one. Another rustc or LLVM gives other
@@ -19,7 +19,12 @@ use crate::{Verdict, shell};
 
 const TARGET: &str = "bpfel-unknown-none";
 const PROFILE: &str = "bpf";
-const BINARY: &str = "tidegauge-bpf";
+/// The programs, and the objects that are committed of them.
+const OBJECTS: [(&str, &str); 2] =
+    [("tidegauge-bpf", "tidegauge.bpf.o"), ("tidegauge-redirect", "redirect.bpf.o")];
+
+/// Says who built them.
+const BUILT_WITH: &str = "BUILT_WITH";
 
 /// What comparing the committed object with its source showed.
 #[derive(Debug)]
@@ -37,9 +42,11 @@ pub(crate) fn rebuild() -> Result<Verdict> {
     if let Some(why) = setup::ensure(&[Group::Build, Group::Ebpf])?.why(Group::Ebpf) {
         bail!("cannot build the BPF object: {why}");
     }
-    build(&committed_object())?;
-    fs::write(built_with_file(), format!("{}\n", builder()?)).context("write BUILT_WITH")?;
-    println!("wrote {} ({})", committed_object().display(), builder()?);
+    for (binary, object) in OBJECTS {
+        build(binary, &committed(object))?;
+        println!("wrote {} ({})", committed(object).display(), builder()?);
+    }
+    fs::write(committed(BUILT_WITH), format!("{}\n", builder()?)).context("write BUILT_WITH")?;
     Ok(Verdict::Fine)
 }
 
@@ -57,28 +64,38 @@ pub(crate) fn check_alone() -> Result<Verdict> {
     Ok(Verdict::Fine)
 }
 
-/// Builds the object aside and compares; `lacking` says why the toolchain is not complete, where it is not.
+/// Builds the objects aside and compares; `lacking` says why the toolchain is not complete, where it is not.
 pub(crate) fn check(lacking: Option<String>) -> Result<Comparison> {
     if let Some(why) = lacking {
         return Ok(Comparison::Skipped(why));
     }
+    for (binary, object) in OBJECTS {
+        let comparison = compare(binary, object)?;
+        if !matches!(comparison, Comparison::Same(_)) {
+            return Ok(comparison);
+        }
+    }
+    Ok(Comparison::Same(format!("the committed BPF objects are what their source builds ({})", builder()?)))
+}
+
+fn compare(binary: &str, object: &str) -> Result<Comparison> {
     let built = target_dir().join("check.o");
-    build(&built)?;
+    build(binary, &built)?;
     let built = fs::read(&built).context("read the object just built")?;
     let here = builder()?;
-    let committed = match fs::read(committed_object()) {
-        Ok(committed) => committed,
+    let committed_now = match fs::read(committed(object)) {
+        Ok(committed_now) => committed_now,
         Err(error) => {
             let said =
-                format!("{}: {error}; run `cargo xtask ebpf` and commit it", committed_object().display());
+                format!("{}: {error}; run `cargo xtask ebpf` and commit it", committed(object).display());
             return Ok(Comparison::Different(said));
         }
     };
-    if built == committed {
-        return Ok(Comparison::Same(format!("the committed BPF object is what its source builds ({here})")));
+    if built == committed_now {
+        return Ok(Comparison::Same(object.to_owned()));
     }
     // Without a builder's name the difference cannot be excused.
-    if let Ok(there) = fs::read_to_string(built_with_file())
+    if let Ok(there) = fs::read_to_string(committed(BUILT_WITH))
         && there.trim() != here
     {
         return Ok(Comparison::Skipped(format!(
@@ -87,30 +104,32 @@ pub(crate) fn check(lacking: Option<String>) -> Result<Comparison> {
         )));
     }
     Ok(Comparison::Different(format!(
-        "the committed BPF object ({} bytes) is not what its source builds ({} bytes, {here}); \
-         run `cargo xtask ebpf` and commit capture/bpf",
-        committed.len(),
+        "the committed {object} ({} bytes) is not what its source builds ({} bytes, {here}); run `cargo xtask ebpf` and \
+         commit capture/bpf",
+        committed_now.len(),
         built.len()
     )))
 }
 
-/// `cargo clippy` for the program itself, which the host's clippy never sees.
+/// `cargo clippy` for the programs themselves, which the host's clippy never sees.
 pub(crate) fn clippy() -> Result<()> {
-    shell::run(cargo("clippy")?.args(["--", "-D", "warnings"]))
+    OBJECTS
+        .iter()
+        .try_for_each(|(binary, _)| shell::run(cargo("clippy", binary)?.args(["--", "-D", "warnings"])))
 }
 
 /// Builds the object to `out`, without debug sections but with BTF.
-fn build(out: &Path) -> Result<()> {
-    shell::run(&mut cargo("build")?)?;
-    let linked = target_dir().join(TARGET).join(PROFILE).join(BINARY);
+fn build(binary: &str, out: &Path) -> Result<()> {
+    shell::run(&mut cargo("build", binary)?)?;
+    let linked = target_dir().join(TARGET).join(PROFILE).join(binary);
     fs::create_dir_all(out.parent().unwrap_or(out)).context("make the object's directory")?;
     let objcopy = Path::new(LLVM_PREFIX).join("bin/llvm-objcopy");
     shell::run(Command::new(objcopy).arg("--strip-debug").arg(linked).arg(out))
 }
 
 /// A cargo command on the BPF program. `RUSTC_BOOTSTRAP` lets the stable compiler build `core` for the target.
-fn cargo(command: &str) -> Result<Command> {
-    let mut cargo = shell::cargo([command, "--package", "tidegauge-ebpf", "--bin", BINARY]);
+fn cargo(command: &str, binary: &str) -> Result<Command> {
+    let mut cargo = shell::cargo([command, "--package", "tidegauge-ebpf", "--bin", binary]);
     cargo.args(["--features", "program", "--profile", PROFILE, "--target", TARGET, "-Z", "build-std=core"]);
     cargo.env("CARGO_TARGET_DIR", target_dir()).env("RUSTC_BOOTSTRAP", "1").env_remove("RUSTFLAGS");
     // Flags with their separator, because paths may contain spaces.
@@ -167,10 +186,7 @@ fn target_dir() -> PathBuf {
     shell::target_dir().join("bpf")
 }
 
-fn committed_object() -> PathBuf {
-    shell::root().join("capture/bpf/tidegauge.bpf.o")
-}
-
-fn built_with_file() -> PathBuf {
-    shell::root().join("capture/bpf/BUILT_WITH")
+/// A file of the committed ones.
+fn committed(name: &str) -> PathBuf {
+    shell::root().join("capture/bpf").join(name)
 }

@@ -7,7 +7,7 @@ use std::fmt;
 use aya::programs::links::{FdLink, LinkError};
 use aya::programs::tc::{SchedClassifierLink, TcAttachOptions};
 use aya::programs::xdp::XdpLink;
-use aya::programs::{LinkOrder, ProgramError, TcAttachType, XdpMode};
+use aya::programs::{LinkOrder, ProgramError, TcAttachType, Xdp, XdpMode};
 use aya::util::KernelVersion;
 
 use super::clsact::{self, Clsact};
@@ -92,11 +92,16 @@ pub(super) enum Outgoing {
 
 /// Attaches the XDP program.
 pub(super) fn ingress(object: &mut Object, interface: &Interface) -> Result<(Mode, FdLink), XdpError> {
-    let native = match ingress_in(object, interface, XdpMode::Driver)? {
+    xdp(object.ingress()?, interface)
+}
+
+/// Attaches an XDP program that is loaded.
+pub(crate) fn xdp(program: &mut Xdp, interface: &Interface) -> Result<(Mode, FdLink), XdpError> {
+    let native = match xdp_in(program, interface, XdpMode::Driver)? {
         Ok(link) => return Ok((Mode::Native, link)),
         Err(why) => why,
     };
-    match ingress_in(object, interface, XdpMode::Skb)? {
+    match xdp_in(program, interface, XdpMode::Skb)? {
         Ok(link) => {
             Ok((Mode::Generic { why: format!("the driver takes no native program: {native}") }, link))
         }
@@ -105,8 +110,8 @@ pub(super) fn ingress(object: &mut Object, interface: &Interface) -> Result<(Mod
 }
 
 /// Attaches in one mode: the link, or why another mode may be tried.
-fn ingress_in(
-    object: &mut Object,
+fn xdp_in(
+    program: &mut Xdp,
     interface: &Interface,
     mode: XdpMode,
 ) -> Result<Result<FdLink, String>, XdpError> {
@@ -114,7 +119,6 @@ fn ingress_in(
     if KernelVersion::current().is_ok_and(|kernel| kernel < KernelVersion::new(5, 9, 0)) {
         return Err(XdpError::NoLink { interface: interface.name.clone() });
     }
-    let program = object.ingress()?;
     match program.attach_to_if_index(interface.index, mode) {
         Ok(id) => program
             .take_link(id)

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use aya::EbpfError;
 use aya::programs::ProgramError;
 use thiserror::Error;
 
@@ -83,6 +84,34 @@ impl XdpError {
     pub(super) fn not_permitted(call: &'static str) -> Self {
         Self::NotPermitted { call, missing: capability::missing(&Right::FOR_BPF) }
     }
+}
+
+impl XdpError {
+    /// The kernel refused the maps of an object.
+    pub(crate) fn of_load(error: &EbpfError) -> Self {
+        match os_error(error) {
+            Some(libc::EPERM) => Self::not_permitted("BPF_MAP_CREATE"),
+            _ => unsupported(error, "BPF_MAP_CREATE"),
+        }
+    }
+
+    /// The kernel refused a program. EPERM without a word of the verifier is a missing right; with one, the program was
+    /// refused on its merits.
+    pub(crate) fn of_program(error: &ProgramError) -> Self {
+        match error {
+            ProgramError::LoadError { io_error, verifier_log }
+                if io_error.raw_os_error() == Some(libc::EPERM)
+                    && verifier_log.to_string().trim().is_empty() =>
+            {
+                Self::not_permitted("BPF_PROG_LOAD")
+            }
+            _ => unsupported(error, "BPF_PROG_LOAD"),
+        }
+    }
+}
+
+pub(super) fn unsupported(error: &(dyn std::error::Error + 'static), call: &str) -> XdpError {
+    XdpError::Unsupported { reason: format!("{call}: {}", one_line(error)) }
 }
 
 fn missing_in_words(call: &str, missing: &[Right]) -> String {

@@ -5,7 +5,7 @@
 //! too, except where [`Egress::Clsact`] says otherwise and where it was asked to [`pin`] its state. Used by the
 //! analyzer's live loop; [`object`] alone by the parity test and the benches.
 
-mod attach;
+pub(crate) mod attach;
 mod clsact;
 mod error;
 pub mod maps;

@@ -3,8 +3,8 @@
 use std::io;
 use std::path::Path;
 
-use aya::programs::{Program, ProgramError, SchedClassifier, Xdp};
-use aya::{Ebpf, EbpfError, EbpfLoader};
+use aya::programs::{Program, SchedClassifier, Xdp};
+use aya::{Ebpf, EbpfLoader};
 use tidegauge_ebpf::attempt::AttemptBucket;
 use tidegauge_ebpf::judge::FlowBucket;
 use tidegauge_ebpf::limits::{
@@ -16,7 +16,7 @@ use tidegauge_ebpf::settings::{INWARD, OUTWARD, feature};
 use tidegauge_ebpf::source::SourceBucket;
 use tidegauge_ebpf::target::TargetBucket;
 
-use super::error::{XdpError, one_line, os_error};
+use super::error::{XdpError, one_line, unsupported};
 use super::maps::Maps;
 
 /// Built by `cargo xtask ebpf` from `ebpf/src/program`; checked by `cargo xtask ebpf --check`.
@@ -123,12 +123,12 @@ impl Object {
             .override_global("DIRECTIONS", &settings.directions, true)
             .override_global("TEST_CLOCK", &test_clock, true)
             .load(OBJECT)
-            .map_err(|error| map_refused(&error))?;
+            .map_err(|error| XdpError::of_load(&error))?;
         let maps =
             Maps::open(&ebpf, cpus, settings).map_err(|error| unsupported(&error, "mmap of BPF maps"))?;
         let mut object = Self { ebpf, maps };
-        object.ingress()?.load().map_err(|error| program_refused(&error))?;
-        object.egress()?.load().map_err(|error| program_refused(&error))?;
+        object.ingress()?.load().map_err(|error| XdpError::of_program(&error))?;
+        object.egress()?.load().map_err(|error| XdpError::of_program(&error))?;
         Ok(object)
     }
 
@@ -178,29 +178,6 @@ impl Object {
     pub(super) const fn ebpf(&self) -> &Ebpf {
         &self.ebpf
     }
-}
-
-fn map_refused(error: &EbpfError) -> XdpError {
-    match os_error(error) {
-        Some(libc::EPERM) => XdpError::not_permitted("BPF_MAP_CREATE"),
-        _ => unsupported(error, "BPF_MAP_CREATE"),
-    }
-}
-
-/// EPERM without a word of the verifier is a missing right; with one, the program was refused on its merits.
-fn program_refused(error: &ProgramError) -> XdpError {
-    match error {
-        ProgramError::LoadError { io_error, verifier_log }
-            if io_error.raw_os_error() == Some(libc::EPERM) && verifier_log.to_string().trim().is_empty() =>
-        {
-            XdpError::not_permitted("BPF_PROG_LOAD")
-        }
-        _ => unsupported(error, "BPF_PROG_LOAD"),
-    }
-}
-
-fn unsupported(error: &(dyn std::error::Error + 'static), call: &str) -> XdpError {
-    XdpError::Unsupported { reason: format!("{call}: {}", one_line(error)) }
 }
 
 /// Keeps [`Maps::open`]'s error in one type.

@@ -2,6 +2,7 @@
 //! needs root, says so and passes otherwise.
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
+mod af_xdp;
 #[path = "../support/load.rs"]
 #[expect(dead_code, reason = "downloads are the live tests'")]
 mod load;
@@ -10,7 +11,6 @@ mod load;
 mod running;
 mod sampling;
 #[path = "../support/mod.rs"]
-#[expect(dead_code, reason = "incidents are the live tests'")]
 mod support;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -98,7 +98,13 @@ pub(crate) struct LiveArgs {
     /// Stop after this time: 500ms, 10s, 5m.
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub(crate) duration: Option<Duration>,
-    /// Memory of the packet ring, MiB (ring source only).
+    /// The interface is a mirror port (AF_XDP source): nobody here needs its frames. Refused where it has an address.
+    #[arg(long)]
+    pub(crate) mirror: bool,
+    /// This host gets no frame of the interface meanwhile (AF_XDP source): agreed.
+    #[arg(long)]
+    pub(crate) yes: bool,
+    /// Memory of the packet rings, or of the AF_XDP queues, MiB.
     #[arg(long, value_name = "MIB", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub(crate) ring_mib: u32,
     /// How long a frame may wait in a block of the ring that is not full, ms (ring source only): longer costs less and
@@ -191,6 +197,8 @@ impl CostArg {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum SourceArg {
+    /// Every frame past the host's stack, which gets none (mirror ports).
+    AfXdp,
     Auto,
     Ring,
     Xdp,

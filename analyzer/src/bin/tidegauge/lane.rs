@@ -8,7 +8,8 @@ use tidegauge_analyzer::quality::Lag;
 use tidegauge_analyzer::sample::Pressure;
 use tidegauge_analyzer::track::Shard;
 use tidegauge_analyzer::worker::{Turn, Worker};
-use tidegauge_capture::frame_source::{FrameSource, FrameSourceError};
+use tidegauge_capture::frame_source::{FrameLosses, FrameSource, FrameSourceError};
+use tidegauge_capture::process::pin_to_cpu;
 use tidegauge_ebpf::stamp::Stamp;
 
 use super::live::Clock;
@@ -31,8 +32,8 @@ pub(crate) struct Report {
     pub(crate) passed_ns: u64,
     /// Frames read since the last report.
     pub(crate) frames: u64,
-    /// Frames that its source lost since the start.
-    pub(crate) lost_frames: u64,
+    /// Frames that its source lost since the start, by place.
+    pub(crate) losses: FrameLosses,
     pub(crate) lag: Lag,
     pub(crate) occupancy: Occupancy,
     /// Set in the last one.
@@ -60,17 +61,20 @@ pub(crate) struct Lane<'a> {
     /// End of the tick that it reports next.
     due_ns: u64,
     frames: u64,
-    lost_frames: u64,
+    losses: FrameLosses,
+    /// The CPU to stay on.
+    cpu: Option<usize>,
 }
 
 impl<'a> Lane<'a> {
-    /// Worker number `number`; its source holds frames back for up to `held_ms`.
+    /// Worker number `number`; its source holds frames back for up to `held_ms`. With `cpu` it stays there.
     pub(crate) fn new(
         number: usize,
         source: FrameSource,
         shard: Shard,
         clock: &'a Clock,
         held_ms: u32,
+        cpu: Option<usize>,
     ) -> Self {
         Self {
             number,
@@ -82,12 +86,17 @@ impl<'a> Lane<'a> {
             occupancy: Occupancy::default(),
             due_ns: clock.now_ns(),
             frames: 0,
-            lost_frames: 0,
+            losses: FrameLosses::default(),
+            cpu,
         }
     }
 
     /// Works until it is over or the source ends; `reports` may be gone before.
     pub(crate) fn run(mut self, reports: &SyncSender<Report>) {
+        if let Some(cpu) = self.cpu {
+            // Where it may not, it works all the same.
+            let _ = pin_to_cpu(cpu);
+        }
         let mut turns = Vec::new();
         loop {
             let worker = &mut self.worker;
@@ -123,10 +132,11 @@ impl<'a> Lane<'a> {
         let behind_ns = newest_ns.map_or(0, |newest_ns| settled_ns.saturating_sub(newest_ns));
         // A turn waits for frames once the tick is over, and frames wait for their block to be full.
         let turn_ns = settled_ns.saturating_sub(self.due_ns + u64::from(WAIT_MS) * 1_000_000);
-        let lost_before = std::mem::replace(&mut self.lost_frames, self.source.lost_frames());
+        let lost = |losses: FrameLosses| losses.iter().map(|(_, frames)| frames).sum::<u64>();
+        let lost_before = lost(std::mem::replace(&mut self.losses, self.source.losses()));
         // While frames are older than that, more of them may come for the ticks before.
         self.worker.idle_until(settled_ns.saturating_sub(behind_ns), turns);
-        let pressure = Pressure { lost_frames: self.lost_frames.saturating_sub(lost_before), behind_ns };
+        let pressure = Pressure { lost_frames: lost(self.losses).saturating_sub(lost_before), behind_ns };
         self.worker.relieve(pressure, turns);
         let second = |ns: u64| ns / (TICK_NS * TICKS as u64);
         if over || second(self.due_ns) != second(settled_ns) {
@@ -139,7 +149,7 @@ impl<'a> Lane<'a> {
             turns: std::mem::take(turns),
             passed_ns: settled_ns.saturating_sub(behind_ns) / TICK_NS * TICK_NS,
             frames: std::mem::take(&mut self.frames),
-            lost_frames: self.lost_frames,
+            losses: self.losses,
             lag: Lag::of_tick(turn_ns.max(behind_ns)),
             occupancy: self.occupancy,
             end: None,

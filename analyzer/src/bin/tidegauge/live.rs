@@ -12,15 +12,23 @@ use tidegauge_capture::xdp::object::Settings;
 use tidegauge_capture::xdp::{EgressHook, Hold, XdpSource, pin};
 
 use super::args::{DirectionArg, LiveArgs, SourceArg};
-use super::{Outcome, live_ring, live_xdp};
+use super::{Outcome, live_af_xdp, live_ring, live_xdp};
 
 /// Watches an interface until a signal, the end of `--duration`, or the interface's disappearance.
 pub(crate) fn run(args: &LiveArgs) -> anyhow::Result<Outcome> {
     let interface = Interface::open(&args.interface)?;
     let clock = Clock::start(args.duration)?;
     let pin = args.pin.clone().map(|dir| dir.unwrap_or_else(|| pin::default_dir(&interface.name)));
-    if pin.is_some() && (args.source == SourceArg::Ring || args.common.filter.is_some()) {
+    if pin.is_some()
+        && (matches!(args.source, SourceArg::Ring | SourceArg::AfXdp) || args.common.filter.is_some())
+    {
         bail!("--pin keeps the XDP program and its tables: it cannot be used with --source ring or --filter");
+    }
+    if (args.mirror || args.yes) && args.source != SourceArg::AfXdp {
+        bail!("--mirror and --yes are for --source af-xdp: other sources leave frames with the host");
+    }
+    if args.source == SourceArg::AfXdp {
+        return live_af_xdp::run(args, &interface, &clock);
     }
     if args.source == SourceArg::Ring {
         return live_ring::run(args, &interface, &clock, "asked for with --source ring");

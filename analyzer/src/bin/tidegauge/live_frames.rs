@@ -1,6 +1,7 @@
 //! The live run over frames: workers take them from rings through the same packet logic as files, and the engine takes
 //! the workers' windows.
 
+use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use tidegauge_analyzer::quality::{Lag, SourceLosses};
 use tidegauge_analyzer::replay::push_all;
 use tidegauge_analyzer::summary::{Span, Summary};
 use tidegauge_analyzer::track::Shard;
-use tidegauge_capture::frame_source::{FrameSource, FrameSourceError};
+use tidegauge_capture::frame_source::{FrameLosses, FrameSource, FrameSourceError};
 use tidegauge_capture::interface::Interface;
 use tidegauge_ebpf::limits::{ATTEMPT_BUCKETS, FLOW_BUCKETS_FILE};
 use tidegauge_ebpf::settings::Settings;
@@ -33,14 +34,22 @@ pub(crate) const RESOLUTION_US: u32 = 1;
 pub(crate) struct Sources {
     /// One for each worker.
     pub(crate) sources: Vec<FrameSource>,
-    /// How long they hold frames back.
-    pub(crate) held_ms: u32,
     /// Memory of all of them.
     pub(crate) buffer_bytes: u64,
-    /// Of the workers' hashes.
-    pub(crate) seed: u64,
+    /// How workers are made.
+    pub(crate) plan: Plan,
     /// How results name them.
     pub(crate) described: Source,
+}
+
+/// How workers are made.
+pub(crate) struct Plan {
+    /// How long their sources hold frames back.
+    pub(crate) held_ms: u32,
+    /// Of their hashes.
+    pub(crate) seed: u64,
+    /// Whether each stays on a CPU.
+    pub(crate) pinned: bool,
 }
 
 /// Watches until the clock says stop or the interface is gone.
@@ -64,7 +73,6 @@ pub(crate) fn run(
             unseen: args.direction.unseen().into_iter().collect(),
             ..SourceLosses::default()
         },
-        place: from.sources.first().map_or("ring", FrameSource::place),
         nic_drops_before: interface.nic_drops(),
         told: vec![Told::default(); workers],
         frames: 0,
@@ -72,7 +80,7 @@ pub(crate) fn run(
         ends: Vec::new(),
     };
     let (sender, reports) = sync_channel(REPORTS_MAX * workers);
-    let lanes = lanes(from.sources, from.seed, from.held_ms, interface, clock);
+    let lanes = lanes(from.sources, &from.plan, interface, clock);
     let result = std::thread::scope(|scope| {
         for lane in lanes {
             let sender = sender.clone();
@@ -92,22 +100,32 @@ pub(crate) fn run(
 /// The workers: what one has in tables for files, all of them have together.
 fn lanes<'a>(
     sources: Vec<FrameSource>,
-    seed: u64,
-    held_ms: u32,
+    plan: &Plan,
     interface: &Interface,
     clock: &'a Clock,
 ) -> Vec<Lane<'a>> {
     let workers = u32::try_from(sources.len()).unwrap_or(u32::MAX).next_power_of_two();
-    let settings = Settings { frame_bytes_max: interface.frame_bytes_max(), ..Settings::with_seed(seed) };
+    let settings =
+        Settings { frame_bytes_max: interface.frame_bytes_max(), ..Settings::with_seed(plan.seed) };
     let shard = || Shard::with_buckets(settings, ATTEMPT_BUCKETS / workers, FLOW_BUCKETS_FILE / workers);
     let numbered = sources.into_iter().enumerate();
-    numbered.map(|(number, source)| Lane::new(number, source, shard(), clock, held_ms)).collect()
+    let lane = |(number, source)| {
+        let cpu = plan.pinned.then(|| cpu_of(number));
+        Lane::new(number, source, shard(), clock, plan.held_ms, cpu)
+    };
+    numbered.map(lane).collect()
+}
+
+/// A worker's CPU: from the last one on, because interrupts and their drivers' work prefer the first.
+fn cpu_of(number: usize) -> usize {
+    let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    cpus - 1 - number % cpus
 }
 
 /// What a worker told last.
-#[derive(Clone, Default)]
+#[derive(Clone, Copy, Default)]
 struct Told {
-    lost_frames: u64,
+    losses: FrameLosses,
     occupancy: Occupancy,
 }
 
@@ -118,8 +136,6 @@ struct Run {
     sink: Sink,
     meter: Meter<'static>,
     losses: SourceLosses,
-    /// Where frames are lost.
-    place: &'static str,
     nic_drops_before: Option<u64>,
     told: Vec<Told>,
     /// Frames of all workers since the meter was asked.
@@ -156,11 +172,14 @@ impl Run {
     }
 
     fn take(&mut self, report: Report, now_ns: u64, changes: &mut Vec<Change>) {
-        self.told[report.lane] = Told { lost_frames: report.lost_frames, occupancy: report.occupancy };
-        let lost_frames: u64 = self.told.iter().map(|told| told.lost_frames).sum();
-        if lost_frames != 0 {
-            self.losses.dropped.insert(self.place, lost_frames);
+        self.told[report.lane] = Told { losses: report.losses, occupancy: report.occupancy };
+        let mut dropped = BTreeMap::new();
+        for (place, frames) in
+            self.told.iter().flat_map(|told| told.losses).filter(|(_, frames)| *frames != 0)
+        {
+            *dropped.entry(place).or_default() += frames;
         }
+        self.losses.dropped.extend(dropped);
         self.frames += report.frames;
         let handled_ns = now_ns.saturating_sub(SETTLE_NS);
         self.engine.note_source(&self.losses, handled_ns, report.lag);

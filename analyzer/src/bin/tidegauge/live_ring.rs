@@ -7,7 +7,7 @@ use tidegauge_capture::ring::{RingOptions, RingSource};
 
 use super::args::{DirectionArg, LiveArgs};
 use super::live::{Clock, random_seed};
-use super::live_frames::{RESOLUTION_US, Sources};
+use super::live_frames::{Plan, RESOLUTION_US, Sources};
 use super::{Outcome, confine, live_frames};
 
 /// Watches until the clock says stop or the interface is gone.
@@ -27,9 +27,8 @@ pub(crate) fn run(
     let rings = RingSource::open_group(interface, &options, args.workers())?;
     let from = Sources {
         sources: rings.into_iter().map(FrameSource::Ring).collect(),
-        held_ms: options.block_timeout_ms,
         buffer_bytes: options.ring_bytes.into(),
-        seed: random_seed()?,
+        plan: Plan { held_ms: options.block_timeout_ms, seed: random_seed()?, pinned: false },
         // Last: from here on nothing can be opened any more.
         described: describe(args, interface, why),
     };

@@ -7,6 +7,7 @@ mod args;
 mod confine;
 mod lane;
 mod live;
+mod live_af_xdp;
 mod live_frames;
 mod live_ring;
 mod live_xdp;
