@@ -8,6 +8,7 @@ mod reason;
 use std::collections::BTreeMap;
 
 use serde::Serialize;
+use tidegauge_capture::nic::NicLoss;
 use tidegauge_ebpf::counter::{Counter, Counters};
 
 use crate::engine::Run;
@@ -31,6 +32,18 @@ pub struct SourceLosses {
     pub unseen: Vec<String>,
     /// Frames of link types that are not read, by DLT number.
     pub unread_links: BTreeMap<u16, u64>,
+}
+
+impl SourceLosses {
+    /// What the NIC lost since the start; unknown where nobody tells.
+    pub fn note_nic(&mut self, nic: Option<&mut NicLoss>) {
+        match nic.and_then(NicLoss::frames) {
+            Some(0) => {}
+            Some(frames) => _ = self.dropped.insert("nic", frames),
+            None if self.untold.contains(&"nic") => {}
+            None => self.untold.push("nic"),
+        }
+    }
 }
 
 /// How late ticks of an interval were handled. `None` where there is no clock to be late by: capture files.

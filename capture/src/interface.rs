@@ -2,10 +2,12 @@
 
 use std::io;
 use std::net::IpAddr;
-use std::path::Path;
 
 use rustix::net::{AddressFamily, SocketType, netdevice};
 use thiserror::Error;
+
+use crate::nic::ethtool::Ethtool;
+use crate::nic::netlink::link;
 
 const ETHERNET_HEADER_BYTES: u32 = 14;
 
@@ -38,10 +40,9 @@ impl Interface {
         Ok(Self { name: name.to_owned(), index, is_loopback: name == "lo" })
     }
 
-    /// Largest packet it sends, bytes, link header apart; `None` where sysfs does not tell.
+    /// Largest packet it sends, bytes, link header apart; `None` where the kernel does not tell.
     pub fn mtu_bytes(&self) -> Option<u32> {
-        let file = Path::new("/sys/class/net").join(&self.name).join("mtu");
-        std::fs::read_to_string(file).ok()?.trim().parse().ok()
+        link(self.index).ok().map(|link| link.mtu_bytes)
     }
 
     /// Longest Ethernet frame without VLAN tags that is one packet: a longer one was merged from several. 0 where that
@@ -50,12 +51,10 @@ impl Interface {
         self.mtu_bytes().map_or(0, |mtu_bytes| mtu_bytes + ETHERNET_HEADER_BYTES)
     }
 
-    /// RX queues; 1 where sysfs does not tell.
+    /// RX queues in use; 1 where the driver does not tell.
     pub fn rx_queues(&self) -> u32 {
-        let queues = std::fs::read_dir(Path::new("/sys/class/net").join(&self.name).join("queues"));
-        let is_rx = |name: &std::ffi::OsStr| name.to_str().is_some_and(|name| name.starts_with("rx-"));
-        let count = queues.into_iter().flatten().flatten().filter(|entry| is_rx(&entry.file_name())).count();
-        u32::try_from(count).unwrap_or(u32::MAX).max(1)
+        let channels = Ethtool::open(&self.name).and_then(|ethtool| ethtool.channels());
+        channels.map_or(1, |channels| channels.rx_queues.max(1))
     }
 
     /// Its IP addresses; those that every IPv6 interface gives itself (link-local) aside.
@@ -76,17 +75,6 @@ impl Interface {
     /// Whether the interface of this name is still the one that was opened.
     pub fn is_present(&self) -> bool {
         index_of(&self.name).is_ok_and(|index| index == self.index)
-    }
-
-    /// Frames the NIC or the kernel dropped before any program could see them, as far as the driver counts them;
-    /// `None` where sysfs does not tell.
-    pub fn nic_drops(&self) -> Option<u64> {
-        let statistics = Path::new("/sys/class/net").join(&self.name).join("statistics");
-        let missed = ["rx_missed_errors", "rx_fifo_errors", "rx_over_errors"];
-        missed
-            .iter()
-            .map(|file| std::fs::read_to_string(statistics.join(file)).ok()?.trim().parse::<u64>().ok())
-            .sum()
     }
 }
 

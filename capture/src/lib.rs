@@ -9,6 +9,7 @@ pub mod filter;
 pub mod frame;
 pub mod frame_source;
 pub mod interface;
+pub mod nic;
 pub mod process;
 pub mod ring;
 pub mod xdp;

@@ -22,6 +22,7 @@ const UNSAFE_ALLOWED: &[(&str, &str)] = &[
     ("capture/src/af_xdp/memory.rs", "frames and rings in memory that the kernel writes"),
     ("capture/src/fanout.rs", "PACKET_FANOUT has no safe wrapper"),
     ("capture/src/file/map.rs", "mapping a file that another process may write to"),
+    ("capture/src/nic/ethtool.rs", "SIOCETHTOOL takes a pointer within a structure"),
     ("capture/src/xdp/maps.rs", "volatile reads of memory that the kernel writes"),
     ("capture/src/xdp/pin/book.rs", "volatile access to memory that earlier and later processes share"),
     ("ebpf/src/program/main.rs", "entry points get raw contexts from the kernel"),

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use tidegauge_analyzer::engine::{Change, Engine};
-use tidegauge_analyzer::feature::TICK_NS;
+use tidegauge_analyzer::feature::{TICK_NS, TICKS};
 use tidegauge_analyzer::merge::Merger;
 use tidegauge_analyzer::occupancy::Occupancy;
 use tidegauge_analyzer::output::Source;
@@ -17,6 +17,7 @@ use tidegauge_analyzer::summary::{Span, Summary};
 use tidegauge_analyzer::track::Shard;
 use tidegauge_capture::frame_source::{FrameLosses, FrameSource, FrameSourceError};
 use tidegauge_capture::interface::Interface;
+use tidegauge_capture::nic::NicLoss;
 use tidegauge_ebpf::limits::{ATTEMPT_BUCKETS, FLOW_BUCKETS_FILE};
 use tidegauge_ebpf::settings::Settings;
 
@@ -29,6 +30,9 @@ use super::sink::{Sink, Telling};
 
 /// Rings and queues stamp frames in nanoseconds.
 pub(crate) const RESOLUTION_US: u32 = 1;
+
+/// A second in nanoseconds.
+const SECOND_NS: u64 = TICK_NS * TICKS as u64;
 
 /// What a run over frames reads from.
 pub(crate) struct Sources {
@@ -73,7 +77,7 @@ pub(crate) fn run(
             unseen: args.direction.unseen().into_iter().collect(),
             ..SourceLosses::default()
         },
-        nic_drops_before: interface.nic_drops(),
+        nic: NicLoss::open(interface),
         told: vec![Told::default(); workers],
         frames: 0,
         metered_ns: first_ns,
@@ -87,7 +91,7 @@ pub(crate) fn run(
             scope.spawn(move || lane.run(&sender));
         }
         drop(sender);
-        let result = run.until_all_ended(&reports, interface, clock);
+        let result = run.until_all_ended(&reports, clock);
         // Workers that are still there must not wait for us, whatever ended this.
         clock.stop();
         drop(reports);
@@ -136,7 +140,7 @@ struct Run {
     sink: Sink,
     meter: Meter<'static>,
     losses: SourceLosses,
-    nic_drops_before: Option<u64>,
+    nic: Option<NicLoss>,
     told: Vec<Told>,
     /// Frames of all workers since the meter was asked.
     frames: u64,
@@ -145,12 +149,7 @@ struct Run {
 }
 
 impl Run {
-    fn until_all_ended(
-        &mut self,
-        reports: &Receiver<Report>,
-        interface: &Interface,
-        clock: &Clock,
-    ) -> anyhow::Result<()> {
+    fn until_all_ended(&mut self, reports: &Receiver<Report>, clock: &Clock) -> anyhow::Result<()> {
         let mut changes = Vec::new();
         while self.ends.len() < self.told.len() {
             let Ok(report) = reports.recv_timeout(Duration::from_nanos(TICK_NS * 10)) else {
@@ -159,7 +158,6 @@ impl Run {
             let now_ns = clock.now_ns();
             self.take(report, now_ns, &mut changes);
             if now_ns.saturating_sub(self.metered_ns) >= TICK_NS {
-                self.note_nic_drops(interface);
                 self.meter(now_ns);
             }
             self.sink.tell(&mut changes, &self.engine, &self.losses)?;
@@ -188,17 +186,11 @@ impl Run {
         self.ends.extend(report.end);
     }
 
-    /// Frames that the NIC lost since the start, where the driver tells.
-    fn note_nic_drops(&mut self, interface: &Interface) {
-        match self.nic_drops_before.zip(interface.nic_drops()) {
-            Some((before, now)) if now > before => _ = self.losses.dropped.insert("nic", now - before),
-            Some(_) => {}
-            None if self.losses.untold.is_empty() => self.losses.untold.push("nic"),
-            None => {}
-        }
-    }
-
     fn meter(&mut self, now_ns: u64) {
+        // The driver is asked once a second.
+        if now_ns / SECOND_NS != self.metered_ns / SECOND_NS {
+            self.losses.note_nic(self.nic.as_mut());
+        }
         self.metered_ns = now_ns;
         let occupancy = self.occupancy();
         let frames = std::mem::take(&mut self.frames);
@@ -215,6 +207,7 @@ impl Run {
         let now_ns = now_ns.max(first_ns + TICK_NS);
         let mut changes = Vec::new();
         let occupancy = self.occupancy();
+        self.losses.note_nic(self.nic.as_mut());
         self.engine.note_source(&self.losses, now_ns.saturating_sub(SETTLE_NS), Lag::default());
         self.sink.note_cost(self.meter.end(now_ns, |_| occupancy));
         push_all(&mut self.engine, &mut self.merger.finish(), &mut changes);

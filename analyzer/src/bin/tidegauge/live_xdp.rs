@@ -13,6 +13,7 @@ use tidegauge_analyzer::summary::{Span, Summary};
 use tidegauge_analyzer::window::Window;
 use tidegauge_capture::clock::{coarse_clock_us, coarse_now_ns};
 use tidegauge_capture::interface::Interface;
+use tidegauge_capture::nic::NicLoss;
 use tidegauge_capture::xdp::{Egress, Mode, XdpSource};
 use tidegauge_ebpf::counter::Counter;
 use tidegauge_ebpf::stamp::Stamp;
@@ -37,10 +38,7 @@ pub(crate) fn run(
     let mut engine = Engine::new(args.common.thresholds()?, answers_visible(args, xdp)).live();
     let mut losses =
         SourceLosses { unseen: unseen(args, xdp).into_iter().collect(), ..SourceLosses::default() };
-    let nic_drops_before = interface.nic_drops();
-    if nic_drops_before.is_none() {
-        losses.untold.push("nic");
-    }
+    let mut nic = NicLoss::open(interface);
     let mut collectors: Vec<_> = (0..xdp.maps().cpus()).map(|_| Collector::default()).collect();
     let first_ns = clock.now_ns();
     let mut account =
@@ -66,7 +64,7 @@ pub(crate) fn run(
         push(window, &mut engine, &losses, clock.now_ns(), &mut changes);
         if whole {
             vanished = !interface.is_present();
-            note_nic_drops(&mut losses, nic_drops_before, interface.nic_drops());
+            losses.note_nic(nic.as_mut());
         }
         sink.note_cost(meter.tick(clock.now_ns(), packets, |sampler| look(sampler, xdp)));
         sink.tell(&mut changes, &engine, &losses)?;
@@ -74,7 +72,7 @@ pub(crate) fn run(
         account.note(sink.told());
         tick_start_ns = end_ns;
     }
-    note_nic_drops(&mut losses, nic_drops_before, interface.nic_drops());
+    losses.note_nic(nic.as_mut());
     engine.note_source(&losses, clock.now_ns(), Lag::default());
     sink.note_cost(meter.end(clock.now_ns(), |sampler| look(sampler, xdp)));
     engine.finish(&mut changes);
@@ -146,15 +144,6 @@ fn collect(collectors: &mut [Collector], xdp: &XdpSource, start_ns: u64, end_ns:
 /// How full the kernel's tables are, by the clock that its program stamps with.
 fn look(sampler: &mut Sampler, xdp: &XdpSource) -> Occupancy {
     sampler.look(Tables::Kernel(xdp.maps()), Stamp::from_ns(coarse_now_ns()))
-}
-
-/// Frames that the NIC lost since the start, where the driver tells.
-fn note_nic_drops(losses: &mut SourceLosses, before: Option<u64>, now: Option<u64>) {
-    if let (Some(before), Some(now)) = (before, now)
-        && now > before
-    {
-        losses.dropped.insert("nic", now - before);
-    }
 }
 
 /// Attempts that still wait, by the newest stamp that the kernel wrote: its clock is not ours.

@@ -1,0 +1,7 @@
+//! The network interface itself: its link, its driver, what they lost. Used by the live sources and by the doctor.
+
+pub mod ethtool;
+mod loss;
+pub mod netlink;
+
+pub use loss::NicLoss;
