@@ -3,6 +3,7 @@
 pub mod af_xdp;
 pub mod clock;
 pub mod confine;
+pub mod doctor;
 mod fanout;
 pub mod file;
 pub mod filter;

@@ -20,6 +20,7 @@ const UNSAFE_ALLOWED: &[(&str, &str)] = &[
     ("benches/src/child.rs", "wait4 for what a child cost"),
     ("benches/src/memory.rs", "cache hints, mapped files, huge pages"),
     ("capture/src/af_xdp/memory.rs", "frames and rings in memory that the kernel writes"),
+    ("capture/src/doctor/libpcap.rs", "libpcap's version is a C string that its bindings leave out"),
     ("capture/src/fanout.rs", "PACKET_FANOUT has no safe wrapper"),
     ("capture/src/file/map.rs", "mapping a file that another process may write to"),
     ("capture/src/nic/ethtool.rs", "SIOCETHTOOL takes a pointer within a structure"),

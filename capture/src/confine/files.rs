@@ -33,6 +33,18 @@ fn enforce(readable: &[&str]) -> Result<RestrictionStatus, RulesetError> {
         .restrict_self()
 }
 
+/// The version in force, by a trial on a thread of its own: the kernel tells it to those who restrict themselves.
+pub(super) fn abi() -> Option<i32> {
+    let trial = std::thread::spawn(|| {
+        let ruleset = Ruleset::default().handle_access(AccessFs::Execute)?.create()?;
+        ruleset.restrict_self()
+    });
+    match trial.join().ok()?.ok()?.landlock {
+        LandlockStatus::Available { effective_abi, .. } => Some(effective_abi as i32),
+        _ => None,
+    }
+}
+
 fn in_words(status: &RestrictionStatus) -> String {
     match (&status.ruleset, &status.landlock) {
         (RulesetStatus::NotEnforced, LandlockStatus::NotImplemented) => {

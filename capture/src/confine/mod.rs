@@ -42,6 +42,16 @@ impl Confined {
     }
 }
 
+/// The version of Landlock that this kernel enforces, if any.
+pub fn landlock_abi() -> Option<i32> {
+    files::abi()
+}
+
+/// Whether this kernel has seccomp filters.
+pub fn seccomp_is_there() -> bool {
+    fs::exists("/proc/sys/kernel/seccomp/actions_avail").unwrap_or(false)
+}
+
 /// Gives up what is not needed any more, for good.
 pub fn confine(needs: Needs) -> Confined {
     // In this order: each step takes a way to undo, or to look at, the ones before.

@@ -19,7 +19,9 @@ use super::object::{EGRESS, Object};
 use crate::interface::Interface;
 
 /// rtnetlink's messages and flags (linux/rtnetlink.h, linux/netlink.h).
+const RTM_NEWQDISC: u16 = 36;
 const RTM_DELQDISC: u16 = 37;
+const RTM_GETQDISC: u16 = 38;
 const RTM_NEWTFILTER: u16 = 44;
 const RTM_GETTFILTER: u16 = 46;
 const NLMSG_DONE: u16 = 3;
@@ -116,6 +118,12 @@ pub(super) fn remove_leftover(interface: &Interface) -> Result<bool, String> {
     }
     remove_clsact(interface.index).map_err(|error| format!("clsact stays: {error}"))?;
     Ok(true)
+}
+
+/// Whether an interface has the clsact discipline.
+pub(super) fn is_there(interface: u32) -> io::Result<bool> {
+    let answer = ask(RTM_GETQDISC, FLAG_REQUEST, interface, CLSACT, CLSACT_PARENT)?;
+    Ok(answer.kind == RTM_NEWQDISC)
 }
 
 /// Removes clsact from an interface, if no filter is in it.

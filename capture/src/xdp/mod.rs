@@ -122,3 +122,11 @@ impl XdpSource {
         }
     }
 }
+
+/// Whether an interface has the clsact discipline, whoever added it.
+///
+/// # Errors
+/// The kernel's.
+pub fn has_clsact(interface: &Interface) -> std::io::Result<bool> {
+    clsact::is_there(interface.index)
+}

@@ -219,8 +219,10 @@ pub fn unpin(dir: &Path, interface: &str) -> Result<Vec<String>, XdpError> {
     Ok(removed)
 }
 
+pub use place::DEFAULT_ROOT;
+
 /// The directory in which an interface's state is pinned unless another is asked for. A BPF filesystem takes no dots in
 /// names.
 pub fn default_dir(interface: &str) -> std::path::PathBuf {
-    Path::new(place::DEFAULT_ROOT).join(interface.replace('.', "%2e"))
+    Path::new(DEFAULT_ROOT).join(interface.replace('.', "%2e"))
 }

@@ -28,6 +28,9 @@ pub(crate) enum Command {
     Live(LiveArgs),
     /// Read capture files (pcap, pcapng; `-` is standard input).
     Read(ReadArgs),
+    /// Say what this host, and an interface, can do for tidegauge, and what mends what is missing. Exit codes: 0 usable,
+    /// 1 usable with limits, 2 not usable.
+    Doctor(DoctorArgs),
     /// Remove what `live --pin` keeps on an interface, and what a killed run left there.
     Unpin(UnpinArgs),
 }
@@ -166,6 +169,19 @@ impl DirectionArg {
             Self::Out => OUTWARD,
         }
     }
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct DoctorArgs {
+    /// Network interface; without one, the host alone.
+    #[arg(value_name = "IFACE")]
+    pub(crate) interface: Option<String>,
+    /// Attach the XDP program to the interface for a moment, to see whether the driver takes it.
+    #[arg(long = "try")]
+    pub(crate) attach: bool,
+    /// One JSON object instead of text.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, ClapArgs)]

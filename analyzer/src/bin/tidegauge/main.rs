@@ -5,6 +5,7 @@
 
 mod args;
 mod confine;
+mod doctor;
 mod lane;
 mod live;
 mod live_af_xdp;
@@ -32,16 +33,25 @@ enum Outcome {
     Failed,
 }
 
+impl Outcome {
+    fn code(self) -> ExitCode {
+        match self {
+            Self::Done => ExitCode::SUCCESS,
+            Self::Failed => ExitCode::from(1),
+        }
+    }
+}
+
 fn main() -> ExitCode {
     let args = Args::parse();
-    let outcome = match args.command {
-        Command::Live(live) => live::run(&live),
-        Command::Read(read) => read::run(&read),
-        Command::Unpin(unpin) => confine::unpin(&unpin),
+    let ended = match args.command {
+        Command::Doctor(doctor) => doctor::run(&doctor),
+        Command::Live(live) => live::run(&live).map(Outcome::code),
+        Command::Read(read) => read::run(&read).map(Outcome::code),
+        Command::Unpin(unpin) => confine::unpin(&unpin).map(Outcome::code),
     };
-    match outcome {
-        Ok(Outcome::Done) => ExitCode::SUCCESS,
-        Ok(Outcome::Failed) => ExitCode::from(1),
+    match ended {
+        Ok(code) => code,
         // The reader of our output went away: that is its choice, not an error.
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {

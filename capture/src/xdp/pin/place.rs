@@ -19,7 +19,7 @@ pub(super) const BOOK: &str = "book";
 pub(super) const INGRESS_LINK: &str = "ingress";
 pub(super) const EGRESS_LINK: &str = "egress";
 /// Where directories of interfaces are by default.
-pub(super) const DEFAULT_ROOT: &str = "/sys/fs/bpf/tidegauge";
+pub const DEFAULT_ROOT: &str = "/sys/fs/bpf/tidegauge";
 /// `BPF_FS_MAGIC` (linux/magic.h).
 const BPF_FS_MAGIC: u64 = 0xcafe_4a11;
 
