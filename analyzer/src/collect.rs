@@ -1,18 +1,19 @@
 //! From tables that only grow to windows: each reading minus the one before. The kernel's memory-mapped sections and
 //! the heap tables of a worker are read by the same code.
 //!
-//! A reading of the kernel's is cheap because it looks only where something changed: the program marks the listener
-//! buckets it touches, histograms and targets are read once a second, and each CPU's busiest sources once a second, in
-//! turn. What is read later is not lost, only told later.
+//! A reading of the kernel's costs about the same whatever the traffic is: totals are read of every CPU; histograms
+//! once a second, a tenth of the CPUs in each tick; targets and the busiest sources of one CPU a tick, and of
+//! [`ONSETS_PER_TICK`] more where much has just begun; listeners only where the program noted a change, and of these at
+//! most [`BUCKETS_PER_TICK`]. What is read later is not lost, only told later.
 
 use std::net::IpAddr;
 
 use tidegauge_capture::xdp::maps::Maps;
-use tidegauge_ebpf::counter::{Counter, Counters};
+use tidegauge_ebpf::counter::{Counter, Counters, VALUES};
 use tidegauge_ebpf::limits::{
     LISTENER_BUCKETS, LISTENER_WAYS, PREFIX_BUCKETS, SOURCE_BUCKETS, TARGET_BUCKETS, TARGET_WAYS,
 };
-use tidegauge_ebpf::listener::{ListenerCounter, ListenerRow};
+use tidegauge_ebpf::listener::{ListenerCounter, ListenerRow, RWND_OCTAVES};
 use tidegauge_ebpf::section::TOUCHED_WORDS;
 use tidegauge_ebpf::source::{SourceBucket, SourceCount};
 use tidegauge_ebpf::target::{TargetBucket, TargetRow};
@@ -24,6 +25,10 @@ use crate::window::{
     ListenerKey, ListenerWindow, TOP_SOURCES_MAX, TargetWindow, Window, ip_addr, sort_sources,
 };
 
+/// Listener buckets that are looked at in a tick, of all CPUs together: some 150 us.
+pub const BUCKETS_PER_TICK: u32 = 1_024;
+/// CPUs whose sources or targets are looked at in a tick because much has just begun there.
+pub const ONSETS_PER_TICK: u32 = 2;
 /// Attempts in a window below which its sources are not looked up.
 const SOURCE_ATTEMPTS_MIN: u64 = 10;
 /// Attempts in a tick from which on its sources are looked up at once: a tenth of the healthy rate's second.
@@ -41,14 +46,18 @@ pub enum View<'a> {
 }
 
 impl View<'_> {
-    /// Brings `counters` up to date; histograms only where they cost nothing or are `wanted`.
-    fn update(self, counters: &mut Counters, wanted: bool) -> Option<()> {
+    fn values(self) -> Option<[u64; VALUES]> {
         match self {
-            Self::Heap(shard) => *counters = *shard.counters(),
-            Self::Kernel(maps, cpu) if wanted => *counters = maps.counters(cpu)?,
-            Self::Kernel(maps, cpu) => counters.values = maps.counter_values(cpu)?,
+            Self::Heap(shard) => Some(shard.counters().values),
+            Self::Kernel(maps, cpu) => maps.counter_values(cpu),
         }
-        Some(())
+    }
+
+    fn counters(self) -> Option<Counters> {
+        match self {
+            Self::Heap(shard) => Some(*shard.counters()),
+            Self::Kernel(maps, cpu) => maps.counters(cpu),
+        }
     }
 
     /// The listener buckets that were touched lately, one bit each; `None` where nobody notes that.
@@ -58,11 +67,16 @@ impl View<'_> {
         Some(std::array::from_fn(|word| even[word] | odd[word]))
     }
 
-    /// Whether it is this CPU's turn to have its sources read, once a second.
-    const fn sources_turn(self, end_ns: u64) -> bool {
+    /// Whether it is this shard's turn to have its histograms read, once a second; and all that is large, which is one
+    /// CPU's turn in a tick.
+    fn turns(self, end_ns: u64) -> (bool, bool) {
         match self {
-            Self::Heap(_) => true,
-            Self::Kernel(_, cpu) => (end_ns / TICK_NS + cpu as u64).is_multiple_of(TICKS as u64),
+            Self::Heap(_) => (true, true),
+            Self::Kernel(maps, cpu) => {
+                let tick = end_ns / TICK_NS + u64::from(cpu);
+                let (ticks, cpus) = (TICKS as u64, u64::from(maps.cpus()));
+                (tick.is_multiple_of(ticks), tick.is_multiple_of(ticks.max(cpus)))
+            }
         }
     }
 
@@ -116,23 +130,67 @@ impl View<'_> {
 /// What was read of one shard the last time.
 pub struct Collector {
     counters: Counters,
+    /// Packets when the histograms were last read.
+    packets_then: u64,
     /// By bucket and way.
     rows: Box<[KnownRow]>,
+    /// Listener buckets that changed and were not read since, one bit each.
+    pending: [u64; TOUCHED_WORDS],
+    /// Where the next reading of them begins.
+    next_bucket: u32,
     /// By bucket.
     targets: Box<[TargetBucket]>,
-    /// Packets other than TCP when the targets were last read.
-    targets_read_at: u64,
+    /// Packets other than TCP when the targets were last read, and in the last tick.
+    targets_then: u64,
+    others: u64,
     /// End of the last window, 0 before the first one.
     end_ns: u64,
     /// Attempts of the last window.
     attempted: u64,
 }
 
-/// A listener row as it was read.
+/// How much a reading may look at.
+#[derive(Clone, Copy, Debug)]
+pub struct Effort {
+    /// Everything at once: the first and the last reading of a run, and files.
+    pub everything: bool,
+    /// Listener buckets that may still be looked at, of all shards together.
+    pub buckets: u32,
+    /// Shards whose sources or targets may still be looked at out of their turn.
+    pub onsets: u32,
+}
+
+impl Effort {
+    /// Everything there is.
+    pub const EVERYTHING: Self = Self { everything: true, buckets: u32::MAX, onsets: u32::MAX };
+    /// What a tick of a live run may take.
+    pub const TICK: Self = Self { everything: false, buckets: BUCKETS_PER_TICK, onsets: ONSETS_PER_TICK };
+
+    /// Whether an onset may be looked at; it is then one less.
+    fn take_onset(&mut self) -> bool {
+        let left = self.onsets != 0;
+        self.onsets = self.onsets.saturating_sub(1);
+        left
+    }
+}
+
+/// What is subtracted of a listener row the next time.
 #[derive(Clone, Default)]
 struct KnownRow {
     id: u64,
-    row: ListenerRow,
+    generation: u32,
+    rwnd_octaves: [u32; RWND_OCTAVES],
+    counters: [u64; ListenerCounter::COUNT],
+}
+
+impl KnownRow {
+    fn of(id: u64, row: &ListenerRow) -> Self {
+        Self { id, generation: row.generation, rwnd_octaves: row.rwnd_octaves, counters: row.counters }
+    }
+
+    const fn packets(&self) -> u64 {
+        self.counters[ListenerCounter::Packets as usize]
+    }
 }
 
 impl Default for Collector {
@@ -140,9 +198,13 @@ impl Default for Collector {
         let rows = LISTENER_BUCKETS as usize * LISTENER_WAYS;
         Self {
             counters: Counters::default(),
+            packets_then: 0,
             rows: vec![KnownRow::default(); rows].into_boxed_slice(),
+            pending: [0; TOUCHED_WORDS],
+            next_bucket: 0,
             targets: vec![TargetBucket::default(); TARGET_BUCKETS as usize].into_boxed_slice(),
-            targets_read_at: 0,
+            targets_then: 0,
+            others: 0,
             end_ns: 0,
             attempted: 0,
         }
@@ -150,58 +212,103 @@ impl Default for Collector {
 }
 
 impl Collector {
-    /// What the shard counted since the last call, as the window `start_ns..end_ns`. Without `whole`, histograms and
-    /// quiet targets may be left for a later call: the last one of a run, and one each second, should be whole.
-    pub fn collect(&mut self, view: View<'_>, start_ns: u64, end_ns: u64, whole: bool) -> Window {
+    /// All that the shard counted since the last call, as the window `start_ns..end_ns`.
+    pub fn collect(&mut self, view: View<'_>, start_ns: u64, end_ns: u64) -> Window {
         let mut window = Window { start_ns, end_ns, ..Window::default() };
-        let before = self.counters;
-        if view.update(&mut self.counters, whole).is_none() {
-            return window;
-        }
-        window.totals = self.counters.since(&before);
-        self.collect_targets(view, whole, &mut window);
-        let attempted = std::mem::replace(&mut self.attempted, window.totals.get(Counter::Attempted));
-        let by_id = self.collect_listeners(view, &mut window);
-        let onset = self.attempted >= SOURCE_ATTEMPTS_ONSET && attempted < SOURCE_ATTEMPTS_ONSET;
-        if self.attempted >= SOURCE_ATTEMPTS_MIN && (onset || view.sources_turn(end_ns)) {
-            collect_sources(view, &by_id, &mut window);
-        }
+        self.collect_into(&mut window, view, &mut Effort::EVERYTHING.clone());
         window
     }
 
-    fn collect_listeners(&mut self, view: View<'_>, window: &mut Window) -> Vec<(u32, ListenerKey)> {
+    /// Adds what the shard counted since the last call to a window that other shards add to as well.
+    pub fn collect_into(&mut self, window: &mut Window, view: View<'_>, effort: &mut Effort) {
+        let Some(values) = view.values() else { return };
+        let before = std::mem::replace(&mut self.counters.values, values);
+        let counted = |counter: Counter| values[counter as usize].wrapping_sub(before[counter as usize]);
+        for ((own, now), before) in window.totals.values.iter_mut().zip(&values).zip(&before) {
+            *own = own.saturating_add(now.wrapping_sub(*before));
+        }
+        let (second, turn) = view.turns(window.end_ns);
+        let turn = turn || effort.everything;
+        if second || effort.everything {
+            self.collect_histograms(view, window);
+        }
+        self.collect_targets(view, turn, effort, window);
+        let attempted = std::mem::replace(&mut self.attempted, counted(Counter::Attempted));
+        let by_id = self.collect_listeners(view, counted(Counter::Segments), effort, window);
+        let onset = self.attempted >= SOURCE_ATTEMPTS_ONSET && attempted < SOURCE_ATTEMPTS_ONSET;
+        if self.attempted >= SOURCE_ATTEMPTS_MIN && (turn || (onset && effort.take_onset())) {
+            collect_sources(view, &by_id, window);
+        }
+    }
+
+    fn collect_histograms(&mut self, view: View<'_>, window: &mut Window) {
+        let packets = self.counters.get(Counter::Packets);
+        if std::mem::replace(&mut self.packets_then, packets) == packets {
+            return;
+        }
+        let Some(mut now) = view.counters() else { return };
+        // Frames that came since the totals were read count there the next time.
+        now.values = self.counters.values;
+        let before = std::mem::replace(&mut self.counters, now);
+        let pairs = self.counters.histograms().into_iter().zip(before.histograms());
+        for (own, (now, before)) in window.totals.histograms_mut().into_iter().zip(pairs) {
+            own.merge(&now.since(before));
+        }
+    }
+
+    fn collect_listeners(
+        &mut self,
+        view: View<'_>,
+        segments: u64,
+        effort: &mut Effort,
+        window: &mut Window,
+    ) -> Vec<(u32, ListenerKey)> {
         let mut by_id = Vec::new();
         let last_end_ns = std::mem::replace(&mut self.end_ns, window.end_ns);
         // Notes are kept for more than one tick and less than three: after a stall every bucket is looked at.
         let recent = last_end_ns != 0 && window.end_ns.saturating_sub(last_end_ns) <= TICK_NS;
         match view.touched().filter(|_| recent) {
-            Some(touched) => {
-                for (index, mut bits) in (0..).zip(touched) {
-                    while bits != 0 {
-                        let bucket = index * u64::BITS + bits.trailing_zeros();
-                        bits &= bits - 1;
-                        self.collect_bucket(view, bucket, window, &mut by_id);
-                    }
-                }
-            }
-            None if matches!(view, View::Heap(_)) && window.totals.get(Counter::Segments) == 0 => {}
-            None => {
-                for bucket in 0..LISTENER_BUCKETS {
-                    self.collect_bucket(view, bucket, window, &mut by_id);
-                }
-            }
+            Some(touched) => self.pending.iter_mut().zip(touched).for_each(|(own, more)| *own |= more),
+            None if matches!(view, View::Heap(_)) && segments == 0 => return by_id,
+            None => self.pending = [u64::MAX; TOUCHED_WORDS],
+        }
+        for bucket in self.take_pending(effort) {
+            self.collect_bucket(view, bucket, window, &mut by_id);
         }
         by_id
     }
 
-    fn collect_targets(&mut self, view: View<'_>, whole: bool, window: &mut Window) {
+    /// The buckets to look at now, from where the last time ended and around.
+    fn take_pending(&mut self, effort: &mut Effort) -> Vec<u32> {
+        let mut taken = Vec::new();
+        for step in 0..LISTENER_BUCKETS {
+            let bucket = (self.next_bucket + step) % LISTENER_BUCKETS;
+            let (word, bit) = (bucket as usize / 64, 1 << (bucket % 64));
+            if self.pending[word] & bit == 0 {
+                continue;
+            }
+            if effort.buckets == 0 {
+                self.next_bucket = bucket;
+                break;
+            }
+            effort.buckets -= 1;
+            self.pending[word] &= !bit;
+            taken.push(bucket);
+        }
+        taken
+    }
+
+    fn collect_targets(&mut self, view: View<'_>, turn: bool, effort: &mut Effort, window: &mut Window) {
         let others = [Counter::Udp, Counter::Icmp, Counter::OtherTransport, Counter::Fragments];
         let counted = others.iter().map(|counter| self.counters.get(*counter)).sum::<u64>();
-        let fresh = counted.wrapping_sub(self.targets_read_at);
-        if fresh == 0 || (!whole && fresh < TARGET_PACKETS_ONSET) {
+        let before = std::mem::replace(&mut self.others, counted);
+        let fresh = counted.wrapping_sub(before);
+        // Much at once where nothing came since the last reading.
+        let onset = fresh >= TARGET_PACKETS_ONSET && before == self.targets_then;
+        if counted == self.targets_then || !(turn || (onset && effort.take_onset())) {
             return;
         }
-        self.targets_read_at = counted;
+        self.targets_then = counted;
         for bucket in 0..TARGET_BUCKETS {
             let Some(now) = view.target_bucket(bucket) else { continue };
             let before = std::mem::replace(&mut self.targets[bucket as usize], now);
@@ -225,16 +332,19 @@ impl Collector {
     ) {
         let Some(ids) = view.listener_ids(bucket) else { return };
         for (way, id) in ids.into_iter().enumerate() {
+            if id == 0 {
+                continue;
+            }
             let known = &mut self.rows[bucket as usize * LISTENER_WAYS + way];
             let same_owner = known.id == id;
             let Some(packets) = view.listener_packets(bucket, way) else { continue };
-            if id == 0 || (same_owner && known.row.get(ListenerCounter::Packets) == packets) {
+            if same_owner && known.packets() == packets {
                 continue;
             }
             let Some(row) = view.listener_row(bucket, way) else { continue };
-            let same_owner = same_owner && known.row.generation == row.generation;
-            let listener = difference(&row, same_owner.then_some(&known.row));
-            *known = KnownRow { id, row };
+            let same_owner = same_owner && known.generation == row.generation;
+            let listener = difference(&row, same_owner.then_some(&*known));
+            *known = KnownRow::of(id, &row);
             let key = ListenerKey { address: ip_addr(row.address), port: row.port };
             // The sources' table knows listeners by the lower half of their id.
             by_id.push((id as u32, key));
@@ -244,7 +354,7 @@ impl Collector {
 }
 
 /// A row minus what it was, if it had the same owner then.
-fn difference(row: &ListenerRow, before: Option<&ListenerRow>) -> ListenerWindow {
+fn difference(row: &ListenerRow, before: Option<&KnownRow>) -> ListenerWindow {
     let mut listener = ListenerWindow {
         known: row.known != 0,
         distinct: Distinct::of_row(row),
@@ -288,8 +398,7 @@ fn collect_sources(view: View<'_>, by_id: &[(u32, ListenerKey)], window: &mut Wi
         if listener.get(ListenerCounter::Attempted) < SOURCE_ATTEMPTS_MIN {
             continue;
         }
-        listener.sources = busiest(&sources, *id);
-        listener.prefixes = busiest(&prefixes, *id);
+        listener.add_sources(&busiest(&sources, *id), &busiest(&prefixes, *id));
     }
 }
 

@@ -37,7 +37,14 @@ pub struct SourceLosses {
 impl SourceLosses {
     /// What the NIC lost since the start; unknown where nobody tells.
     pub fn note_nic(&mut self, nic: Option<&mut NicLoss>) {
-        match nic.and_then(NicLoss::frames) {
+        // Drivers count frames that an AF_XDP socket did not take as well.
+        let by_queues: u64 = self
+            .dropped
+            .iter()
+            .filter(|(place, _)| place.starts_with("af_xdp"))
+            .map(|(_, frames)| frames)
+            .sum();
+        match nic.and_then(NicLoss::frames).map(|frames| frames.saturating_sub(by_queues)) {
             Some(0) => {}
             Some(frames) => _ = self.dropped.insert("nic", frames),
             None if self.untold.contains(&"nic") => {}

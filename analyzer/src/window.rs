@@ -129,6 +129,12 @@ impl ListenerWindow {
         self.counters[counter as usize]
     }
 
+    /// Adds attempts by source and by source network.
+    pub fn add_sources(&mut self, sources: &[(IpAddr, u32)], prefixes: &[(IpAddr, u32)]) {
+        merge_sources(&mut self.sources, sources);
+        merge_sources(&mut self.prefixes, prefixes);
+    }
+
     fn scale(&mut self, one_in: u32) {
         let counters = self.counters.iter_mut().chain(&mut self.rwnd_octaves);
         counters.for_each(|count| *count = count.saturating_mul(one_in.into()));

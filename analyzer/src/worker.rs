@@ -101,7 +101,7 @@ impl Worker {
         let end_ns = self.tick_start_ns + TICK_NS;
         self.shard.flush();
         let view = View::Heap(&self.shard);
-        let mut window = self.collector.collect(view, self.tick_start_ns, end_ns, true);
+        let mut window = self.collector.collect(view, self.tick_start_ns, end_ns);
         let one_in = self.flow_sampler.one_in();
         if one_in > 1 {
             window.scale(one_in);

@@ -146,14 +146,14 @@ fn counted(cuts: &[usize]) -> Window {
     let (mut sum, mut number) = (Window::default(), 0);
     let end = reader.for_each(|frame| {
         if cuts.contains(&number) {
-            sum.merge(collector.collect(View::Heap(&shard), 1, 2, true));
+            sum.merge(collector.collect(View::Heap(&shard), 1, 2));
         }
         number += 1;
         shard.observe(&frame);
         ControlFlow::Continue(())
     });
     end.expect("whole");
-    sum.merge(collector.collect(View::Heap(&shard), 1, 2, true));
+    sum.merge(collector.collect(View::Heap(&shard), 1, 2));
     sum
 }
 

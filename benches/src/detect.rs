@@ -6,7 +6,7 @@
 //! standard output, or the start of the notify script).
 
 pub mod lab;
-mod tool;
+pub(crate) mod tool;
 
 use std::thread;
 use std::time::Duration;

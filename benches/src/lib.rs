@@ -8,6 +8,7 @@ pub mod child;
 pub mod detect;
 pub mod generate;
 pub mod limit;
+pub mod live;
 pub mod machine;
 pub mod measure;
 pub mod memory;

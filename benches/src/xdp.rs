@@ -12,7 +12,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use crate::bpf;
-use instruction::{EXIT, Instruction, TAIL_CALL, instruction, op, set};
+use instruction::{EXIT, Instruction, REDIRECT, TAIL_CALL, instruction, op, set};
 
 /// What a program returns that lets the frame pass.
 pub const XDP_PASS: u32 = 2;
@@ -85,6 +85,28 @@ impl Spread {
     /// Its descriptor.
     pub fn fd(&self) -> BorrowedFd<'_> {
         self.program.as_fd()
+    }
+}
+
+/// The program that sends each frame out of an interface, from another source than the one before.
+pub struct Sender {
+    program: OwnedFd,
+    /// Holds its state.
+    _state: OwnedFd,
+}
+
+impl Sender {
+    /// Loads it for the interface of this index and `sources` source addresses, a power of two, drawn by chance.
+    pub fn load(interface: u32, sources: u32) -> io::Result<Self> {
+        assert!(sources.is_power_of_two() && sources <= 1 << 24, "{sources} sources");
+        let state = bpf::memory(STATE_BYTES)?;
+        let program = bpf::load(&sender(sources as i32 - 1, interface, bpf::number(state.as_fd())))?;
+        Ok(Self { program, _state: state })
+    }
+
+    /// Sends frames.
+    pub fn send(&self, frame: &[u8], frames: u32) -> io::Result<()> {
+        bpf::send_live(self.program.as_fd(), frame, frames)
     }
 }
 
@@ -169,6 +191,30 @@ fn skewed(mask: i32, array: u32, state: u32) -> Vec<Instruction> {
         instruction(op::STORE_U32, 2, 5, SOURCE, 0),
     ];
     [&enter(body.len() as i16)[..], &body, &call(array)].concat()
+}
+
+/// Draws the source by chance, and has the frame sent by the interface. Its memory is used for many frames, so the
+/// state is not in it.
+fn sender(mask: i32, interface: u32, state: u32) -> Vec<Instruction> {
+    let [state_low, state_high] = instruction::map(8, state, instruction::MAP_VALUE);
+    let body = [
+        state_low,
+        state_high,
+        instruction(op::LOAD_U32, 7, 8, 0, 0),
+        instruction(op::MULTIPLY_CONSTANT_32, 7, 0, 0, MULTIPLIER),
+        instruction(op::ADD_CONSTANT_32, 7, 0, 0, INCREMENT),
+        instruction(op::STORE_U32, 8, 7, 0, 0),
+        instruction(op::SHIFT_RIGHT_CONSTANT, 7, 0, 0, 8),
+        instruction(op::AND_CONSTANT, 7, 0, 0, mask),
+        instruction(op::LOAD_U32, 5, 2, SOURCE, 0),
+        instruction(op::BIG_ENDIAN, 5, 0, 0, 32),
+        instruction(op::AND_CONSTANT, 5, 0, 0, !mask),
+        instruction(op::OR, 5, 7, 0, 0),
+        instruction(op::BIG_ENDIAN, 5, 0, 0, 32),
+        instruction(op::STORE_U32, 2, 5, SOURCE, 0),
+    ];
+    let send = [set(1, interface.cast_signed()), set(2, 0), REDIRECT, EXIT];
+    [&enter(body.len() as i16)[..], &body, &send].concat()
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use crate::setup::{self, Group};
 use crate::{Verdict, shell};
 
-const BENCHES: [&str; 3] = ["packet", "read", "detect"];
+const BENCHES: [&str; 5] = ["packet", "tick", "read", "detect", "live"];
 
 /// Runs bench `which` with the rest of the command line.
 pub(crate) fn run(which: &str, rest: &[&str]) -> Result<Verdict> {

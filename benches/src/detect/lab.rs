@@ -35,6 +35,8 @@ pub struct Lab {
     server_addr: String,
     /// The server's interface, which the tools watch.
     pub server_iface: String,
+    /// The client's.
+    pub client_iface: String,
 }
 
 impl Lab {
@@ -56,7 +58,16 @@ impl Lab {
             server_namespace: name("server", "namespace")?,
             server_addr: name("server", "v4")?,
             server_iface: name("server", "iface")?,
+            client_iface: name("client", "iface")?,
         })
+    }
+
+    /// Has the server's interface take frames that another interface redirects to it, also without an XDP program.
+    pub fn take_redirected(&self) -> Result<()> {
+        let mut command = self.command(Side::Server, "ethtool".as_ref());
+        let status = command.args(["-K", &self.server_iface, "gro", "on"]).status();
+        ensure!(status.is_ok_and(|status| status.success()), "ethtool is needed to switch GRO on");
+        Ok(())
     }
 
     /// The network of the server, as a prefix.

@@ -143,7 +143,7 @@ fn start_fastnetmon(program: &Path, lab: &Lab) -> Result<Watch> {
 }
 
 /// Writes the networks, the script and the changed configuration into `directory`; returns where the last is.
-fn write_fastnetmon_files(directory: &Path, alarm_path: &Path, lab: &Lab) -> Result<PathBuf> {
+pub(crate) fn write_fastnetmon_files(directory: &Path, alarm_path: &Path, lab: &Lab) -> Result<PathBuf> {
     let at = |name: &str| directory.join(name).display().to_string();
     let script = format!(
         "#!/bin/sh\n# address, direction, packets per second, action\nat_ns=$(date +%s%N)\n\

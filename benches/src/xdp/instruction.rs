@@ -32,6 +32,8 @@ pub(super) const MAP: u8 = 1;
 pub(super) const MAP_VALUE: u8 = 2;
 /// The helper `bpf_tail_call`, number 12.
 pub(super) const TAIL_CALL: Instruction = instruction(op::CALL, 0, 0, 0, 12);
+/// The helper `bpf_redirect`, number 23.
+pub(super) const REDIRECT: Instruction = instruction(op::CALL, 0, 0, 0, 23);
 pub(super) const EXIT: Instruction = 0x95;
 
 pub(super) const fn set(register: u8, value: i32) -> Instruction {

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::Path;
 
+use aya::maps::{Array, MapError};
 use aya::programs::{Program, SchedClassifier, Xdp};
 use aya::{Ebpf, EbpfLoader};
 use tidegauge_ebpf::attempt::AttemptBucket;
@@ -43,6 +44,9 @@ pub struct Settings {
     pub frame_bytes_max: u32,
     /// [`INWARD`] and [`OUTWARD`]: which frames are counted.
     pub directions: u32,
+    /// Sections of the tables that are not shared; `None`: one for each CPU that the kernel may ever have. Another number
+    /// is for measuring what reading many costs.
+    pub sections: Option<u32>,
     /// The program takes its time from [`Object::set_clock`] instead of the kernel.
     pub test_clock: bool,
 }
@@ -57,6 +61,7 @@ impl Settings {
             features: feature::ALL,
             frame_bytes_max: 0,
             directions: INWARD | OUTWARD,
+            sections: None,
             test_clock: false,
         }
     }
@@ -103,7 +108,10 @@ impl Object {
     /// The same, with the [`tables`] that are pinned in a directory instead of new ones. The caller has made sure that
     /// they are of this layout.
     pub(super) fn load_with(settings: &Settings, pins: Option<&Path>) -> Result<Self, XdpError> {
-        let cpus = possible_cpus()?;
+        let cpus = match settings.sections {
+            Some(sections) => sections,
+            None => possible_cpus()?,
+        };
         let attempt_mask = settings.attempt_buckets - 1;
         let flow_mask = settings.flow_buckets - 1;
         let test_clock = u32::from(settings.test_clock);
@@ -169,9 +177,36 @@ impl Object {
     ///
     /// # Errors
     /// Where the map cannot be written.
-    pub fn set_clock(&mut self, ns: u64) -> Result<(), aya::maps::MapError> {
+    pub fn set_clock(&mut self, ns: u64) -> Result<(), MapError> {
         let Some(map) = self.ebpf.map_mut("CLOCK") else { return Ok(()) };
-        aya::maps::Array::try_from(map)?.set(0, ns, 0)
+        Array::try_from(map)?.set(0, ns, 0)
+    }
+
+    /// Makes section `to` of all tables a copy of section 0, as if the same frames had come to another CPU.
+    ///
+    /// # Errors
+    /// Where a map cannot be read or written.
+    pub fn copy_section(&mut self, to: u32) -> Result<(), MapError> {
+        self.copy_entries::<{ size_of::<Section>() }>("SECTIONS", 1, to)?;
+        self.copy_entries::<{ size_of::<ListenerBucket>() }>("LISTENERS", LISTENER_BUCKETS, to)?;
+        self.copy_entries::<{ size_of::<SourceBucket>() }>("SOURCES", SOURCE_BUCKETS, to)?;
+        self.copy_entries::<{ size_of::<SourceBucket>() }>("PREFIXES", PREFIX_BUCKETS, to)?;
+        self.copy_entries::<{ size_of::<TargetBucket>() }>("TARGETS", TARGET_BUCKETS, to)
+    }
+
+    fn copy_entries<const BYTES: usize>(
+        &mut self,
+        name: &str,
+        entries: u32,
+        to: u32,
+    ) -> Result<(), MapError> {
+        let map = self.ebpf.map_mut(name).ok_or_else(|| MapError::InvalidName { name: name.to_owned() })?;
+        let mut array = Array::<_, [u8; BYTES]>::try_from(map)?;
+        for entry in 0..entries {
+            let value = array.get(&entry, 0)?;
+            array.set(to * entries + entry, value, 0)?;
+        }
+        Ok(())
     }
 
     /// Programs and maps as the kernel knows them, for what they cost.

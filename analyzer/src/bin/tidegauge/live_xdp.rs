@@ -1,7 +1,7 @@
 //! The live loop over the kernel's counters: read all CPUs' sections once a tick, without a system call.
 
 use anyhow::bail;
-use tidegauge_analyzer::collect::{Collector, View};
+use tidegauge_analyzer::collect::{Collector, Effort, View};
 use tidegauge_analyzer::engine::{Change, Engine};
 use tidegauge_analyzer::feature::{TICK_NS, TICKS};
 use tidegauge_analyzer::occupancy::{Occupancy, Sampler, Tables};
@@ -41,8 +41,9 @@ pub(crate) fn run(
     let mut nic = NicLoss::open(interface);
     let mut collectors: Vec<_> = (0..xdp.maps().cpus()).map(|_| Collector::default()).collect();
     let first_ns = clock.now_ns();
-    let mut account =
-        Account::open(xdp.pin(), first_ns, || collect(&mut collectors, xdp, 0, first_ns, true).totals);
+    let mut account = Account::open(xdp.pin(), first_ns, || {
+        collect(&mut collectors, xdp, 0, first_ns, Effort::EVERYTHING).totals
+    });
     let confined = Some(confine::live(&args.common, xdp.keeps()));
     let source =
         Source { setup: Setup { confined, pin: account.state(), workers: None }, ..describe(interface, xdp) };
@@ -58,11 +59,12 @@ pub(crate) fn run(
         clock.sleep_until(tick_start_ns + TICK_NS);
         over = clock.is_over();
         let end_ns = clock.tick_start_ns();
-        let whole = over || end_ns / SECOND_NS != tick_start_ns / SECOND_NS;
-        let window = collect(&mut collectors, xdp, tick_start_ns, end_ns, whole);
+        let second_ends = over || end_ns / SECOND_NS != tick_start_ns / SECOND_NS;
+        let effort = if over { Effort::EVERYTHING } else { Effort::TICK };
+        let window = collect(&mut collectors, xdp, tick_start_ns, end_ns, effort);
         let packets = window.totals.get(Counter::Packets);
         push(window, &mut engine, &losses, clock.now_ns(), &mut changes);
-        if whole {
+        if second_ends {
             vanished = !interface.is_present();
             losses.note_nic(nic.as_mut());
         }
@@ -133,10 +135,20 @@ fn describe(interface: &Interface, xdp: &XdpSource) -> Source {
     }
 }
 
-fn collect(collectors: &mut [Collector], xdp: &XdpSource, start_ns: u64, end_ns: u64, whole: bool) -> Window {
+/// Reads all CPUs, another one first each time: where the effort does not suffice for all, they take turns.
+fn collect(
+    collectors: &mut [Collector],
+    xdp: &XdpSource,
+    start_ns: u64,
+    end_ns: u64,
+    mut effort: Effort,
+) -> Window {
     let mut window = Window { start_ns, end_ns, ..Window::default() };
-    for (cpu, collector) in (0..).zip(collectors) {
-        window.merge(collector.collect(View::Kernel(xdp.maps(), cpu), start_ns, end_ns, whole));
+    let cpus = collectors.len();
+    for step in 0..cpus {
+        let cpu = ((end_ns / TICK_NS) as usize + step) % cpus;
+        let view = View::Kernel(xdp.maps(), cpu as u32);
+        collectors[cpu].collect_into(&mut window, view, &mut effort);
     }
     window
 }
