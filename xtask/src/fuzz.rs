@@ -9,7 +9,7 @@ use std::process::{Child, Command};
 
 use anyhow::{Context, Result, bail};
 
-use crate::shell;
+use crate::{Verdict, shell};
 
 /// The machine that this must not overwhelm has two cores.
 const TARGETS_AT_A_TIME: usize = 2;
@@ -46,6 +46,14 @@ pub(crate) fn build() -> Result<()> {
     cargo.arg(directory().join("Cargo.toml")).args(["--target", &host()?]);
     cargo.env("CARGO_TARGET_DIR", target_dir()).env_remove("RUSTFLAGS");
     shell::run(cargo.env("CARGO_ENCODED_RUSTFLAGS", FLAGS.join("\x1f")))
+}
+
+/// The command of its own.
+pub(crate) fn run_alone(seconds: &str) -> Result<Verdict> {
+    let seconds = seconds.parse().with_context(|| format!("{seconds} is not a number of seconds"))?;
+    build()?;
+    let failed = run(&targets()?, seconds)?;
+    Ok(if failed.is_empty() { Verdict::Fine } else { Verdict::Wrong })
 }
 
 /// Runs each target for `seconds`; returns the names of those that found something.

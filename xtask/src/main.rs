@@ -24,7 +24,8 @@ cargo xtask <command>
   demo --record                           record tests/data/demo.pcap anew (root)
   test                                    everything: format, lints, docs, object, tests, fuzz targets
   ebpf [--check]                          rebuild the committed BPF object, or check that it is what its source builds
-  bench <packet|read|detect|all> [--peers] [ARGS...]
+  fuzz SECONDS                            build the fuzz targets and run each for so long
+  bench <packet|tick|read|detect|live|all> [--peers] [ARGS...]
                                           measure; --peers installs and runs the programs we compare with
   tidy                                    the style guide as a test
 ";
@@ -59,6 +60,7 @@ fn run(words: &[&str]) -> Result<Verdict> {
         ["demo", "--record"] => demo::record(),
         ["ebpf"] => ebpf::rebuild(),
         ["ebpf", "--check"] => ebpf::check_alone(),
+        ["fuzz", seconds] => fuzz::run_alone(seconds),
         ["setup", groups @ ..] => setup::run(groups),
         ["test"] => test::run(),
         ["tidy"] => tidy::run(),
