@@ -44,6 +44,8 @@ pub(crate) fn run(
     let mut account = Account::open(xdp.pin(), first_ns, || {
         collect(&mut collectors, xdp, 0, first_ns, Effort::EVERYTHING).totals
     });
+    // Before rights are given up: it may need one.
+    let mut meter = Meter::of_xdp(args.cost, xdp, first_ns);
     let confined = Some(confine::live(&args.common, xdp.keeps()));
     let source =
         Source { setup: Setup { confined, pin: account.state(), workers: None }, ..describe(interface, xdp) };
@@ -51,7 +53,6 @@ pub(crate) fn run(
     sink.start(first_ns)?;
     let first_ns = account.tell_gap(first_ns, &mut engine, &mut sink, &mut losses)?;
     let mut tick_start_ns = clock.tick_start_ns();
-    let mut meter = Meter::of_xdp(args.cost, xdp, first_ns);
     let mut changes = Vec::new();
     let mut vanished = false;
     let mut over = clock.is_over();

@@ -1,7 +1,9 @@
 //! Measures what this run costs, once a second: our programs, our threads, our memory, our tables.
 //!
 //! Having the kernel measure programs costs every BPF program of the host two readings of a clock a run, so by default
-//! it does so for one tick in [`SAMPLE_EVERY_S`] seconds. What fails is unknown and says why; it never ends a run.
+//! it does so for one tick in [`SAMPLE_EVERY_S`] seconds. The right to switch that on is given up with all others once
+//! the run is confined: then the one measurement is that of the first ticks with traffic, for which the switch was
+//! thrown before. What fails is unknown and says why; it never ends a run.
 
 use tidegauge_analyzer::cost::{Bpf, BpfSample, Cost, Memory, Runs};
 use tidegauge_analyzer::feature::{TICK_NS, TICKS};
@@ -14,6 +16,10 @@ use super::args::CostArg;
 
 /// Seconds from one measured tick to the next, with `--cost sampled`.
 const SAMPLE_EVERY_S: u64 = 5;
+/// Runs of our programs that make a measurement worth keeping, where it may be the only one.
+const FIRST_RUNS_MIN: u64 = 1_000;
+/// How long the first measurement may wait for them, seconds.
+const FIRST_MAX_S: u64 = 60;
 /// A second in nanoseconds.
 const SECOND_NS: u64 = TICK_NS * TICKS as u64;
 
@@ -108,6 +114,10 @@ struct Programs<'a> {
     next_ns: u64,
     /// Measured, and not told yet.
     sample: Option<BpfSample>,
+    /// Until when the switch that was thrown at the start is kept for a first measurement.
+    first_until_ns: u64,
+    /// Something was measured.
+    measured: bool,
 }
 
 /// What the kernel counted of both programs.
@@ -119,8 +129,23 @@ struct Reading {
 
 impl<'a> Programs<'a> {
     fn new(mode: CostArg, xdp: &'a XdpSource, now_ns: u64) -> Self {
-        let why_unknown = (mode == CostArg::Off).then(|| "switched off with --cost off".to_owned());
-        Self { xdp, mode, switch: None, why_unknown, running: None, next_ns: now_ns, sample: None }
+        let (switch, why_unknown) = match mode {
+            CostArg::Off => (None, Some("switched off with --cost off".to_owned())),
+            CostArg::On | CostArg::Sampled => {
+                measure().map_or_else(|why| (None, Some(why)), |switch| (Some(switch), None))
+            }
+        };
+        Self {
+            xdp,
+            mode,
+            switch,
+            why_unknown,
+            running: None,
+            next_ns: now_ns,
+            sample: None,
+            first_until_ns: now_ns + FIRST_MAX_S * SECOND_NS,
+            measured: false,
+        }
     }
 
     fn tick(&mut self, now_ns: u64, packets: u64, second_ends: bool) {
@@ -142,6 +167,8 @@ impl<'a> Programs<'a> {
         if self.switch.is_none() {
             match measure() {
                 Ok(switch) => (self.switch, self.why_unknown) = (Some(switch), None),
+                // What was measured before is shown with its age.
+                Err(_) if self.measured => return,
                 // Somebody else may have the kernel measure: the counters then move all the same.
                 Err(why) => self.why_unknown = Some(why),
             }
@@ -152,20 +179,22 @@ impl<'a> Programs<'a> {
     fn end_sample(&mut self, now_ns: u64) {
         let Some((begin_ns, before)) = self.running.take() else { return };
         let after = self.read();
-        if self.mode == CostArg::Sampled {
-            self.switch = None;
-        }
         let Some(after) = after else { return };
-        self.next_ns = begin_ns + SAMPLE_EVERY_S * SECOND_NS;
         let sample = BpfSample {
             end_ns: now_ns,
             length_ns: now_ns - begin_ns,
             ingress: after.ingress.since(before.ingress),
             egress: after.egress.zip(before.egress).map(|(after, before)| after.since(before)),
         };
+        let enough = sample.all().runs >= FIRST_RUNS_MIN || now_ns >= self.first_until_ns;
+        if self.mode == CostArg::Sampled && enough {
+            self.switch = None;
+            self.next_ns = begin_ns + SAMPLE_EVERY_S * SECOND_NS;
+        }
         // Counters that stand still without the switch say nothing.
         if self.why_unknown.is_none() || sample.all().runs != 0 {
             self.why_unknown = None;
+            self.measured = true;
             self.sample = Some(sample);
         }
     }
