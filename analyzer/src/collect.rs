@@ -3,8 +3,9 @@
 //!
 //! A reading of the kernel's costs about the same whatever the traffic is: totals are read of every CPU; histograms
 //! once a second, a tenth of the CPUs in each tick; targets and the busiest sources of one CPU a tick, and of
-//! [`ONSETS_PER_TICK`] more where much has just begun; listeners only where the program noted a change, and of these at
-//! most [`BUCKETS_PER_TICK`]. What is read later is not lost, only told later.
+//! [`ONSETS_PER_TICK`] more where much has just begun; listeners only where the program noted a change, of these at most
+//! [`BUCKETS_PER_TICK`], and before them at most as many that are asked for in earnest. What is read later is not lost,
+//! only told later.
 
 use std::net::IpAddr;
 
@@ -14,7 +15,7 @@ use tidegauge_ebpf::limits::{
     LISTENER_BUCKETS, LISTENER_WAYS, PREFIX_BUCKETS, SOURCE_BUCKETS, TARGET_BUCKETS, TARGET_WAYS,
 };
 use tidegauge_ebpf::listener::{ListenerCounter, ListenerRow, RWND_OCTAVES};
-use tidegauge_ebpf::section::TOUCHED_WORDS;
+use tidegauge_ebpf::section::{Asked, TOUCHED_WORDS};
 use tidegauge_ebpf::source::{SourceBucket, SourceCount};
 use tidegauge_ebpf::target::{TargetBucket, TargetRow};
 
@@ -25,8 +26,13 @@ use crate::window::{
     ListenerKey, ListenerWindow, TOP_SOURCES_MAX, TargetWindow, Window, ip_addr, sort_sources,
 };
 
-/// Listener buckets that are looked at in a tick, of all CPUs together: some 150 us.
-pub const BUCKETS_PER_TICK: u32 = 1_024;
+/// Listener buckets that are looked at in a tick, of all CPUs together, at 1 us each: where there are [`CPUS_MANY`].
+pub const BUCKETS_PER_TICK: u32 = 48;
+/// CPUs from which on reading their totals takes what it may.
+const CPUS_MANY: u32 = 64;
+/// Attempts at a bucket since it was last read that make it one to read at once: of a flood of 500/s, which comes by one
+/// CPU, in a tick.
+const ASKED_IN_EARNEST: u16 = 20;
 /// CPUs whose sources or targets are looked at in a tick because much has just begun there.
 pub const ONSETS_PER_TICK: u32 = 2;
 /// Attempts in a window below which its sources are not looked up.
@@ -67,16 +73,25 @@ impl View<'_> {
         Some(std::array::from_fn(|word| even[word] | odd[word]))
     }
 
-    /// Whether it is this shard's turn to have its histograms read, once a second; and all that is large, which is one
-    /// CPU's turn in a tick.
-    fn turns(self, end_ns: u64) -> (bool, bool) {
+    /// Attempts by listener bucket; `None` where everything is read anyway.
+    fn asked(self) -> Option<Asked> {
         match self {
-            Self::Heap(_) => (true, true),
-            Self::Kernel(maps, cpu) => {
-                let tick = end_ns / TICK_NS + u64::from(cpu);
-                let (ticks, cpus) = (TICKS as u64, u64::from(maps.cpus()));
-                (tick.is_multiple_of(ticks), tick.is_multiple_of(ticks.max(cpus)))
-            }
+            Self::Heap(_) => None,
+            Self::Kernel(maps, cpu) => maps.asked(cpu),
+        }
+    }
+
+    /// What it is this shard's turn to have read.
+    fn turns(self, end_ns: u64) -> Turns {
+        let Self::Kernel(maps, cpu) = self else { return Turns::ALL };
+        let tick = end_ns / TICK_NS + u64::from(cpu);
+        let ticks = TICKS as u64;
+        // One CPU's in a tick, and not both of the same CPU.
+        let round = ticks.max(u64::from(maps.cpus()));
+        Turns {
+            histograms: tick.is_multiple_of(ticks),
+            sources: tick.is_multiple_of(round),
+            targets: (tick + round / 2).is_multiple_of(round),
         }
     }
 
@@ -127,6 +142,18 @@ impl View<'_> {
     }
 }
 
+/// What is read of a shard now and then.
+#[derive(Clone, Copy)]
+struct Turns {
+    histograms: bool,
+    sources: bool,
+    targets: bool,
+}
+
+impl Turns {
+    const ALL: Self = Self { histograms: true, sources: true, targets: true };
+}
+
 /// What was read of one shard the last time.
 pub struct Collector {
     counters: Counters,
@@ -138,6 +165,8 @@ pub struct Collector {
     pending: [u64; TOUCHED_WORDS],
     /// Where the next reading of them begins.
     next_bucket: u32,
+    /// Attempts at each when it was last read.
+    asked_then: Asked,
     /// By bucket.
     targets: Box<[TargetBucket]>,
     /// Packets other than TCP when the targets were last read, and in the last tick.
@@ -156,15 +185,22 @@ pub struct Effort {
     pub everything: bool,
     /// Listener buckets that may still be looked at, of all shards together.
     pub buckets: u32,
+    /// The same for those that are asked for in earnest.
+    pub asked_buckets: u32,
     /// Shards whose sources or targets may still be looked at out of their turn.
     pub onsets: u32,
 }
 
 impl Effort {
     /// Everything there is.
-    pub const EVERYTHING: Self = Self { everything: true, buckets: u32::MAX, onsets: u32::MAX };
-    /// What a tick of a live run may take.
-    pub const TICK: Self = Self { everything: false, buckets: BUCKETS_PER_TICK, onsets: ONSETS_PER_TICK };
+    pub const EVERYTHING: Self =
+        Self { everything: true, buckets: u32::MAX, asked_buckets: u32::MAX, onsets: u32::MAX };
+    /// What a tick of a live run on so many CPUs may take: together some 200 us.
+    pub fn tick(cpus: usize) -> Self {
+        // The totals of two CPUs take as long as a bucket.
+        let buckets = BUCKETS_PER_TICK + CPUS_MANY.saturating_sub(cpus as u32) / 2;
+        Self { everything: false, buckets, asked_buckets: buckets, onsets: ONSETS_PER_TICK }
+    }
 
     /// Whether an onset may be looked at; it is then one less.
     fn take_onset(&mut self) -> bool {
@@ -202,6 +238,7 @@ impl Default for Collector {
             rows: vec![KnownRow::default(); rows].into_boxed_slice(),
             pending: [0; TOUCHED_WORDS],
             next_bucket: 0,
+            asked_then: Asked::default(),
             targets: vec![TargetBucket::default(); TARGET_BUCKETS as usize].into_boxed_slice(),
             targets_then: 0,
             others: 0,
@@ -227,16 +264,15 @@ impl Collector {
         for ((own, now), before) in window.totals.values.iter_mut().zip(&values).zip(&before) {
             *own = own.saturating_add(now.wrapping_sub(*before));
         }
-        let (second, turn) = view.turns(window.end_ns);
-        let turn = turn || effort.everything;
-        if second || effort.everything {
+        let turns = if effort.everything { Turns::ALL } else { view.turns(window.end_ns) };
+        if turns.histograms {
             self.collect_histograms(view, window);
         }
-        self.collect_targets(view, turn, effort, window);
+        self.collect_targets(view, turns.targets, effort, window);
         let attempted = std::mem::replace(&mut self.attempted, counted(Counter::Attempted));
         let by_id = self.collect_listeners(view, counted(Counter::Segments), effort, window);
         let onset = self.attempted >= SOURCE_ATTEMPTS_ONSET && attempted < SOURCE_ATTEMPTS_ONSET;
-        if self.attempted >= SOURCE_ATTEMPTS_MIN && (turn || (onset && effort.take_onset())) {
+        if self.attempted >= SOURCE_ATTEMPTS_MIN && (turns.sources || (onset && effort.take_onset())) {
             collect_sources(view, &by_id, window);
         }
     }
@@ -272,15 +308,37 @@ impl Collector {
             None if matches!(view, View::Heap(_)) && segments == 0 => return by_id,
             None => self.pending = [u64::MAX; TOUCHED_WORDS],
         }
-        for bucket in self.take_pending(effort) {
+        for bucket in self.take_asked(view, effort).into_iter().chain(self.take_pending(effort)) {
             self.collect_bucket(view, bucket, window, &mut by_id);
         }
         by_id
     }
 
-    /// The buckets to look at now, from where the last time ended and around.
+    /// The buckets with so many attempts that they do not wait for their turn.
+    fn take_asked(&mut self, view: View<'_>, effort: &mut Effort) -> Vec<u32> {
+        let mut taken = Vec::new();
+        if self.attempted == 0 {
+            return taken;
+        }
+        let Some(asked) = view.asked() else { return taken };
+        for (bucket, (now, then)) in asked.attempts.iter().zip(&mut self.asked_then.attempts).enumerate() {
+            if now.wrapping_sub(*then) < ASKED_IN_EARNEST || effort.asked_buckets == 0 {
+                continue;
+            }
+            effort.asked_buckets -= 1;
+            *then = *now;
+            self.pending[bucket / 64] &= !(1 << (bucket % 64));
+            taken.push(bucket as u32);
+        }
+        taken
+    }
+
+    /// The buckets whose turn it is, from where the last time ended and around.
     fn take_pending(&mut self, effort: &mut Effort) -> Vec<u32> {
         let mut taken = Vec::new();
+        if self.pending == [0; TOUCHED_WORDS] {
+            return taken;
+        }
         for step in 0..LISTENER_BUCKETS {
             let bucket = (self.next_bucket + step) % LISTENER_BUCKETS;
             let (word, bit) = (bucket as usize / 64, 1 << (bucket % 64));

@@ -128,6 +128,29 @@ impl Touched {
     }
 }
 
+/// Attempts by listener bucket, which only grow and wrap: where a reader that cannot look at everything looks first.
+#[repr(C, align(64))]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// By bucket.
+    pub attempts: [u16; LISTENER_BUCKETS as usize],
+}
+
+impl Default for Asked {
+    fn default() -> Self {
+        Self { attempts: [0; LISTENER_BUCKETS as usize] }
+    }
+}
+
+impl Asked {
+    /// Counts an attempt at listener `id`.
+    #[inline(always)]
+    pub fn count(&mut self, id: u64) {
+        let attempts = &mut self.attempts[(id as u32 & (LISTENER_BUCKETS - 1)) as usize];
+        *attempts = attempts.wrapping_add(1);
+    }
+}
+
 /// One CPU's or worker's own memory.
 #[repr(C, align(64))]
 #[derive(Clone, Copy, Debug)]
@@ -138,6 +161,8 @@ pub struct Section {
     pub queue: Queue,
     /// Which listener buckets changed.
     pub touched: Touched,
+    /// Which are asked for.
+    pub asked: Asked,
     /// The packets.
     pub slots: [Work; WORK_SLOTS],
 }
@@ -148,6 +173,7 @@ impl Default for Section {
             counters: Counters::default(),
             queue: Queue::default(),
             touched: Touched::default(),
+            asked: Asked::default(),
             slots: [Work::default(); WORK_SLOTS],
         }
     }

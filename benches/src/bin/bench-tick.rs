@@ -92,7 +92,8 @@ fn read(object: &Object, collectors: &mut [Collector], tick: u64, everything: bo
     let (start_ns, end_ns) = (tick * TICK_NS, (tick + 1) * TICK_NS);
     let started = Instant::now();
     let mut window = Window { start_ns, end_ns, ..Window::default() };
-    let (cpus, mut effort) = (collectors.len(), if everything { Effort::EVERYTHING } else { Effort::TICK });
+    let (cpus, mut effort) =
+        (collectors.len(), if everything { Effort::EVERYTHING } else { Effort::tick(collectors.len()) });
     for step in 0..cpus {
         let cpu = (tick as usize + step) % cpus;
         collectors[cpu].collect_into(&mut window, View::Kernel(object.maps(), cpu as u32), &mut effort);

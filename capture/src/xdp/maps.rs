@@ -17,7 +17,7 @@ use tidegauge_ebpf::limits::{
     LISTENER_BUCKETS, LISTENER_WAYS, PREFIX_BUCKETS, SOURCE_BUCKETS, TARGET_BUCKETS,
 };
 use tidegauge_ebpf::listener::{ListenerBucket, ListenerRow};
-use tidegauge_ebpf::section::{Queue, Section, Touched};
+use tidegauge_ebpf::section::{Asked, Queue, Section, Touched};
 use tidegauge_ebpf::source::SourceBucket;
 use tidegauge_ebpf::target::TargetBucket;
 
@@ -112,6 +112,11 @@ impl Maps {
     /// Which of a CPU's listener buckets changed lately.
     pub fn touched(&self, cpu: u32) -> Option<Touched> {
         self.sections.read(cpu as usize * size_of::<Section>() + std::mem::offset_of!(Section, touched))
+    }
+
+    /// Attempts by listener bucket on a CPU.
+    pub fn asked(&self, cpu: u32) -> Option<Asked> {
+        self.sections.read(cpu as usize * size_of::<Section>() + std::mem::offset_of!(Section, asked))
     }
 
     /// Packets of a CPU that wait for the next one to be judged.

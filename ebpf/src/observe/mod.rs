@@ -209,6 +209,9 @@ fn count_listener<F: Frame, T: Tables>(frame: F, tables: &mut T, slot: u32, sett
     let listener = Listener::of(&work.packet, work.key, &outcome);
     if let Some(section) = tables.section() {
         section.touched.mark(listener.id, now);
+        if outcome.has(event::ATTEMPTED) {
+            section.asked.count(listener.id);
+        }
     }
     let Some(bucket) = tables.listeners(listener.id) else { return };
     let choice = frame.opaque(bucket.choose(listener.id, now));

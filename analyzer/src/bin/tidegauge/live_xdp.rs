@@ -61,7 +61,7 @@ pub(crate) fn run(
         over = clock.is_over();
         let end_ns = clock.tick_start_ns();
         let second_ends = over || end_ns / SECOND_NS != tick_start_ns / SECOND_NS;
-        let effort = if over { Effort::EVERYTHING } else { Effort::TICK };
+        let effort = if over { Effort::EVERYTHING } else { Effort::tick(collectors.len()) };
         let window = collect(&mut collectors, xdp, tick_start_ns, end_ns, effort);
         let packets = window.totals.get(Counter::Packets);
         push(window, &mut engine, &losses, clock.now_ns(), &mut changes);
