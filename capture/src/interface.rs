@@ -10,6 +10,8 @@ use crate::nic::ethtool::Ethtool;
 use crate::nic::netlink::link;
 
 const ETHERNET_HEADER_BYTES: u32 = 14;
+/// MTU up to which a frame surely fits one buffer.
+pub const XDP_MTU_MAX: u32 = 3_498;
 
 /// A network interface of this namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,6 +45,11 @@ impl Interface {
     /// Largest packet it sends, bytes, link header apart; `None` where the kernel does not tell.
     pub fn mtu_bytes(&self) -> Option<u32> {
         link(self.index).ok().map(|link| link.mtu_bytes)
+    }
+
+    /// Whether its frames may be longer than one buffer of a driver, a page less what XDP keeps in it.
+    pub fn wants_frags(&self) -> bool {
+        !self.is_loopback && self.mtu_bytes().is_some_and(|mtu_bytes| mtu_bytes > XDP_MTU_MAX)
     }
 
     /// Longest Ethernet frame without VLAN tags that is one packet: a longer one was merged from several. 0 where that

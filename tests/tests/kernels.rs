@@ -5,6 +5,7 @@
 //! | memory-mapped arrays (`BPF_F_MMAPABLE`), `bpf_jiffies64` | 5.5 | no XDP source: the packet ring serves |
 //! | `bpf_link` for XDP | 5.9 | refused, because a crash would leave the program: the ring serves |
 //! | maps accounted to the cgroup, not as locked memory | 5.11 | raise `ulimit -l` |
+//! | XDP in several buffers (`xdp_get_buff_len`), asked for where the MTU needs it | 5.18 | the other program, generic |
 //! | TCX | 6.6 | clsact |
 //! | Landlock | 5.13 | told, and done without |
 //!
@@ -24,6 +25,8 @@ const HELPERS: [(i32, &str, &str); 5] = [
     (51, "redirect_map", "4.14"),
     (118, "jiffies64", "5.5"),
 ];
+/// What the program for frames in several buffers may call beside these; it is loaded only where the MTU asks for it.
+const FRAGS_HELPER: i32 = 188;
 /// `BPF_CALL`, and what its source register says: a helper, a function of the program, a function of the kernel.
 const CALL: u8 = 0x85;
 const TO_HELPER: u8 = 0;
@@ -42,11 +45,11 @@ struct Instruction {
     constant: i32,
 }
 
-fn instructions(object: &str) -> Vec<Instruction> {
+fn instructions(object: &str, sections: &[&str]) -> Vec<Instruction> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../capture/bpf").join(object);
     let bytes = std::fs::read(path).unwrap();
     let file = object::File::parse(&*bytes).unwrap();
-    let code = ["xdp", "classifier"].into_iter().filter_map(|name| file.section_by_name(name));
+    let code = sections.iter().filter_map(|name| file.section_by_name(name));
     let mut instructions = Vec::new();
     for section in code {
         let mut skip = false;
@@ -64,26 +67,35 @@ fn instructions(object: &str) -> Vec<Instruction> {
     instructions
 }
 
+const BASIC: [&str; 2] = ["xdp", "classifier"];
+const FRAGS: [&str; 1] = ["xdp.frags"];
+
+fn helpers(object: &str, sections: &[&str]) -> BTreeMap<i32, u32> {
+    let mut called = BTreeMap::<i32, u32>::new();
+    for instruction in instructions(object, sections).iter().filter(|instruction| instruction.code == CALL) {
+        assert_ne!(instruction.source, TO_KERNEL, "{object} calls a kernel function");
+        assert_eq!(instruction.source, TO_HELPER, "{object} calls a function of its own: 8 ns");
+        *called.entry(instruction.constant).or_default() += 1;
+    }
+    called
+}
+
 #[test]
 fn only_helpers_that_linux_5_15_has_are_called() {
+    let is_known = |helper: &i32| HELPERS.iter().any(|(number, _, _)| number == helper);
     for object in ["tidegauge.bpf.o", "redirect.bpf.o"] {
-        let mut called = BTreeMap::<i32, u32>::new();
-        for instruction in instructions(object).iter().filter(|instruction| instruction.code == CALL) {
-            assert_ne!(instruction.source, TO_KERNEL, "{object} calls a kernel function");
-            assert_eq!(instruction.source, TO_HELPER, "{object} calls a function of its own: 8 ns");
-            *called.entry(instruction.constant).or_default() += 1;
-        }
-        for helper in called.keys() {
-            assert!(HELPERS.iter().any(|(number, _, _)| number == helper), "{object} calls helper {helper}");
-        }
-        assert!(!called.is_empty(), "{object} looks up maps");
+        let called = helpers(object, &BASIC);
+        assert!(!called.is_empty() && called.keys().all(is_known), "{object} calls {called:?}");
     }
+    let called = helpers("tidegauge.bpf.o", &FRAGS);
+    assert_eq!(called.get(&FRAGS_HELPER), Some(&1), "{called:?}");
+    assert!(called.keys().filter(|helper| **helper != FRAGS_HELPER).all(is_known), "{called:?}");
 }
 
 #[test]
 fn only_instructions_that_linux_5_15_has_are_used() {
     for object in ["tidegauge.bpf.o", "redirect.bpf.o"] {
-        let instructions = instructions(object);
+        let instructions = instructions(object, &[&BASIC[..], &FRAGS].concat());
         assert!(instructions.len() > 10, "{object} has code");
         for Instruction { code, offset, .. } in instructions {
             assert!(code != SWAP && code != JUMP_LONG, "{object}: instruction {code:#x} is of 6.6");

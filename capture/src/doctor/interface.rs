@@ -3,13 +3,11 @@
 use aya::programs::{SchedClassifier, TcAttachType};
 
 use super::{Check, State};
-use crate::interface::Interface;
+use crate::interface::{Interface, XDP_MTU_MAX};
 use crate::nic::ethtool::Ethtool;
 use crate::nic::netlink::{Link, link};
 use crate::xdp::has_clsact;
 
-/// Longest frame that fits a page with what XDP keeps in front of and behind it.
-const XDP_FRAME_BYTES_MAX: u32 = 3_498;
 const ETHERNET: u16 = 1;
 const LOOPBACK: u16 = 772;
 /// A queue that has this many times its share makes one CPU the limit.
@@ -33,7 +31,10 @@ pub(super) fn examine(interface: &Interface, checks: &mut Vec<Check>) {
         Err(error) => return checks.push(link_check.unknown(format!("rtnetlink: {error}"))),
     };
     checks.push(state(link_check, name, &link));
-    let mtu_check = about("MTU", "native XDP takes a frame in one buffer; longer ones make it generic");
+    let mtu_check = about(
+        "MTU",
+        "a frame that takes several buffers wants Linux 5.18 and a driver with XDP frags, and AF_XDP does not take it",
+    );
     checks.push(mtu(mtu_check, name, &link));
     let programs_check =
         about("programs", "one XDP program at a time; TCX and clsact programs stay beside ours");
@@ -94,13 +95,10 @@ fn state(check: Check, name: &str, link: &Link) -> Check {
 
 fn mtu(check: Check, name: &str, link: &Link) -> Check {
     let found = format!("{} bytes", link.mtu_bytes);
-    if link.mtu_bytes <= XDP_FRAME_BYTES_MAX || link.hardware_type == LOOPBACK {
+    if link.mtu_bytes <= XDP_MTU_MAX || link.hardware_type == LOOPBACK {
         return check.ok(found);
     }
-    check.limits(
-        found,
-        format!("ip link set dev {name} mtu {XDP_FRAME_BYTES_MAX}, where frames need not be longer"),
-    )
+    check.limits(found, format!("ip link set dev {name} mtu {XDP_MTU_MAX}, where frames need not be longer"))
 }
 
 fn programs(check: Check, interface: &Interface, link: &Link) -> Check {

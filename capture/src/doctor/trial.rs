@@ -21,8 +21,9 @@ pub(super) fn native(interface: Option<&Interface>, loads: bool) -> Check {
     if link(interface.index).is_ok_and(|link| link.xdp.is_some()) {
         return check.unknown("another XDP program is there, and was left alone");
     }
+    let settings = Settings { frags: interface.wants_frags(), ..Settings::with_seed(0) };
     let hold = Hold { pin: None, egress: EgressHook::Nothing };
-    match XdpSource::open_with(interface, &Settings::with_seed(0), &hold) {
+    match XdpSource::open_with(interface, &settings, &hold) {
         Ok(source) => match source.mode() {
             Mode::Native => check.ok("attached natively, and detached"),
             Mode::Generic { why } => check.limits(

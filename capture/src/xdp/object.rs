@@ -26,6 +26,8 @@ static OBJECT: &[u8] =
 
 /// Name of the XDP program in the object.
 pub const INGRESS: &str = "tidegauge_ingress";
+/// Name of the same for frames in several buffers.
+pub const INGRESS_FRAGS: &str = "tidegauge_ingress_frags";
 /// Name of the TC program in the object.
 pub const EGRESS: &str = "tidegauge_egress";
 
@@ -44,6 +46,8 @@ pub struct Settings {
     pub frame_bytes_max: u32,
     /// [`INWARD`] and [`OUTWARD`]: which frames are counted.
     pub directions: u32,
+    /// Whether frames may come in several buffers: the program for that is loaded where the kernel takes it (Linux 5.18).
+    pub frags: bool,
     /// Sections of the tables that are not shared; `None`: one for each CPU that the kernel may ever have. Another number
     /// is for measuring what reading many costs.
     pub sections: Option<u32>,
@@ -61,6 +65,7 @@ impl Settings {
             features: feature::ALL,
             frame_bytes_max: 0,
             directions: INWARD | OUTWARD,
+            frags: false,
             sections: None,
             test_clock: false,
         }
@@ -94,6 +99,8 @@ pub(super) fn possible_cpus() -> Result<u32, XdpError> {
 pub struct Object {
     ebpf: Ebpf,
     maps: Maps,
+    /// The XDP program that is loaded.
+    ingress: &'static str,
 }
 
 impl Object {
@@ -134,8 +141,11 @@ impl Object {
             .map_err(|error| XdpError::of_load(&error))?;
         let maps =
             Maps::open(&ebpf, cpus, settings).map_err(|error| unsupported(&error, "mmap of BPF maps"))?;
-        let mut object = Self { ebpf, maps };
-        object.ingress()?.load().map_err(|error| XdpError::of_program(&error))?;
+        let mut object = Self { ebpf, maps, ingress: INGRESS_FRAGS };
+        if !settings.frags || object.ingress()?.load().is_err() {
+            object.ingress = INGRESS;
+            object.ingress()?.load().map_err(|error| XdpError::of_program(&error))?;
+        }
         object.egress()?.load().map_err(|error| XdpError::of_program(&error))?;
         Ok(object)
     }
@@ -145,9 +155,10 @@ impl Object {
     /// # Errors
     /// Only where the embedded object lacks it, which the tests rule out.
     pub fn ingress(&mut self) -> Result<&mut Xdp, XdpError> {
-        match self.ebpf.program_mut(INGRESS) {
+        let name = self.ingress;
+        match self.ebpf.program_mut(name) {
             Some(Program::Xdp(program)) => Ok(program),
-            _ => Err(XdpError::Unsupported { reason: format!("the object has no XDP program {INGRESS}") }),
+            _ => Err(XdpError::Unsupported { reason: format!("the object has no XDP program {name}") }),
         }
     }
 
@@ -166,6 +177,11 @@ impl Object {
     pub(super) fn pin(&self, name: &str, path: &Path) -> Result<(), String> {
         let map = self.ebpf.map(name).ok_or_else(|| missing_map(name).to_string())?;
         map.pin(path).map_err(|error| one_line(&error))
+    }
+
+    /// Name of the XDP program that is loaded.
+    pub(super) const fn ingress_name(&self) -> &'static str {
+        self.ingress
     }
 
     /// The tables.

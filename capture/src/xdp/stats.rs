@@ -13,7 +13,7 @@ use aya::sys::{Stats, enable_stats};
 use super::XdpSource;
 use super::attach::Egress;
 use super::error::one_line;
-use super::object::{EGRESS, INGRESS};
+use super::object::EGRESS;
 
 /// While it lives, the kernel measures every BPF program of the host.
 #[derive(Debug)]
@@ -46,7 +46,7 @@ pub struct RunTime {
 impl XdpSource {
     /// The XDP program's; `None` where the kernel does not say.
     pub fn ingress_run_time(&self) -> Option<RunTime> {
-        run_time(self.object.ebpf().program(INGRESS)?)
+        run_time(self.object.ebpf().program(self.object.ingress_name())?)
     }
 
     /// The TCX program's; `None` where there is none.

@@ -12,7 +12,8 @@
 mod maps;
 mod wire;
 
-use aya_ebpf::bindings::{TC_ACT_UNSPEC, xdp_action};
+use aya_ebpf::bindings::{TC_ACT_UNSPEC, xdp_action, xdp_md};
+use aya_ebpf::helpers::generated::bpf_xdp_get_buff_len;
 use tidegauge_ebpf::link::LinkType;
 use tidegauge_ebpf::observe::{Arrival, observe};
 use tidegauge_ebpf::settings::{INWARD, OUTWARD, feature};
@@ -37,6 +38,21 @@ pub(crate) extern "C" fn tidegauge_ingress(context: &XdpFrame) -> u32 {
     }
     let wire = Wire { data: context.data as usize, end: context.data_end as usize, zero: maps::zero() };
     count(wire, wire.captured_len(), 1);
+    xdp_action::XDP_PASS
+}
+
+/// The same for interfaces whose frames do not fit one buffer (MTU above some 3,500 bytes; Linux 5.18): headers are in the
+/// first buffer, the length is that of all.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "xdp.frags")]
+pub(crate) extern "C" fn tidegauge_ingress_frags(context: &XdpFrame) -> u32 {
+    if !maps::counts(INWARD) {
+        return xdp_action::XDP_PASS;
+    }
+    let wire = Wire { data: context.data as usize, end: context.data_end as usize, zero: maps::zero() };
+    // SAFETY: the helper reads the context it is given, which is the kernel's own.
+    let wire_len = unsafe { bpf_xdp_get_buff_len(core::ptr::from_ref(context).cast_mut().cast::<xdp_md>()) };
+    count(wire, wire_len as u32, 1);
     xdp_action::XDP_PASS
 }
 

@@ -18,8 +18,8 @@ use std::time::Duration;
 use load::{Server, connect, connect_from, download, flood};
 use running::{Live, alone, packets_of};
 use serde_json::Value;
-use support::incidents;
-use tidegauge_tests::netns::{Lab, SERVER_IFACE, SERVER_V4, SERVER_V6, Side};
+use support::{incidents, tidegauge};
+use tidegauge_tests::netns::{CLIENT_IFACE, Lab, SERVER_IFACE, SERVER_V4, SERVER_V6, Side};
 use tidegauge_tests::skip::{lab_or_skip, skip};
 
 /// From the first packet to the `opened` line. The aim is 0.3 s (measured by the benches); a busy test machine may
@@ -184,6 +184,29 @@ fn one_direction_alone_is_counted_where_that_is_asked_for() {
             assert!(!unseen.as_array().unwrap().is_empty(), "{source} {direction}: {unseen}");
         }
     }
+}
+
+#[test]
+fn frames_in_several_buffers_are_counted_natively_with_their_whole_length() {
+    let test = "frames_in_several_buffers_are_counted_natively_with_their_whole_length";
+    let Some(lab) = lab_or_skip(test) else { return };
+    let _alone = alone();
+    for (side, iface) in [(Side::Client, CLIENT_IFACE), (Side::Server, SERVER_IFACE)] {
+        let mut ip = lab.command(side, "ip");
+        assert!(ip.args(["link", "set", "dev", iface, "mtu", "9000"]).status().unwrap().success());
+    }
+    // The client downloads: what it receives comes in frames of 9,000 bytes, which take three buffers.
+    let _server = Server::start(&lab, server_port(81), &["bulk", &DOWNLOAD_BYTES.to_string()]);
+    let mut command = lab.command(Side::Client, tidegauge());
+    let mut live = Live::spawn(command.args(["live", "--json", CLIENT_IFACE]));
+    live.wait_for(CLOSING_MAX, |event| event["event"] == "source");
+    let counts = download(&lab, server_port(81));
+    let ended = live.interrupt();
+    assert_eq!(ended.events[0]["source"]["mode"], "native", "{}", ended.events[0]["source"]);
+    assert_eq!(counts["bytes"], DOWNLOAD_BYTES);
+    let payload = ended.summary()["tcp"]["payload_bytes"].as_u64().unwrap();
+    assert!((DOWNLOAD_BYTES..DOWNLOAD_BYTES / 20 * 21).contains(&payload), "{payload}");
+    assert_eq!(ended.summary()["quality"]["malformed"], serde_json::json!({}));
 }
 
 #[test]

@@ -44,6 +44,7 @@ pub(crate) fn run(args: &LiveArgs) -> anyhow::Result<Outcome> {
     let settings = Settings {
         frame_bytes_max: interface.frame_bytes_max(),
         directions: args.direction.bits(),
+        frags: interface.wants_frags(),
         ..Settings::with_seed(random_seed()?)
     };
     match XdpSource::open_with(&interface, &settings, &hold) {
