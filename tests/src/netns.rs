@@ -5,6 +5,13 @@
 //!   va 10.77.0.1/24, fd77::1/64   <------>   vb 10.77.0.2/24, fd77::2/64
 //!   (client, sends the floods)               (server, where tidegauge listens)
 //! ```
+//! A lab [`Lab::with_middle`] has a third namespace between the two, without addresses, and a pair of interfaces to each:
+//!
+//! ```text
+//!   -a  va  <------>  ma  -m  mb  <------>  vb  -b
+//! ```
+//! There nothing passes that [`crate::middlebox`] does not pass on.
+//!
 //! The server's default route leads to the client with a permanent neighbour entry, so its answers to spoofed sources
 //! leave through the veth pair as they would leave a real host. Router discovery, duplicate address detection and
 //! link-local addresses are off: after a few multicast listener reports of its first seconds an idle lab is silent.
@@ -31,6 +38,10 @@ use crate::syn_frame::Mac;
 pub const CLIENT_IFACE: &str = "va";
 /// The server's interface.
 pub const SERVER_IFACE: &str = "vb";
+/// The middle's interface towards the client.
+pub const MIDDLE_CLIENT_IFACE: &str = "ma";
+/// The middle's interface towards the server.
+pub const MIDDLE_SERVER_IFACE: &str = "mb";
 /// The client's address.
 pub const CLIENT_V4: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
 /// More addresses of the client, for loads that need more than one address's ports.
@@ -75,11 +86,21 @@ pub enum Side {
     Server,
 }
 
+/// What lies between the two sides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Joint {
+    /// One veth pair.
+    Direct,
+    /// A namespace, and a veth pair to each side.
+    Middle,
+}
+
 /// Two joined namespaces, removed with everything that runs in them when this is dropped.
 #[derive(Debug)]
 pub struct Lab {
-    /// `tg-<pid>-<n>`; the namespaces add `-a` and `-b`.
+    /// `tg-<pid>-<n>`; the namespaces add `-a`, `-b` and `-m`.
     name: String,
+    joint: Joint,
     has_ipv6: bool,
 }
 
@@ -92,12 +113,24 @@ impl Lab {
         Self::owned_by(std::process::id())
     }
 
+    /// A lab of this process with a namespace between the two sides.
+    ///
+    /// # Errors
+    /// As [`Lab::new`].
+    pub fn with_middle() -> Result<Self> {
+        Self::joined(std::process::id(), Joint::Middle)
+    }
+
     /// A lab that outlives its maker: it belongs to process `owner`, is swept when that one is dead, and is removed by
     /// [`Lab::remove_all_of`]. Call [`Lab::leave_up`] on it.
     ///
     /// # Errors
     /// As [`Lab::new`].
     pub fn owned_by(owner: u32) -> Result<Self> {
+        Self::joined(owner, Joint::Direct)
+    }
+
+    fn joined(owner: u32, joint: Joint) -> Result<Self> {
         let _making = MAKING.lock().map_err(|_| anyhow!("making a lab panicked before"))?;
         sweep()?;
         let name = (0..LABS_PER_OWNER_MAX)
@@ -105,7 +138,7 @@ impl Lab {
             .find(|name| !namespace_path(&format!("{name}-a")).exists())
             .with_context(|| format!("process {owner} already has {LABS_PER_OWNER_MAX} labs"))?;
         // From here on dropping the lab removes what was made so far.
-        let lab = Self { name, has_ipv6: Path::new("/proc/sys/net/ipv6").exists() };
+        let lab = Self { name, joint, has_ipv6: Path::new("/proc/sys/net/ipv6").exists() };
         lab.make()?;
         Ok(lab)
     }
@@ -131,6 +164,11 @@ impl Lab {
         }
     }
 
+    /// The name of the namespace between the sides, where there is one.
+    pub fn middle(&self) -> Option<String> {
+        (self.joint == Joint::Middle).then(|| format!("{}-m", self.name))
+    }
+
     /// Whether the kernel has IPv6, and so the lab.
     pub const fn has_ipv6(&self) -> bool {
         self.has_ipv6
@@ -148,28 +186,25 @@ impl Lab {
     /// # Errors
     /// When the namespace cannot be entered, or when `work` panics.
     pub fn inside<T: Send>(&self, side: Side, work: impl FnOnce() -> T + Send) -> Result<T> {
-        let path = namespace_path(&self.namespace(side));
-        let namespace = fs::File::open(&path).with_context(|| format!("open {}", path.display()))?;
-        let worker = move || -> Result<T> {
-            setns(&namespace, CloneFlags::CLONE_NEWNET).context("enter the network namespace")?;
-            Ok(work())
-        };
-        thread::scope(|scope| scope.spawn(worker).join())
-            .map_err(|_| anyhow!("the work inside the lab panicked"))?
+        inside(&self.namespace(side), work)
+    }
+
+    /// The same between the sides.
+    ///
+    /// # Errors
+    /// As [`Lab::inside`], and where there is nothing between the sides.
+    pub fn inside_middle<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T> {
+        inside(&self.middle().context("this lab has no middle")?, work)
     }
 
     fn make(&self) -> Result<()> {
         let (a, b) = (self.namespace(Side::Client), self.namespace(Side::Server));
-        ip(&format!("netns add {a}"))?;
-        ip(&format!("netns add {b}"))?;
-        for side in [Side::Client, Side::Server] {
-            self.inside(side, || write_settings(self.has_ipv6))??;
+        for namespace in self.namespaces() {
+            ip(&format!("netns add {namespace}"))?;
+            inside(&namespace, || write_settings(self.has_ipv6))??;
         }
         let (client_mac, server_mac) = (text(CLIENT_MAC), text(SERVER_MAC));
-        ip(&format!(
-            "-n {a} link add name {CLIENT_IFACE} address {client_mac} type veth \
-             peer name {SERVER_IFACE} address {server_mac} netns {b}"
-        ))?;
+        self.join(&a, &b, &client_mac, &server_mac)?;
         self.add_address(&a, CLIENT_IFACE, CLIENT_V4.into())?;
         for address in CLIENT_EXTRA_V4 {
             self.add_address(&a, CLIENT_IFACE, address.into())?;
@@ -194,6 +229,33 @@ impl Lab {
         Ok(())
     }
 
+    /// Makes the interfaces, and the middle where there is one.
+    fn join(&self, a: &str, b: &str, client_mac: &str, server_mac: &str) -> Result<()> {
+        let Some(middle) = self.middle() else {
+            return ip(&format!(
+                "-n {a} link add name {CLIENT_IFACE} address {client_mac} type veth \
+                 peer name {SERVER_IFACE} address {server_mac} netns {b}"
+            ));
+        };
+        let pairs = [
+            (a, CLIENT_IFACE, client_mac, MIDDLE_CLIENT_IFACE),
+            (b, SERVER_IFACE, server_mac, MIDDLE_SERVER_IFACE),
+        ];
+        for (namespace, iface, mac, opposite) in pairs {
+            ip(&format!(
+                "-n {namespace} link add name {iface} address {mac} type veth peer name {opposite} netns {middle}"
+            ))?;
+            ip(&format!("-n {middle} link set dev {opposite} up"))?;
+        }
+        Ok(())
+    }
+
+    /// All of them.
+    fn namespaces(&self) -> Vec<String> {
+        let sides = [Side::Client, Side::Server].map(|side| self.namespace(side));
+        sides.into_iter().chain(self.middle()).collect()
+    }
+
     fn add_address(&self, namespace: &str, iface: &str, address: IpAddr) -> Result<()> {
         match address {
             IpAddr::V4(address) => ip(&format!("-n {namespace} addr add {address}/24 dev {iface}")),
@@ -214,13 +276,24 @@ impl Lab {
 
 impl Drop for Lab {
     fn drop(&mut self) {
-        for side in [Side::Client, Side::Server] {
-            let namespace = self.namespace(side);
+        for namespace in self.namespaces() {
             if let Err(error) = remove(&namespace) {
                 eprintln!("could not remove namespace {namespace}: {error:#}");
             }
         }
     }
+}
+
+/// Runs `work` on a thread that has moved to a namespace.
+fn inside<T: Send>(namespace: &str, work: impl FnOnce() -> T + Send) -> Result<T> {
+    let path = namespace_path(namespace);
+    let namespace = fs::File::open(&path).with_context(|| format!("open {}", path.display()))?;
+    let worker = move || -> Result<T> {
+        setns(&namespace, CloneFlags::CLONE_NEWNET).context("enter the network namespace")?;
+        Ok(work())
+    };
+    thread::scope(|scope| scope.spawn(worker).join())
+        .map_err(|_| anyhow!("the work inside the lab panicked"))?
 }
 
 /// Whether the calling thread is in a namespace that a lab made.
@@ -267,7 +340,7 @@ fn owner_of(name: &str) -> Option<u32> {
     let mut parts = name.strip_prefix(PREFIX)?.split('-');
     let owner = parts.next()?.parse().ok()?;
     let _number: u32 = parts.next()?.parse().ok()?;
-    (matches!(parts.next()?, "a" | "b") && parts.next().is_none()).then_some(owner)
+    (matches!(parts.next()?, "a" | "b" | "m") && parts.next().is_none()).then_some(owner)
 }
 
 /// Ends what runs in a namespace and deletes it. One that is already gone is fine: two sweeps may meet.
@@ -280,7 +353,9 @@ fn remove(namespace: &str) -> Result<()> {
         let _ = kill(pid, Signal::SIGKILL);
     }
     // A namespace lives on while something still holds it; the veth pair must not.
-    let _ = ip(&format!("-n {namespace} link del {CLIENT_IFACE}"));
+    for iface in [CLIENT_IFACE, SERVER_IFACE] {
+        let _ = ip(&format!("-n {namespace} link del {iface}"));
+    }
     match ip(&format!("netns del {namespace}")) {
         Err(error) if namespace_path(namespace).exists() => Err(error),
         _ => Ok(()),

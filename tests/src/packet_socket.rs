@@ -1,14 +1,16 @@
-//! The one `unsafe` file of the test tools: a packet socket that sends a batch of ready frames with one system call.
+//! The one `unsafe` file of the test tools: packet sockets.
 //!
-//! `sendmmsg` of [`BATCH_FRAMES`] frames with `PACKET_QDISC_BYPASS` reaches 1-2 million frames per second per core on
-//! a veth pair; nothing in std or nix speaks to AF_PACKET this way. The socket receives nothing (protocol 0).
+//! A [`PacketSocket`] sends a batch of ready frames with one system call and receives nothing (protocol 0): `sendmmsg`
+//! of [`BATCH_FRAMES`] frames with `PACKET_QDISC_BYPASS` reaches 1-2 million frames per second per core on a veth pair.
+//! A [`Tap`] receives what comes in on an interface, frame by frame, says what it lost, and sends. Nothing in std or nix
+//! speaks to AF_PACKET this way.
 
 #![expect(unsafe_code, reason = "AF_PACKET has no safe wrapper; every call is listed in this file")]
 
 use std::ffi::CString;
 use std::io;
 use std::mem;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use crate::syn_frame::FRAME_BYTES_MAX;
 
@@ -60,36 +62,9 @@ impl PacketSocket {
     /// # Errors
     /// The operating system's, where the interface does not exist or the right is missing.
     pub fn open(iface: &str) -> io::Result<Self> {
-        let name = CString::new(iface)?;
-        // SAFETY: `name` is a NUL-terminated string that outlives the call.
-        let index = unsafe { libc::if_nametoindex(name.as_ptr()) };
-        if index == 0 {
-            return Err(io::Error::last_os_error());
-        }
-        // SAFETY: no pointers are passed; the result is checked below.
-        let fd = unsafe { libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_CLOEXEC, 0) };
-        check(fd)?;
-        // SAFETY: `fd` was just opened, is valid, and nobody else owns it.
-        let fd = unsafe { OwnedFd::from_raw_fd(fd) };
-        let on: libc::c_int = 1;
-        // SAFETY: the option's value is a `c_int`, whose address and size are given.
-        check(unsafe {
-            libc::setsockopt(
-                fd.as_raw_fd(),
-                libc::SOL_PACKET,
-                libc::PACKET_QDISC_BYPASS,
-                (&raw const on).cast(),
-                socklen::<libc::c_int>(),
-            )
-        })?;
-        // SAFETY: `sockaddr_ll` is plain integers, for which all zeroes is a value.
-        let mut address: libc::sockaddr_ll = unsafe { mem::zeroed() };
-        address.sll_family = libc::AF_PACKET as u16;
-        address.sll_ifindex = index.cast_signed();
-        // SAFETY: the address is a `sockaddr_ll` that outlives the call, and its size is given.
-        check(unsafe {
-            libc::bind(fd.as_raw_fd(), (&raw const address).cast(), socklen::<libc::sockaddr_ll>())
-        })?;
+        let fd = socket()?;
+        set(&fd, libc::SOL_PACKET, libc::PACKET_QDISC_BYPASS, 1)?;
+        bind(&fd, iface, 0)?;
         Ok(Self(fd))
     }
 
@@ -131,6 +106,114 @@ impl PacketSocket {
         }
         Ok(sent)
     }
+}
+
+/// A packet socket of frames that come in on one interface; those that leave it are not seen.
+#[derive(Debug)]
+pub struct Tap(OwnedFd);
+
+impl Tap {
+    /// Opens the socket on `iface` with a queue of so many bytes. Needs CAP_NET_RAW and CAP_NET_ADMIN.
+    ///
+    /// # Errors
+    /// The operating system's, where the interface does not exist or a right is missing.
+    pub fn open(iface: &str, queue_bytes: i32) -> io::Result<Self> {
+        let fd = socket()?;
+        set(&fd, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, queue_bytes)?;
+        set(&fd, libc::SOL_PACKET, libc::PACKET_IGNORE_OUTGOING, 1)?;
+        bind(&fd, iface, (libc::ETH_P_ALL as u16).to_be())?;
+        Ok(Self(fd))
+    }
+
+    /// The next frame's length, cut to `frame`; `None` where none waits.
+    ///
+    /// # Errors
+    /// The operating system's.
+    pub fn receive(&self, frame: &mut [u8]) -> io::Result<Option<usize>> {
+        // SAFETY: the buffer is writable for the length given.
+        let result = unsafe {
+            libc::recv(self.0.as_raw_fd(), frame.as_mut_ptr().cast(), frame.len(), libc::MSG_DONTWAIT)
+        };
+        match usize::try_from(result) {
+            Ok(len) => Ok(Some(len)),
+            Err(_) => match io::Error::last_os_error() {
+                error if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+                error => Err(error),
+            },
+        }
+    }
+
+    /// Sends one frame.
+    ///
+    /// # Errors
+    /// The operating system's, a full queue included.
+    pub fn send(&self, frame: &[u8]) -> io::Result<()> {
+        // SAFETY: the buffer is readable for the length given.
+        let result = unsafe { libc::send(self.0.as_raw_fd(), frame.as_ptr().cast(), frame.len(), 0) };
+        if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    }
+
+    /// Frames lost since the last call because the queue was full.
+    ///
+    /// # Errors
+    /// The operating system's.
+    pub fn lost(&self) -> io::Result<u64> {
+        let mut stats = libc::tpacket_stats { tp_packets: 0, tp_drops: 0 };
+        let mut len = socklen::<libc::tpacket_stats>();
+        // SAFETY: the option's value is a `tpacket_stats`, whose address and size are given.
+        check(unsafe {
+            libc::getsockopt(
+                self.0.as_raw_fd(),
+                libc::SOL_PACKET,
+                libc::PACKET_STATISTICS,
+                (&raw mut stats).cast(),
+                &raw mut len,
+            )
+        })?;
+        Ok(u64::from(stats.tp_drops))
+    }
+}
+
+impl AsFd for Tap {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+fn socket() -> io::Result<OwnedFd> {
+    // SAFETY: no pointers are passed; the result is checked below.
+    let fd = unsafe { libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_CLOEXEC, 0) };
+    check(fd)?;
+    // SAFETY: `fd` was just opened, is valid, and nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+fn set(fd: &OwnedFd, level: libc::c_int, option: libc::c_int, value: libc::c_int) -> io::Result<()> {
+    // SAFETY: the option's value is a `c_int`, whose address and size are given.
+    check(unsafe {
+        libc::setsockopt(fd.as_raw_fd(), level, option, (&raw const value).cast(), socklen::<libc::c_int>())
+    })?;
+    Ok(())
+}
+
+/// Binds to an interface; frames of this protocol (network byte order) are received from now on, none for 0.
+fn bind(fd: &OwnedFd, iface: &str, protocol: u16) -> io::Result<()> {
+    let name = CString::new(iface)?;
+    // SAFETY: `name` is a NUL-terminated string that outlives the call.
+    let index = unsafe { libc::if_nametoindex(name.as_ptr()) };
+    if index == 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: `sockaddr_ll` is plain integers, for which all zeroes is a value.
+    let mut address: libc::sockaddr_ll = unsafe { mem::zeroed() };
+    address.sll_family = libc::AF_PACKET as u16;
+    address.sll_protocol = protocol;
+    address.sll_ifindex = index.cast_signed();
+    // SAFETY: the address is a `sockaddr_ll` that outlives the call, and its size is given.
+    check(unsafe {
+        libc::bind(fd.as_raw_fd(), (&raw const address).cast(), socklen::<libc::sockaddr_ll>())
+    })?;
+    Ok(())
 }
 
 fn is_full(error: &io::Error) -> bool {
