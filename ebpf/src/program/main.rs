@@ -37,7 +37,7 @@ pub(crate) extern "C" fn tidegauge_ingress(context: &XdpFrame) -> u32 {
         return xdp_action::XDP_PASS;
     }
     let wire = Wire { data: context.data as usize, end: context.data_end as usize, zero: maps::zero() };
-    count(wire, wire.captured_len(), 1);
+    count(wire, wire.captured_len(), 1, Order::OfCpu);
     xdp_action::XDP_PASS
 }
 
@@ -52,7 +52,7 @@ pub(crate) extern "C" fn tidegauge_ingress_frags(context: &XdpFrame) -> u32 {
     let wire = Wire { data: context.data as usize, end: context.data_end as usize, zero: maps::zero() };
     // SAFETY: the helper reads the context it is given, which is the kernel's own.
     let wire_len = unsafe { bpf_xdp_get_buff_len(core::ptr::from_ref(context).cast_mut().cast::<xdp_md>()) };
-    count(wire, wire_len as u32, 1);
+    count(wire, wire_len as u32, 1, Order::OfCpu);
     xdp_action::XDP_PASS
 }
 
@@ -77,12 +77,22 @@ pub(crate) extern "C" fn tidegauge_egress(context: &SkBuff) -> i32 {
     }
     let wire = Wire { data: context.data as usize, end: context.data_end as usize, zero: maps::zero() };
     let segments = context.gso_segs;
-    count(wire, context.len, if segments == 0 { 1 } else { segments });
+    count(wire, context.len, if segments == 0 { 1 } else { segments }, Order::OfHost);
     TC_ACT_UNSPEC
 }
 
+/// Where the packets of one direction of a flow keep their order.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Order {
+    /// On this CPU: a receive queue's packets come on one, so a packet may be judged with the next one there.
+    OfCpu,
+    /// Over all CPUs: what a connection sends, the writing thread sends now and the CPU that its acknowledgments come in
+    /// on next. A packet that waited for its judgement would be overtaken, and taken for a retransmission.
+    OfHost,
+}
+
 #[inline(always)]
-fn count(wire: Wire, wire_len: u32, segments: u32) {
+fn count(wire: Wire, wire_len: u32, segments: u32, order: Order) {
     let mut tables = KernelTables::new();
     let settings = maps::settings();
     let (now, busy) = tables.arrive();
@@ -94,7 +104,7 @@ fn count(wire: Wire, wire_len: u32, segments: u32) {
         wire_len,
         segments,
     };
-    let lag = u32::from(busy && settings.has(feature::DEFER));
+    let lag = u32::from(busy && order == Order::OfCpu && settings.has(feature::DEFER));
     observe(wire, arrival, &mut tables, settings, lag);
 }
 

@@ -9,6 +9,7 @@
 
 mod delay;
 mod engines;
+mod fast;
 mod loss;
 mod oracle;
 #[path = "../live/running.rs"]

@@ -135,7 +135,8 @@ const fn iface(side: Side) -> &'static str {
     }
 }
 
-fn watch(lab: &Lab, side: Side) -> Live {
+/// A run on the interface of a side.
+pub(crate) fn watch(lab: &Lab, side: Side) -> Live {
     let mut command = lab.command(side, tidegauge());
     let mut live = Live::spawn(command.args(["live", "--json", "--source", "xdp", iface(side)]));
     live.wait_for(PATIENCE, |event| event["event"] == "source");
