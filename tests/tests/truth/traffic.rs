@@ -11,7 +11,7 @@ pub(crate) const PORT: u16 = 5_201;
 const CHUNK_BYTES: usize = 64 << 10;
 
 /// Keeps a round trip of 4 ms below 100 packets. Where more than 256 come in a jiffy on one CPU, the kernel path judges a
-/// packet with the next one on that CPU, and what TCP sends may change its CPU meanwhile: see `fast.rs`.
+/// packet that comes in with the next one on its CPU, and a veth pair, other than a receive queue, may change its CPU.
 const SEND_BUFFER_BYTES: usize = 64 << 10;
 
 /// A connection's two sockets.
