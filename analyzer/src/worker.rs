@@ -31,8 +31,8 @@ pub struct Worker {
     shard: Shard,
     collector: Collector,
     flow_sampler: FlowSampler,
-    /// The current tick, 0 before the first frame.
-    tick_start_ns: u64,
+    /// The current tick; `None` before the first frame of a worker that was not told when it begins.
+    tick_start_ns: Option<u64>,
     /// The first and the last packet's time.
     first_last_ns: Option<(u64, u64)>,
     /// Frames that arrived in a later tick than their own.
@@ -46,17 +46,22 @@ impl Worker {
             shard,
             collector: Collector::default(),
             flow_sampler: FlowSampler::default(),
-            tick_start_ns: 0,
+            tick_start_ns: None,
             first_last_ns: None,
             late: 0,
         }
+    }
+
+    /// Begins at this time, nanoseconds: from now on ticks pass without frames too.
+    pub fn begin(&mut self, now_ns: u64) {
+        self.tick_start_ns = Some(now_ns - now_ns % TICK_NS);
     }
 
     /// Takes one frame; what was over before it is appended to `turns`.
     #[inline]
     pub fn frame(&mut self, frame: &CapturedFrame<'_>, turns: &mut Vec<Turn>) {
         let ts_ns = frame.ts_ns;
-        if ts_ns.wrapping_sub(self.tick_start_ns) >= TICK_NS || self.first_last_ns.is_none() {
+        if self.tick_start_ns.is_none_or(|start_ns| ts_ns.wrapping_sub(start_ns) >= TICK_NS) {
             self.leave_tick(ts_ns, turns);
         }
         let (first, last) = self.first_last_ns.unwrap_or((ts_ns, ts_ns));
@@ -68,40 +73,39 @@ impl Worker {
     #[cold]
     fn leave_tick(&mut self, ts_ns: u64, turns: &mut Vec<Turn>) {
         let tick_ns = ts_ns - ts_ns % TICK_NS;
-        if self.first_last_ns.is_none() {
-            self.tick_start_ns = tick_ns;
-        } else if ts_ns >= self.tick_start_ns {
-            self.end_tick(turns);
-            self.tick_start_ns = tick_ns;
-        } else if self.tick_start_ns - ts_ns > BACKWARDS_NS {
-            self.end_tick(turns);
-            turns.push(Turn::JumpBack(tick_ns));
-            self.tick_start_ns = tick_ns;
-        } else {
+        let Some(start_ns) = self.tick_start_ns else {
+            self.tick_start_ns = Some(tick_ns);
+            return;
+        };
+        if ts_ns < start_ns && start_ns - ts_ns <= BACKWARDS_NS {
             self.late += 1;
+            return;
         }
+        self.end_tick(turns);
+        if ts_ns < start_ns {
+            turns.push(Turn::JumpBack(tick_ns));
+        }
+        self.tick_start_ns = Some(tick_ns);
     }
 
     /// Hands the current tick over, and the empty ones up to `now_ns`: for live sources, when no frame comes.
     pub fn idle_until(&mut self, now_ns: u64, turns: &mut Vec<Turn>) {
-        while self.first_last_ns.is_some() && now_ns >= self.tick_start_ns + TICK_NS {
+        while let Some(start_ns) = self.tick_start_ns.filter(|start_ns| now_ns >= start_ns + TICK_NS) {
             self.end_tick(turns);
-            self.tick_start_ns += TICK_NS;
+            self.tick_start_ns = Some(start_ns + TICK_NS);
         }
     }
 
     /// Hands over what is left.
     pub fn finish(&mut self, turns: &mut Vec<Turn>) {
-        if self.first_last_ns.is_some() {
-            self.end_tick(turns);
-        }
+        self.end_tick(turns);
     }
 
     fn end_tick(&mut self, turns: &mut Vec<Turn>) {
-        let end_ns = self.tick_start_ns + TICK_NS;
+        let Some(start_ns) = self.tick_start_ns else { return };
         self.shard.flush();
         let view = View::Heap(&self.shard);
-        let mut window = self.collector.collect(view, self.tick_start_ns, end_ns);
+        let mut window = self.collector.collect(view, start_ns, start_ns + TICK_NS);
         let one_in = self.flow_sampler.one_in();
         if one_in > 1 {
             window.scale(one_in);
@@ -117,9 +121,7 @@ impl Worker {
         if one_in != before.one_in() {
             // What the tick that has begun counted already was counted with the share before.
             let after = std::mem::replace(&mut self.flow_sampler, before);
-            if self.first_last_ns.is_some() {
-                self.end_tick(turns);
-            }
+            self.end_tick(turns);
             self.flow_sampler = after;
             self.shard.sample_flows(one_in);
         }

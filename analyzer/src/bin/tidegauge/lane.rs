@@ -98,6 +98,7 @@ impl<'a> Lane<'a> {
             let _ = pin_to_cpu(cpu);
         }
         let mut turns = Vec::new();
+        self.worker.begin(self.clock.now_ns());
         loop {
             let worker = &mut self.worker;
             let polled = self.source.poll(WAIT_MS, |frame| worker.frame(&frame, &mut turns));
