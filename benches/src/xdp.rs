@@ -153,19 +153,26 @@ fn even(mask: i32, array: u32) -> Vec<Instruction> {
     [&enter(body.len() as i16)[..], &body, &call(array)].concat()
 }
 
-/// Bytes before the flows' sequence numbers in the skewed program's memory: its random number.
-const STATE_BYTES: u32 = 8;
-
-/// Draws the flow by chance, and takes its sequence number from a table in `state`.
-fn skewed(mask: i32, array: u32, state: u32) -> Vec<Instruction> {
+/// The next random number in register 7, and the address of the state that it is from in 8.
+fn draw(state: u32) -> [Instruction; 6] {
     let [state_low, state_high] = instruction::map(8, state, instruction::MAP_VALUE);
-    let body = [
+    [
         state_low,
         state_high,
         instruction(op::LOAD_U32, 7, 8, 0, 0),
         instruction(op::MULTIPLY_CONSTANT_32, 7, 0, 0, MULTIPLIER),
         instruction(op::ADD_CONSTANT_32, 7, 0, 0, INCREMENT),
         instruction(op::STORE_U32, 8, 7, 0, 0),
+    ]
+}
+
+/// Bytes before the flows' sequence numbers in the skewed program's memory: its random number.
+const STATE_BYTES: u32 = 8;
+
+/// Draws the flow by chance, and takes its sequence number from a table in `state`.
+fn skewed(mask: i32, array: u32, state: u32) -> Vec<Instruction> {
+    let draw = draw(state);
+    let body = [
         // The flow's number in register 7, whether it may be any in 4.
         instruction(op::SHIFT_RIGHT_CONSTANT, 7, 0, 0, WEAK_BITS),
         instruction(op::MOVE, 4, 7, 0, 0),
@@ -190,20 +197,14 @@ fn skewed(mask: i32, array: u32, state: u32) -> Vec<Instruction> {
         instruction(op::BIG_ENDIAN, 5, 0, 0, 32),
         instruction(op::STORE_U32, 2, 5, SOURCE, 0),
     ];
-    [&enter(body.len() as i16)[..], &body, &call(array)].concat()
+    [&enter((draw.len() + body.len()) as i16)[..], &draw, &body, &call(array)].concat()
 }
 
 /// Draws the source by chance, and has the frame sent by the interface. Its memory is used for many frames, so the
 /// state is not in it.
 fn sender(mask: i32, interface: u32, state: u32) -> Vec<Instruction> {
-    let [state_low, state_high] = instruction::map(8, state, instruction::MAP_VALUE);
+    let draw = draw(state);
     let body = [
-        state_low,
-        state_high,
-        instruction(op::LOAD_U32, 7, 8, 0, 0),
-        instruction(op::MULTIPLY_CONSTANT_32, 7, 0, 0, MULTIPLIER),
-        instruction(op::ADD_CONSTANT_32, 7, 0, 0, INCREMENT),
-        instruction(op::STORE_U32, 8, 7, 0, 0),
         instruction(op::SHIFT_RIGHT_CONSTANT, 7, 0, 0, 8),
         instruction(op::AND_CONSTANT, 7, 0, 0, mask),
         instruction(op::LOAD_U32, 5, 2, SOURCE, 0),
@@ -214,7 +215,7 @@ fn sender(mask: i32, interface: u32, state: u32) -> Vec<Instruction> {
         instruction(op::STORE_U32, 2, 5, SOURCE, 0),
     ];
     let send = [set(1, interface.cast_signed()), set(2, 0), REDIRECT, EXIT];
-    [&enter(body.len() as i16)[..], &body, &send].concat()
+    [&enter((draw.len() + body.len()) as i16)[..], &draw, &body, &send].concat()
 }
 
 #[cfg(test)]

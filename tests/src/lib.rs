@@ -6,6 +6,7 @@
 
 pub mod client;
 pub mod flood;
+pub mod known_frames;
 pub mod middlebox;
 pub mod netns;
 pub mod pacing;

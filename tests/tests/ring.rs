@@ -6,44 +6,15 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tidegauge_capture::interface::Interface;
 use tidegauge_capture::ring::{RingDrops, RingError, RingOptions, RingSource};
 use tidegauge_ebpf::link::LinkType;
-use tidegauge_tests::netns::{CLIENT_IFACE, CLIENT_MAC, Lab, SERVER_IFACE, SERVER_MAC, Side};
-use tidegauge_tests::packet_socket::{BATCH_FRAMES, Batch, PacketSocket};
+use tidegauge_tests::known_frames::{frame, send};
+use tidegauge_tests::netns::{SERVER_IFACE, Side};
+use tidegauge_tests::packet_socket::BATCH_FRAMES;
 use tidegauge_tests::skip::lab_or_skip;
-use tidegauge_tests::syn_frame::FRAME_BYTES_MAX;
 
 const BATCHES: usize = 200;
-/// IEEE's EtherType for experiments: nothing else on the link has it.
-const EXPERIMENT: [u8; 2] = [0x88, 0xb5];
 const FILTER: &str = "ether proto 0x88b5";
 /// A loaded machine may take its time.
 const PATIENCE: Duration = Duration::from_secs(10);
-
-/// Frame number `number`: lengths from 60 bytes on, and contents that depend on it.
-fn frame(number: u32) -> Vec<u8> {
-    let len = 60 + number as usize % (FRAME_BYTES_MAX - 59);
-    let mut frame = [&SERVER_MAC[..], &CLIENT_MAC, &EXPERIMENT, &number.to_be_bytes()].concat();
-    frame.extend((frame.len()..len).map(|offset| (number as usize * 31 + offset) as u8));
-    frame
-}
-
-fn send_all(lab: &Lab) {
-    let send = || {
-        let socket = PacketSocket::open(CLIENT_IFACE).expect("root may open packet sockets");
-        let mut batch = Batch::default();
-        let mut number = 0;
-        for _ in 0..BATCHES {
-            batch.fill(BATCH_FRAMES, |bytes| {
-                let frame = frame(number);
-                number += 1;
-                bytes[..frame.len()].copy_from_slice(&frame);
-                frame.len()
-            });
-            let sent = socket.send(&mut batch).expect("the link is up");
-            assert_eq!(sent.accepted, BATCH_FRAMES as u64);
-        }
-    };
-    lab.inside(Side::Client, send).expect("the lab is there");
-}
 
 fn open(options: &RingOptions) -> Result<RingSource, RingError> {
     RingSource::open(&Interface::open(SERVER_IFACE).expect("the lab is there"), options)
@@ -67,7 +38,7 @@ fn known_frames_all_arrive_in_order_with_their_bytes_and_times() {
         let mut ring = open(&experiment()).unwrap();
         assert_eq!(ring.link(), Some(LinkType::Ethernet));
         let mut last_ns = now_ns();
-        send_all(&lab);
+        send(&lab, BATCHES);
         let mut number = 0;
         let deadline = Instant::now() + PATIENCE;
         while number < all && Instant::now() < deadline {
@@ -93,7 +64,7 @@ fn a_snap_length_cuts_the_bytes_and_not_the_length() {
     let Some(lab) = lab_or_skip("a_snap_length_cuts_the_bytes_and_not_the_length") else { return };
     let watch = || {
         let mut ring = open(&RingOptions { snaplen_bytes: 54, ..experiment() }).unwrap();
-        send_all(&lab);
+        send(&lab, BATCHES);
         let mut number = 0;
         ring.poll(2_000, |seen| {
             assert_eq!((seen.bytes, seen.wire_len as usize), (&frame(number)[..54], frame(number).len()));
@@ -110,7 +81,7 @@ fn a_full_ring_loses_frames_and_says_how_many() {
     let Some(lab) = lab_or_skip("a_full_ring_loses_frames_and_says_how_many") else { return };
     let watch = || {
         let mut ring = open(&RingOptions { ring_bytes: 256 << 10, ..experiment() }).unwrap();
-        send_all(&lab);
+        send(&lab, BATCHES);
         let mut seen = 0;
         while ring.poll(200, |_| seen += 1).unwrap() != 0 {}
         let drops = ring.drops();

@@ -8,46 +8,18 @@ use serde_json::Value;
 use tidegauge_capture::af_xdp::{self, AfXdpError, AfXdpOptions, Queue, QueueLosses, Transfer};
 use tidegauge_capture::interface::Interface;
 use tidegauge_capture::xdp::Mode;
-use tidegauge_tests::netns::{CLIENT_IFACE, CLIENT_MAC, Lab, SERVER_IFACE, SERVER_MAC, SERVER_V4, Side};
-use tidegauge_tests::packet_socket::{BATCH_FRAMES, Batch, PacketSocket};
+use tidegauge_tests::known_frames::{EXPERIMENT, frame, send};
+use tidegauge_tests::netns::{CLIENT_IFACE, Lab, SERVER_IFACE, SERVER_MAC, SERVER_V4, Side};
+use tidegauge_tests::packet_socket::BATCH_FRAMES;
 use tidegauge_tests::skip::lab_or_skip;
-use tidegauge_tests::syn_frame::FRAME_BYTES_MAX;
 
 use crate::load::flood;
 use crate::running::{Live, alone};
 use crate::support::{incidents, run, tidegauge};
 use crate::target;
 
-/// IEEE's EtherType for experiments: nothing else on the link has it.
-const EXPERIMENT: [u8; 2] = [0x88, 0xb5];
 /// A loaded machine may take its time.
 const PATIENCE: Duration = Duration::from_secs(10);
-
-/// Frame number `number`: lengths from 60 bytes on, and contents that depend on it.
-fn frame(number: u32) -> Vec<u8> {
-    let len = 60 + number as usize % (FRAME_BYTES_MAX - 59);
-    let mut frame = [&SERVER_MAC[..], &CLIENT_MAC, &EXPERIMENT, &number.to_be_bytes()].concat();
-    frame.extend((frame.len()..len).map(|offset| (number as usize * 31 + offset) as u8));
-    frame
-}
-
-fn send(lab: &Lab, batches: u32) {
-    let send = || {
-        let socket = PacketSocket::open(CLIENT_IFACE).expect("root may open packet sockets");
-        let mut batch = Batch::default();
-        let mut number = 0;
-        for _ in 0..batches {
-            batch.fill(BATCH_FRAMES, |bytes| {
-                let frame = frame(number);
-                number += 1;
-                bytes[..frame.len()].copy_from_slice(&frame);
-                frame.len()
-            });
-            assert_eq!(socket.send(&mut batch).expect("the link is up").accepted, BATCH_FRAMES as u64);
-        }
-    };
-    lab.inside(Side::Client, send).expect("the lab is there");
-}
 
 fn open() -> Result<(af_xdp::AfXdpHold, Vec<Queue>), AfXdpError> {
     af_xdp::open(&Interface::open(SERVER_IFACE).expect("the lab is there"), &AfXdpOptions::default())
@@ -61,7 +33,7 @@ fn known_frames_all_arrive_in_order_with_their_bytes() {
         let (hold, mut queues) = open().unwrap();
         assert_eq!((hold.mode(), hold.transfer(), queues.len()), (&Mode::Native, Transfer::Copy, 1));
         let batches = 200;
-        let all = batches * BATCH_FRAMES as u32;
+        let all = (batches * BATCH_FRAMES) as u32;
         send(&lab, batches);
         let deadline = Instant::now() + PATIENCE;
         let (mut number, mut last_ns) = (0, 0);
