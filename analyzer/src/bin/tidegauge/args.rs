@@ -114,7 +114,7 @@ pub(crate) struct LiveArgs {
     /// tells later.
     #[arg(long, value_name = "MS", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub(crate) block_ms: u32,
-    /// Threads that take frames (ring and AF_XDP sources) [default: one per CPU, 4 at most for the ring].
+    /// Threads that take frames (ring source; AF_XDP has one for each RX queue) [default: one per CPU, 4 at most].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=64))]
     workers: Option<u32>,
     /// Keep programs and tables when the run ends, in DIR on a BPF filesystem [/sys/fs/bpf/tidegauge/IFACE]; the next
@@ -123,7 +123,7 @@ pub(crate) struct LiveArgs {
     #[expect(clippy::option_option, reason = "not given, given, given with a value")]
     pub(crate) pin: Option<Option<PathBuf>>,
     /// When the kernel measures what our programs cost (XDP source; it needs CAP_SYS_ADMIN, and measures every BPF
-    /// program of the host): always, for one tick in five seconds, or never.
+    /// program of the host): always; for a tick now and then, once where rights are given up; or never.
     #[arg(long, value_enum, value_name = "WHEN", default_value_t = CostArg::Sampled)]
     pub(crate) cost: CostArg,
     #[command(flatten)]
