@@ -26,7 +26,7 @@ use crate::window::{
     ListenerKey, ListenerWindow, TOP_SOURCES_MAX, TargetWindow, Window, ip_addr, sort_sources,
 };
 
-/// Listener buckets that are looked at in a tick, of all CPUs together, at 1 us each: where there are [`CPUS_MANY`].
+/// Listener buckets that are looked at in a tick, of all CPUs together, at 1 us each, where there are many CPUs.
 pub const BUCKETS_PER_TICK: u32 = 48;
 /// CPUs from which on reading their totals takes what it may.
 const CPUS_MANY: u32 = 64;

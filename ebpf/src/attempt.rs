@@ -55,7 +55,7 @@ pub struct Attempt {
     pub responder_isn: u32,
     /// [`Stamp`] of the first SYN.
     pub asked: Stamp,
-    /// Time from the SYN to its answer, see [`short_units`].
+    /// Time from the SYN to its answer, see `short_units`.
     pub answered_after: u16,
     /// State, initiator and precision, see the constants.
     pub marks: u8,
@@ -223,6 +223,11 @@ impl AttemptBucket {
         let acknowledged = segment.acknowledgment.wrapping_sub(attempt.initiator_isn);
         if attempt.initiator() == sender as u8 || acknowledged == 0 || acknowledged > ACK_SLACK {
             return Answer::Unasked;
+        }
+        if attempt.state() == ANSWERED {
+            // A responder that forgot its first answer chooses another number, and an initiator that had heard the first
+            // one would have completed it by now.
+            attempt.responder_isn = segment.sequence;
         }
         if attempt.state() != ASKED {
             return Answer::Again;

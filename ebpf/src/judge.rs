@@ -52,7 +52,7 @@ pub struct Half {
     pub next_sequence: u32,
     /// Highest acknowledgment of this end's bytes by the other.
     pub acknowledged: u32,
-    /// New payload in the MiB being timed, in bytes, or [`NOT_TIMING`].
+    /// New payload in the MiB being timed, in bytes, or `NOT_TIMING`.
     pub transfer_bytes: u32,
     /// Start of that MiB.
     pub transfer_start: Stamp,
@@ -72,7 +72,7 @@ pub struct Half {
 pub struct Flow {
     /// [`crate::flow::fingerprint`]; 0 is a free slot.
     pub fingerprint: u32,
-    /// When the segment passed whose echo is waited for; meaningful with [`PROBING`].
+    /// When the segment passed whose echo is waited for; meaningful with `PROBING`.
     pub probe: Stamp,
     /// Lowest bits of that segment's timestamp.
     pub probe_timestamp: u16,
