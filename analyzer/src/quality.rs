@@ -8,7 +8,7 @@ mod reason;
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use tidegauge_capture::nic::NicLoss;
+use tidegauge_capture::nic::{NicLoss, SoftnetLoss};
 use tidegauge_ebpf::counter::{Counter, Counters};
 
 use crate::engine::Run;
@@ -22,7 +22,7 @@ pub use reason::{
 /// Losses that the source tells, beside what the counters hold: since the start, they only grow.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SourceLosses {
-    /// Frames lost, by place (`nic`, `ring`).
+    /// Frames lost, by place (`nic`, `softnet`, `ring`); by `softnet` at most so many.
     pub dropped: BTreeMap<&'static str, u64>,
     /// Places of which nobody tells what they lost: shown as `null`.
     pub untold: Vec<&'static str>,
@@ -47,8 +47,22 @@ impl SourceLosses {
         match nic.and_then(NicLoss::frames).map(|frames| frames.saturating_sub(by_queues)) {
             Some(0) => {}
             Some(frames) => _ = self.dropped.insert("nic", frames),
-            None if self.untold.contains(&"nic") => {}
-            None => self.untold.push("nic"),
+            None => self.note_untold("nic"),
+        }
+    }
+
+    /// What the CPUs' backlogs lost since the start, where frames come through them; unknown where nobody tells.
+    pub fn note_softnet(&mut self, softnet: Option<&mut SoftnetLoss>) {
+        match softnet.and_then(SoftnetLoss::frames) {
+            Some(0) => {}
+            Some(frames) => _ = self.dropped.insert("softnet", frames),
+            None => self.note_untold("softnet"),
+        }
+    }
+
+    fn note_untold(&mut self, place: &'static str) {
+        if !self.untold.contains(&place) {
+            self.untold.push(place);
         }
     }
 }

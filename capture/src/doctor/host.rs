@@ -4,7 +4,8 @@ use std::fs;
 use std::path::Path;
 use std::time::Instant;
 
-use aya::programs::{SchedClassifier, TcAttachType};
+use aya::TestRun;
+use aya::programs::{SchedClassifier, TcAttachType, TestRunOptions};
 use rustix::fs::statfs;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 use rustix::process::{Resource, getrlimit};
@@ -13,6 +14,7 @@ use rustix::system::uname;
 use super::{Check, State, host_check, libpcap};
 use crate::confine::capability::{Right, missing, names};
 use crate::confine::{landlock_abi, seccomp_is_there};
+use crate::nic::softnet::{Backlog, backlogs};
 use crate::xdp::XdpError;
 use crate::xdp::object::{Object, Settings};
 use crate::xdp::pin::DEFAULT_ROOT;
@@ -20,6 +22,11 @@ use crate::xdp::stats::measure;
 
 /// `BPF_FS_MAGIC` (linux/magic.h).
 const BPF_FS: u64 = 0xcafe_4a11;
+/// The shortest frame, of zeros, and what the program says to any.
+const FRAME: [u8; 60] = [0; 60];
+const XDP_PASS: u32 = 2;
+/// Share of frames above which backlogs are too small: fewer may be of one bad moment long ago.
+const DROPPED_SHARE_MAX: f64 = 1e-4;
 /// Clock sources that are read without leaving the CPU.
 const FAST_CLOCKS: [&str; 5] =
     ["tsc", "arch_sys_counter", "kvm-clock", "hyperv_clocksource_tsc_page", "riscv_clocksource"];
@@ -38,11 +45,12 @@ pub(super) fn examine(checks: &mut Vec<Check>) -> (bool, bool) {
         af_xdp(),
         btf(),
         jit(translated),
+        unprivileged(),
         memlock(),
         statistics(),
         pins(),
     ]);
-    checks.extend([confinement(), libpcap_version(), clock(), cpus()]);
+    checks.extend([confinement(), libpcap_version(), clock(), cpus(), backlog()]);
     works
 }
 
@@ -85,7 +93,8 @@ fn program() -> (Check, Option<bool>) {
         Ok(mut object) => {
             let (took_ms, map_mib) = (started.elapsed().as_millis(), object.maps().memory_bytes() >> 20);
             let info = object.ingress().ok().and_then(|program| program.info().ok());
-            let found = format!("loads in {took_ms} ms, maps take {map_mib} MiB");
+            let ran = ran(&mut object);
+            let found = format!("loads in {took_ms} ms, maps take {map_mib} MiB, {ran}");
             (check.ok(found), info.map(|info| info.size_jitted() != 0))
         }
         Err(error @ XdpError::NotPermitted { .. }) => {
@@ -97,6 +106,16 @@ fn program() -> (Check, Option<bool>) {
     }
 }
 
+/// One frame through the XDP program, on no interface (`BPF_PROG_TEST_RUN`).
+fn ran(object: &mut Object) -> String {
+    let Ok(program) = object.ingress() else { return "not run".to_owned() };
+    match program.test_run(TestRunOptions { data_in: Some(&FRAME), ..TestRunOptions::new() }) {
+        Ok(result) if result.return_value == XDP_PASS => "passes a frame on".to_owned(),
+        Ok(result) => format!("gives {} for a frame", result.return_value),
+        Err(error) => format!("not run: {error}"),
+    }
+}
+
 fn egress() -> Check {
     let check = host_check(
         "egress hook",
@@ -104,9 +123,10 @@ fn egress() -> Check {
     );
     match SchedClassifier::query_tcx("lo", TcAttachType::Egress) {
         Ok(_) => check.ok("TCX"),
-        Err(_) if !missing(&Right::FOR_BPF).is_empty() => {
-            check.unknown("asking needs the capabilities above")
-        }
+        Err(_) if !missing(&Right::FOR_BPF).is_empty() => check.unasked(
+            "asking needs CAP_BPF and CAP_NET_ADMIN",
+            "run as root, or grant the capabilities above",
+        ),
         Err(error) => check
             .limits(format!("clsact ({error})"), "a kernel from 6.6 on has TCX; clsact serves until then"),
     }
@@ -145,6 +165,16 @@ fn jit(translated: Option<bool>) -> Check {
         Some(false) => check.limits("off", "sysctl -w net.core.bpf_jit_enable=1"),
         Some(true) => check.ok("on"),
         None => check.unknown("/proc/sys/net/core/bpf_jit_enable cannot be read"),
+    }
+}
+
+fn unprivileged() -> Check {
+    let check = host_check("unprivileged BPF", "nothing to us: XDP and TC programs need capabilities anyway");
+    match read("/proc/sys/kernel/unprivileged_bpf_disabled").as_deref() {
+        Some("0") => check.ok("allowed"),
+        Some("1") => check.ok("forbidden until the next boot"),
+        Some(_) => check.ok("forbidden"),
+        None => check.unknown("/proc/sys/kernel/unprivileged_bpf_disabled cannot be read"),
     }
 }
 
@@ -215,4 +245,24 @@ fn cpus() -> Check {
         Ok(possible) => check.ok(format!("{online} for us, {possible} possible")),
         Err((file, error)) => check.unknown(format!("{file}: {error}")),
     }
+}
+
+fn backlog() -> Check {
+    let check = host_check(
+        "CPU backlogs",
+        "frames lost there do not come to rings and generic XDP; of all interfaces, since boot",
+    );
+    let backlogs = match backlogs() {
+        Ok(backlogs) => backlogs,
+        Err(error) => return check.unknown(format!("/proc/net/softnet_stat: {error}")),
+    };
+    let sum = |field: fn(&Backlog) -> u32| backlogs.values().map(|backlog| u64::from(field(backlog))).sum();
+    let (processed, dropped, squeezed): (u64, u64, u64) =
+        (sum(|backlog| backlog.processed), sum(|backlog| backlog.dropped), sum(|backlog| backlog.squeezed));
+    let found = format!("{dropped} of {processed} frames lost, out of time {squeezed} times");
+    if dropped as f64 > processed as f64 * DROPPED_SHARE_MAX {
+        let mend = "sysctl -w net.core.netdev_max_backlog=10000";
+        return check.limits(found, mend);
+    }
+    check.ok(found)
 }

@@ -1,17 +1,17 @@
 //! One interface: what its driver does to frames before we see them, and who is there already.
 
-use aya::programs::{SchedClassifier, TcAttachType};
-
-use super::{Check, State};
+use super::{Check, State, programs};
 use crate::interface::{Interface, XDP_MTU_MAX};
-use crate::nic::ethtool::Ethtool;
+use crate::nic::Losses;
+use crate::nic::ethtool::{Ethtool, RxRing};
 use crate::nic::netlink::{Link, link};
-use crate::xdp::has_clsact;
 
 const ETHERNET: u16 = 1;
 const LOOPBACK: u16 = 772;
 /// A queue that has this many times its share makes one CPU the limit.
 const SKEW_MAX: f64 = 2.0;
+/// Share of frames lost above which something is to be done: fewer may be of one bad moment long ago.
+const LOSS_SHARE_MAX: f64 = 1e-4;
 /// Frames below which a skew says nothing.
 const SKEW_FRAMES_MIN: u64 = 10_000;
 
@@ -38,7 +38,10 @@ pub(super) fn examine(interface: &Interface, checks: &mut Vec<Check>) {
     checks.push(mtu(mtu_check, name, &link));
     let programs_check =
         about("programs", "one XDP program at a time; TCX and clsact programs stay beside ours");
-    checks.push(programs(programs_check, interface, &link));
+    checks.push(programs::check(programs_check, interface, &link));
+    let losses_check = about("NIC losses", "frames lost there are seen by no program; since it was made");
+    let ring = Ethtool::open(name).and_then(|ethtool| ethtool.rx_ring()).ok();
+    checks.push(losses(losses_check, interface, &link, ring));
     if let Ok(mut ethtool) = Ethtool::open(name) {
         checks.extend(driver(about, &mut ethtool, name));
     }
@@ -62,6 +65,7 @@ fn driver(
     let gro = about("GRO", "rings and generic XDP see merged frames, counted as the segments they stand for");
     let vlan = about("VLAN offload", "tags that the NIC takes off are not seen by XDP");
     let rx_queues = about("RX queues", "with fewer queues than CPUs some of them never count");
+    let rx_ring = about("RX ring", "frames that come while no CPU has time wait there, per queue");
     let rss = about("RSS skew", "the busiest queue's CPU is the limit of all");
     vec![
         driver,
@@ -69,6 +73,7 @@ fn driver(
         offload(gro, ethtool, name, ("rx-gro", None)),
         offload(vlan, ethtool, name, ("rx-vlan-hw-parse", Some("rxvlan"))),
         queues(rx_queues, ethtool, name),
+        ring(rx_ring, ethtool),
         skew(rss, ethtool, name),
     ]
 }
@@ -101,30 +106,6 @@ fn mtu(check: Check, name: &str, link: &Link) -> Check {
     check.limits(found, format!("ip link set dev {name} mtu {XDP_MTU_MAX}, where frames need not be longer"))
 }
 
-fn programs(check: Check, interface: &Interface, link: &Link) -> Check {
-    let name = &interface.name;
-    let mut found = Vec::new();
-    for (way, attach_type) in [("ingress", TcAttachType::Ingress), ("egress", TcAttachType::Egress)] {
-        if let Ok((_, programs)) = SchedClassifier::query_tcx(name, attach_type) {
-            found.extend(programs.iter().map(|program| format!("TCX {way} id {}", program.id())));
-        }
-    }
-    if has_clsact(interface).unwrap_or(false) {
-        found.push("clsact".to_owned());
-    }
-    match link.xdp {
-        Some(xdp) => {
-            found.insert(0, format!("XDP id {} ({})", xdp.program_id, xdp.mode));
-            let mend = format!(
-                "bpftool net show dev {name}; `ip link set dev {name} xdp off` removes it, `tidegauge unpin {name}` ours"
-            );
-            check.limits(found.join(", "), mend)
-        }
-        None if found.is_empty() => check.ok("none"),
-        None => check.ok(found.join(", ")),
-    }
-}
-
 /// An offload; one with a switch takes something from us and should be off.
 fn offload(check: Check, ethtool: &Ethtool, name: &str, (feature, switch): (&str, Option<&str>)) -> Check {
     match (ethtool.feature(feature), switch) {
@@ -149,6 +130,41 @@ fn queues(check: Check, ethtool: &Ethtool, name: &str) -> Check {
             check.ok(format!("{} of at most {}, {cpus} CPUs", channels.rx_queues, channels.rx_queues_max))
         }
         Err(error) => check.unknown(format!("the driver does not tell: {error}")),
+    }
+}
+
+fn ring(check: Check, ethtool: &Ethtool) -> Check {
+    match ethtool.rx_ring() {
+        Ok(ring) => check.ok(format!("{} frames of at most {}", ring.frames, ring.frames_max)),
+        Err(error) => check.unknown(format!("the driver does not tell: {error}")),
+    }
+}
+
+/// A larger ring helps against moments; where it is as large as can be, only more CPUs do.
+fn losses(check: Check, interface: &Interface, link: &Link, ring: Option<RxRing>) -> Check {
+    let name = &interface.name;
+    let losses = match Losses::of(interface) {
+        Ok(losses) => losses,
+        Err(error) => return check.unknown(format!("not told: {error}")),
+    };
+    let (lost, came) = (losses.frames(), link.statistics.rx_packets);
+    let named = |(name, frames): (&String, &u64)| (*frames != 0).then(|| format!("{name} {frames}"));
+    let known: Vec<_> = losses.known.iter().filter_map(named).collect();
+    let other: Vec<_> = losses.other.iter().filter_map(named).collect();
+    let mut found = format!("{lost} of {} frames", came.saturating_add(lost));
+    for (words, names) in [("", known), ("not counted: ", other)] {
+        if !names.is_empty() {
+            found.push_str(&format!("; {words}{}", names.join(", ")));
+        }
+    }
+    if lost as f64 <= came as f64 * LOSS_SHARE_MAX {
+        return check.ok(found);
+    }
+    match ring {
+        Some(ring) if ring.frames < ring.frames_max => {
+            check.limits(found, format!("ethtool -G {name} rx {}", ring.frames_max))
+        }
+        _ => check.limits(found, format!("ethtool -L {name} combined N, and `ethtool -X {name} equal N`")),
     }
 }
 

@@ -1,12 +1,16 @@
 //! What this host and an interface can do for us, found by trying and asking, not by version numbers. Each finding says
 //! why it matters and what mends it. Used by `tidegauge doctor`.
 
+mod glance;
 mod host;
 mod interface;
 mod libpcap;
+mod programs;
 mod trial;
 
 use crate::interface::Interface;
+
+pub use glance::Glance;
 
 /// How well something serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -59,6 +63,10 @@ pub struct Findings {
     pub xdp: bool,
     /// Whether packet rings work here.
     pub ring: bool,
+    /// The interfaces there are, where none was named.
+    pub interfaces: Vec<Glance>,
+    /// How many more there are.
+    pub interfaces_more: usize,
 }
 
 /// What it comes to.
@@ -84,18 +92,26 @@ impl Findings {
     }
 }
 
-/// Looks at the host, and at `interface` if there is one. With `attach` the program is attached to it for a moment
-/// (without it: to a pair of interfaces in a network namespace of its own, where that may be made), and detached.
-pub fn examine(interface: Option<&Interface>, attach: bool) -> Findings {
+/// Looks at the host, and at `interface` if there is one; without one, the interfaces are listed. With `attach` the
+/// program is attached to it for a moment (without it: to a pair of interfaces in a network namespace of its own, where
+/// that may be made), and detached; `announce` is called right before the interface is touched.
+pub fn examine(interface: Option<&Interface>, attach: bool, announce: impl FnOnce(&Interface)) -> Findings {
     let mut checks = Vec::new();
     let (xdp, ring) = host::examine(&mut checks);
-    if let Some(interface) = interface {
-        interface::examine(interface, &mut checks);
+    if attach && interface.is_none() {
+        checks.push(trial::on_a_pair(xdp));
     }
-    if attach {
-        checks.push(trial::native(interface, xdp));
+    let (mut interfaces, mut interfaces_more) = (Vec::new(), 0);
+    match interface {
+        Some(interface) => {
+            interface::examine(interface, &mut checks);
+            if attach {
+                checks.push(trial::on(interface, xdp, announce));
+            }
+        }
+        None => (interfaces, interfaces_more) = glance::interfaces(),
     }
-    Findings { checks, xdp, ring }
+    Findings { checks, xdp, ring, interfaces, interfaces_more }
 }
 
 /// The beginning of a finding about the host.
@@ -110,6 +126,11 @@ impl Check {
 
     fn unknown(self, found: impl Into<String>) -> Self {
         Self { state: State::Unknown, found: found.into(), ..self }
+    }
+
+    /// Unknown for want of something that can be given.
+    fn unasked(self, found: impl Into<String>, mend: impl Into<String>) -> Self {
+        Self { mend: Some(mend.into()), ..self.unknown(found) }
     }
 
     fn limits(self, found: impl Into<String>, mend: impl Into<String>) -> Self {

@@ -11,6 +11,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use rustix::net::{AddressFamily, SocketType, socket};
 
 const GET_DRIVER: u32 = 0x03;
+const GET_RING: u32 = 0x10;
 const GET_STRINGS: u32 = 0x1b;
 const GET_STATISTICS: u32 = 0x1d;
 const GET_SET_INFO: u32 = 0x37;
@@ -41,6 +42,15 @@ pub struct Channels {
     pub rx_queues: u32,
     /// The most the driver has.
     pub rx_queues_max: u32,
+}
+
+/// Frames that the NIC can put down before the host takes them, per queue.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RxRing {
+    /// In use.
+    pub frames: u32,
+    /// The most the driver has.
+    pub frames_max: u32,
 }
 
 impl Ethtool {
@@ -94,6 +104,18 @@ impl Ethtool {
         words[0] = GET_CHANNELS;
         self.ask(&mut words)?;
         Ok(Channels { rx_queues: words[5] + words[8], rx_queues_max: words[1] + words[4] })
+    }
+
+    /// The RX queues' rings.
+    ///
+    /// # Errors
+    /// EOPNOTSUPP where the driver does not tell.
+    pub fn rx_ring(&self) -> io::Result<RxRing> {
+        // `ethtool_ringparam`: four maxima (rx, rx mini, rx jumbo, tx), then as many that are in use.
+        let mut words = [0; 16];
+        words[0] = GET_RING;
+        self.ask(&mut words)?;
+        Ok(RxRing { frames: words[5], frames_max: words[1] })
     }
 
     /// Whether an offload is on, by ethtool's long names (`rx-lro`); `None` where it is not known here.

@@ -3,5 +3,7 @@
 pub mod ethtool;
 mod loss;
 pub mod netlink;
+pub mod softnet;
 
-pub use loss::NicLoss;
+pub use loss::{Losses, NicLoss};
+pub use softnet::SoftnetLoss;

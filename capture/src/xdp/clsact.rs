@@ -12,11 +12,11 @@ use aya::programs::tc::{
     qdisc_detach_program,
 };
 use aya::programs::{Link, TcAttachType};
-use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketType, recv, send, socket};
 
 use super::error::{one_line, os_error};
 use super::object::{EGRESS, Object};
 use crate::interface::Interface;
+use crate::nic::netlink::{attributes, number, question, receive};
 
 /// rtnetlink's messages and flags (linux/rtnetlink.h, linux/netlink.h).
 const RTM_NEWQDISC: u16 = 36;
@@ -32,6 +32,16 @@ const FLAG_DUMP: u16 = 0x300;
 const CLSACT: u32 = 0xffff_0000;
 const CLSACT_PARENT: u32 = 0xffff_fff1;
 const FILTER_PARENTS: [u32; 2] = [0xffff_fff2, 0xffff_fff3];
+/// Attributes of a filter (linux/rtnetlink.h), and of one that is a BPF program (linux/pkt_cls.h).
+const TCA_KIND: u16 = 1;
+const TCA_OPTIONS: u16 = 2;
+const TCA_BPF_ID: u16 = 11;
+/// `nlmsghdr`; with `tcmsg`, in which the filter's handle is.
+const MESSAGE_HEAD_BYTES: usize = 16;
+const FILTER_HEAD_BYTES: usize = 36;
+const HANDLE_OFFSET: usize = 24;
+/// Reads of a list of filters: some thousand of them.
+const READS_MAX: u32 = 64;
 /// Room for one answer of the kernel, which fills messages of up to 32 KiB.
 const ANSWER_BYTES: usize = 32 * 1024;
 /// What is read of it: `nlmsghdr` and one number.
@@ -122,8 +132,14 @@ pub(super) fn remove_leftover(interface: &Interface) -> Result<bool, String> {
 
 /// Whether an interface has the clsact discipline.
 pub(super) fn is_there(interface: u32) -> io::Result<bool> {
-    let answer = ask(RTM_GETQDISC, FLAG_REQUEST, interface, CLSACT, CLSACT_PARENT)?;
-    Ok(answer.kind == RTM_NEWQDISC)
+    // With an acknowledgment: where it is there, nothing else comes from some kernels (6.18 is one).
+    let answer = ask(RTM_GETQDISC, FLAG_REQUEST | FLAG_ACK, interface, CLSACT, CLSACT_PARENT)?;
+    match (answer.kind, -answer.error) {
+        (RTM_NEWQDISC, _) | (_, 0) => Ok(true),
+        // None at that place, or another one.
+        (_, libc::ENOENT | libc::EINVAL) => Ok(false),
+        (_, error) => Err(io::Error::from_raw_os_error(error)),
+    }
 }
 
 /// Removes clsact from an interface, if no filter is in it.
@@ -141,6 +157,66 @@ fn remove_clsact(interface: u32) -> io::Result<()> {
     }
 }
 
+/// Somebody's filter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Filter {
+    /// `ingress` or `egress`.
+    pub way: &'static str,
+    /// `bpf`, `flower` ...
+    pub kind: String,
+    /// The kernel's number of a BPF program.
+    pub program_id: Option<u32>,
+}
+
+/// The filters on an interface, whoever added them; of very long lists the beginning.
+pub(super) fn filters(interface: u32) -> io::Result<Vec<Filter>> {
+    let mut filters = Vec::new();
+    for (way, parent) in ["ingress", "egress"].into_iter().zip(FILTER_PARENTS) {
+        let kernel = question(&request(RTM_GETTFILTER, FLAG_REQUEST | FLAG_DUMP, interface, 0, parent))?;
+        let mut answer = vec![0; ANSWER_BYTES];
+        for _ in 0..READS_MAX {
+            let len = receive(&kernel, &mut answer)?;
+            if !read_filters(answer.get(..len).unwrap_or_default(), way, &mut filters) {
+                break;
+            }
+        }
+    }
+    Ok(filters)
+}
+
+/// Adds what is in a part of a list; whether there is more.
+fn read_filters(mut part: &[u8], way: &'static str, filters: &mut Vec<Filter>) -> bool {
+    while let (Some(len), Some(kind)) = (number::<4>(part, 0), number::<2>(part, 4)) {
+        let (len, kind) = (u32::from_ne_bytes(len) as usize, u16::from_ne_bytes(kind));
+        let Some(message) = part.get(..len).filter(|_| len >= MESSAGE_HEAD_BYTES) else { return false };
+        if kind != RTM_NEWTFILTER {
+            return false;
+        }
+        filters.extend(read_filter(message, way));
+        part = part.get(len.next_multiple_of(4)..).unwrap_or_default();
+    }
+    true
+}
+
+/// A filter; `None` for the entry that stands for all of a priority.
+fn read_filter(message: &[u8], way: &'static str) -> Option<Filter> {
+    if u32::from_ne_bytes(number(message, HANDLE_OFFSET)?) == 0 {
+        return None;
+    }
+    let mut filter = Filter { way, kind: String::new(), program_id: None };
+    for (kind, value) in attributes(message.get(FILTER_HEAD_BYTES..)?) {
+        match kind {
+            TCA_KIND => filter.kind = String::from_utf8_lossy(value).trim_end_matches('\0').to_owned(),
+            TCA_OPTIONS if filter.kind == "bpf" => {
+                let id = attributes(value).find(|(kind, _)| *kind == TCA_BPF_ID);
+                filter.program_id = id.and_then(|(_, id)| number(id, 0)).map(u32::from_ne_bytes);
+            }
+            _ => {}
+        }
+    }
+    Some(filter)
+}
+
 /// The first message of the kernel's answer.
 struct Answer {
     kind: u16,
@@ -148,20 +224,22 @@ struct Answer {
     error: i32,
 }
 
-/// Sends a request of fixed size (`nlmsghdr`, `tcmsg`, no attributes) and reads the beginning of the answer.
-fn ask(kind: u16, flags: u16, interface: u32, handle: u32, parent: u32) -> io::Result<Answer> {
-    const REQUEST_BYTES: u32 = 36;
-    // Protocol 0 is NETLINK_ROUTE.
-    let kernel = socket(AddressFamily::NETLINK, SocketType::RAW, None)?;
-    let mut request = Vec::with_capacity(REQUEST_BYTES as usize);
-    request.extend(REQUEST_BYTES.to_ne_bytes());
+/// A request of fixed size: `nlmsghdr`, `tcmsg`, no attributes.
+fn request(kind: u16, flags: u16, interface: u32, handle: u32, parent: u32) -> Vec<u8> {
+    let mut request = Vec::with_capacity(FILTER_HEAD_BYTES);
+    request.extend((FILTER_HEAD_BYTES as u32).to_ne_bytes());
     request.extend([kind.to_ne_bytes(), flags.to_ne_bytes()].concat());
     // Sequence number, port, address family.
     request.extend([1, 0, 0].map(u32::to_ne_bytes).concat());
     request.extend([interface, handle, parent, 0].map(u32::to_ne_bytes).concat());
-    send(&kernel, &request, SendFlags::empty())?;
+    request
+}
+
+/// Sends a request and reads the beginning of the answer.
+fn ask(kind: u16, flags: u16, interface: u32, handle: u32, parent: u32) -> io::Result<Answer> {
+    let kernel = question(&request(kind, flags, interface, handle, parent))?;
     let mut answer = vec![0; ANSWER_BYTES];
-    let (_, length) = recv(&kernel, &mut *answer, RecvFlags::empty())?;
+    let length = receive(&kernel, &mut answer)?;
     if length < ANSWER_HEAD_BYTES {
         return Err(io::Error::new(io::ErrorKind::UnexpectedEof, format!("an answer of {length} bytes")));
     }
@@ -169,4 +247,18 @@ fn ask(kind: u16, flags: u16, interface: u32, handle: u32, parent: u32) -> io::R
     // An acknowledgment and the end of a list begin with the error number.
     let error = i32::from_ne_bytes([answer[16], answer[17], answer[18], answer[19]]);
     Ok(Answer { kind, error: if kind <= NLMSG_DONE { error } else { 0 } })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn any_list_of_filters_is_read(part in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = read_filters(&part, "ingress", &mut Vec::new());
+            let _ = read_filter(&part, "ingress");
+        }
+    }
 }

@@ -18,6 +18,7 @@ use std::path::PathBuf;
 use aya::programs::links::FdLink;
 
 pub use attach::{Egress, EgressHook, Mode};
+pub use clsact::Filter;
 pub use error::{PinError, XdpError};
 
 use crate::confine::capability::{self, Right};
@@ -129,4 +130,12 @@ impl XdpSource {
 /// The kernel's.
 pub fn has_clsact(interface: &Interface) -> std::io::Result<bool> {
     clsact::is_there(interface.index)
+}
+
+/// The filters at an interface's clsact discipline, whoever added them.
+///
+/// # Errors
+/// The kernel's.
+pub fn clsact_filters(interface: &Interface) -> std::io::Result<Vec<Filter>> {
+    clsact::filters(interface.index)
 }

@@ -1,7 +1,7 @@
 //! Pinned state: programs and tables that outlive the process, so that a restart or an upgrade loses no packet.
 //!
-//! A directory on a BPF filesystem holds the links, the tables and a [`book`]. The next run finds them, and where the
-//! [`layout`] is the same it loads its own program on the same tables and puts it atomically in the place of the old
+//! A directory on a BPF filesystem holds the links, the tables and a `book`. The next run finds them, and where the
+//! `layout` is the same it loads its own program on the same tables and puts it atomically in the place of the old
 //! one; what was counted in between is the difference to what the book says was told. Where it is not the same, new
 //! tables are made and the program in the link is replaced all the same: there is never a moment with two programs, and
 //! none without, unless the old state cannot be read at all. The book is pinned last and removed first: state without a

@@ -173,10 +173,11 @@ impl DirectionArg {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct DoctorArgs {
-    /// Network interface; without one, the host alone.
+    /// Network interface; without one, the host, and a line for each interface.
     #[arg(value_name = "IFACE")]
     pub(crate) interface: Option<String>,
-    /// Attach the XDP program to the interface for a moment, to see whether the driver takes it.
+    /// Attach the XDP program to the interface for a moment, to see whether the driver takes it; some drivers restart
+    /// their queues for it, and lose frames. Without an interface, to a veth pair in a network namespace of its own.
     #[arg(long = "try")]
     pub(crate) attach: bool,
     /// One JSON object instead of text.

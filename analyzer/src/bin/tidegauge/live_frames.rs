@@ -17,11 +17,11 @@ use tidegauge_analyzer::summary::{Span, Summary};
 use tidegauge_analyzer::track::Shard;
 use tidegauge_capture::frame_source::{FrameLosses, FrameSource, FrameSourceError};
 use tidegauge_capture::interface::Interface;
-use tidegauge_capture::nic::NicLoss;
 use tidegauge_ebpf::limits::{ATTEMPT_BUCKETS, FLOW_BUCKETS_FILE};
 use tidegauge_ebpf::settings::Settings;
 
 use super::Outcome;
+use super::ahead::{Ahead, Taken};
 use super::args::{DirectionArg, LiveArgs};
 use super::lane::{End, Lane, REPORTS_MAX, Report, SETTLE_NS};
 use super::live::Clock;
@@ -64,6 +64,10 @@ pub(crate) fn run(
     from: Sources,
 ) -> anyhow::Result<Outcome> {
     let first_ns = clock.now_ns();
+    let taken = match (from.described.kind, from.described.mode) {
+        ("ring", _) | (_, "generic") => Taken::InStack,
+        _ => Taken::InDriver,
+    };
     let mut sink = Sink::new(&args.common, from.described, Telling::live());
     sink.start(first_ns)?;
     let both = args.direction == DirectionArg::Both;
@@ -77,7 +81,7 @@ pub(crate) fn run(
             unseen: args.direction.unseen().into_iter().collect(),
             ..SourceLosses::default()
         },
-        nic: NicLoss::open(interface),
+        ahead: Ahead::open(interface, taken),
         told: vec![Told::default(); workers],
         frames: 0,
         metered_ns: first_ns,
@@ -140,7 +144,7 @@ struct Run {
     sink: Sink,
     meter: Meter<'static>,
     losses: SourceLosses,
-    nic: Option<NicLoss>,
+    ahead: Ahead,
     told: Vec<Told>,
     /// Frames of all workers since the meter was asked.
     frames: u64,
@@ -189,7 +193,7 @@ impl Run {
     fn meter(&mut self, now_ns: u64) {
         // The driver is asked once a second.
         if now_ns / SECOND_NS != self.metered_ns / SECOND_NS {
-            self.losses.note_nic(self.nic.as_mut());
+            self.ahead.note(&mut self.losses);
         }
         self.metered_ns = now_ns;
         let occupancy = self.occupancy();
@@ -207,7 +211,7 @@ impl Run {
         let now_ns = now_ns.max(first_ns + TICK_NS);
         let mut changes = Vec::new();
         let occupancy = self.occupancy();
-        self.losses.note_nic(self.nic.as_mut());
+        self.ahead.note(&mut self.losses);
         self.engine.note_source(&self.losses, now_ns.saturating_sub(SETTLE_NS), Lag::default());
         self.sink.note_cost(self.meter.end(now_ns, |_| occupancy));
         push_all(&mut self.engine, &mut self.merger.finish(), &mut changes);

@@ -13,11 +13,11 @@ use tidegauge_analyzer::summary::{Span, Summary};
 use tidegauge_analyzer::window::Window;
 use tidegauge_capture::clock::{coarse_clock_us, coarse_now_ns};
 use tidegauge_capture::interface::Interface;
-use tidegauge_capture::nic::NicLoss;
 use tidegauge_capture::xdp::{Egress, Mode, XdpSource};
 use tidegauge_ebpf::counter::Counter;
 use tidegauge_ebpf::stamp::Stamp;
 
+use super::ahead::{Ahead, Taken};
 use super::args::{DirectionArg, LiveArgs};
 use super::live::Clock;
 use super::meter::Meter;
@@ -38,7 +38,7 @@ pub(crate) fn run(
     let mut engine = Engine::new(args.common.thresholds()?, answers_visible(args, xdp)).live();
     let mut losses =
         SourceLosses { unseen: unseen(args, xdp).into_iter().collect(), ..SourceLosses::default() };
-    let mut nic = NicLoss::open(interface);
+    let mut ahead = Ahead::open(interface, taken(xdp));
     let mut collectors: Vec<_> = (0..xdp.maps().cpus()).map(|_| Collector::default()).collect();
     let first_ns = clock.now_ns();
     let mut account = Account::open(xdp.pin(), first_ns, || {
@@ -67,7 +67,7 @@ pub(crate) fn run(
         push(window, &mut engine, &losses, clock.now_ns(), &mut changes);
         if second_ends {
             vanished = !interface.is_present();
-            losses.note_nic(nic.as_mut());
+            ahead.note(&mut losses);
         }
         sink.note_cost(meter.tick(clock.now_ns(), packets, |sampler| look(sampler, xdp)));
         sink.tell(&mut changes, &engine, &losses)?;
@@ -75,7 +75,7 @@ pub(crate) fn run(
         account.note(sink.told());
         tick_start_ns = end_ns;
     }
-    losses.note_nic(nic.as_mut());
+    ahead.note(&mut losses);
     engine.note_source(&losses, clock.now_ns(), Lag::default());
     sink.note_cost(meter.end(clock.now_ns(), |sampler| look(sampler, xdp)));
     engine.finish(&mut changes);
@@ -104,6 +104,13 @@ fn push(window: Window, engine: &mut Engine, losses: &SourceLosses, now_ns: u64,
     for tick in spread(window) {
         engine.note_source(losses, now_ns, Lag { merged_ticks, ..Lag::default() });
         engine.push(tick, changes);
+    }
+}
+
+const fn taken(xdp: &XdpSource) -> Taken {
+    match xdp.mode() {
+        Mode::Native => Taken::InDriver,
+        Mode::Generic { .. } => Taken::InStack,
     }
 }
 

@@ -3,6 +3,7 @@
 //! Exit codes: 0 done; 1 done, and `--fail-on` was met; 2 could not run (one message on standard error).
 #![forbid(unsafe_code)]
 
+mod ahead;
 mod args;
 mod confine;
 mod doctor;
