@@ -50,6 +50,19 @@ fn an_answer_sent_again_is_one_answer() {
 }
 
 #[test]
+fn an_answer_that_was_forgotten_and_given_anew_is_the_one_that_is_completed() {
+    let (mut scene, mut talk) = (Scene::new(), Talk::new());
+    scene.hear(&talk.client(SYN, 0));
+    scene.hear(&talk.server(SYN | ACK, 0));
+    scene.wait_ms(1_000);
+    // The first answer was lost on its way; the responder chooses another number for the next one.
+    talk.server.next = 500_000;
+    scene.hear(&talk.server(SYN | ACK, 0));
+    scene.hear(&talk.client(ACK, 0));
+    assert_eq!(scene.judged(), [("attempted", 1), ("answered", 1), ("completed", 1)]);
+}
+
+#[test]
 fn a_reset_in_place_of_an_answer_is_refused_by_the_one_who_was_asked() {
     for server in [SERVER, HIGH_SERVER] {
         let (mut scene, mut talk) = (Scene::new(), Talk::between(CLIENT, server));
