@@ -15,7 +15,7 @@ use aya::programs::{Program, Xdp};
 use aya::{Ebpf, EbpfLoader};
 
 pub use error::AfXdpError;
-pub use queue::{BATCH_FRAMES, Queue, QueueLosses, Transfer};
+pub use queue::{BATCH_FRAMES, Queue, QueueLosses, RESOLUTION_US, Transfer};
 
 use crate::interface::Interface;
 use crate::xdp::{Mode, XdpError, attach};

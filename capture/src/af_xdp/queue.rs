@@ -34,7 +34,9 @@ const FRAMES_PER_POLL_MAX: u32 = 65_536;
 /// The kernel wants a completion ring, although nothing is sent.
 const COMPLETIONS: u32 = 64;
 const SLEEP_MIN: Duration = Duration::from_micros(50);
-const SLEEP_MAX: Duration = Duration::from_micros(500);
+const SLEEP_MAX: Duration = Duration::from_micros(RESOLUTION_US as u64);
+/// Frames arrived up to this long before their time, microseconds; longer where the queue was not read in time.
+pub const RESOLUTION_US: u32 = 500;
 /// Calls without a frame after which a queue has been idle for long.
 const IDLE_CALLS: u32 = 5;
 const DLT_ETHERNET: u16 = 1;

@@ -2,14 +2,14 @@
 
 use anyhow::bail;
 use tidegauge_analyzer::output::{Setup, Source};
-use tidegauge_capture::af_xdp::{self, AfXdpHold, AfXdpOptions, Transfer};
+use tidegauge_capture::af_xdp::{self, AfXdpHold, AfXdpOptions, RESOLUTION_US, Transfer};
 use tidegauge_capture::frame_source::FrameSource;
 use tidegauge_capture::interface::Interface;
 use tidegauge_capture::xdp::Mode;
 
 use super::args::{DirectionArg, LiveArgs};
 use super::live::{Clock, random_seed};
-use super::live_frames::{Plan, RESOLUTION_US, Sources};
+use super::live_frames::{Plan, Sources};
 use super::{Outcome, confine, live_frames};
 
 /// Watches until the clock says stop or the interface is gone.

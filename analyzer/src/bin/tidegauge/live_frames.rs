@@ -28,7 +28,7 @@ use super::live::Clock;
 use super::meter::Meter;
 use super::sink::{Sink, Telling};
 
-/// Rings and queues stamp frames in nanoseconds.
+/// Rings stamp frames in nanoseconds.
 pub(crate) const RESOLUTION_US: u32 = 1;
 
 /// A second in nanoseconds.
@@ -68,6 +68,7 @@ pub(crate) fn run(
         ("ring", _) | (_, "generic") => Taken::InStack,
         _ => Taken::InDriver,
     };
+    let resolution_us = from.described.resolution_us;
     let mut sink = Sink::new(&args.common, from.described, Telling::live());
     sink.start(first_ns)?;
     let both = args.direction == DirectionArg::Both;
@@ -85,6 +86,7 @@ pub(crate) fn run(
         told: vec![Told::default(); workers],
         frames: 0,
         metered_ns: first_ns,
+        resolution_us,
         ends: Vec::new(),
     };
     let (sender, reports) = sync_channel(REPORTS_MAX * workers);
@@ -149,6 +151,8 @@ struct Run {
     /// Frames of all workers since the meter was asked.
     frames: u64,
     metered_ns: u64,
+    /// Of the frames' times.
+    resolution_us: u32,
     ends: Vec<End>,
 }
 
@@ -221,7 +225,7 @@ impl Run {
         let span = Span {
             first_last_ns: Some((first_ns, now_ns)),
             waiting_attempts: self.ends.iter().map(|end| end.waiting_attempts).sum(),
-            resolution_us: RESOLUTION_US,
+            resolution_us: self.resolution_us,
             late_frames: self.ends.iter().map(|end| end.late_frames).sum(),
         };
         let summary = self.sink.with_cost(Summary::of(self.engine.run(), &self.losses, &span));
