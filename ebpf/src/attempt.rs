@@ -53,7 +53,7 @@ pub struct Attempt {
     pub initiator_isn: u32,
     /// The responder's first sequence number, once answered.
     pub responder_isn: u32,
-    /// [`Stamp`] of the first SYN.
+    /// [`Stamp`] of the last SYN.
     pub asked: Stamp,
     /// Time from the SYN to its answer, see `short_units`.
     pub answered_after: u16,
@@ -85,6 +85,8 @@ pub enum Asked {
     },
     /// The same SYN again.
     Again,
+    /// The other end asks too: a simultaneous open.
+    Crossed,
 }
 
 /// What ended or advanced an attempt.
@@ -117,7 +119,7 @@ pub struct Handshake {
     pub responder_shift: u8,
     /// Whether the SYN-ACK was seen. If not, the ACK's number could not be checked.
     pub answer_seen: bool,
-    /// The first SYN's time.
+    /// The last SYN's time.
     pub asked: Stamp,
     /// Stamp units from there to the answer; meaningful with `answer_precise`.
     pub answered_after: u32,
@@ -196,7 +198,18 @@ impl AttemptBucket {
         };
         if let Some(known) = self.find(fingerprint) {
             if known.initiator_isn == segment.sequence && known.initiator() == sender as u8 {
+                if known.state() == ASKED {
+                    // The answer that comes is most likely this one's: a round trip runs from the last SYN.
+                    known.asked = now;
+                    known.marks = (known.marks & !ASKED_PRECISE) | if at.precise { ASKED_PRECISE } else { 0 };
+                }
                 return Asked::Again;
+            }
+            if known.state() == ASKED && known.initiator() != sender as u8 && known.waiting(now) {
+                // Both ends ask at once (RFC 9293, figure 8): the first to ask stays the initiator.
+                let again = known.responder_isn == segment.sequence;
+                known.responder_isn = segment.sequence;
+                return if again { Asked::Again } else { Asked::Crossed };
             }
             // A new number on the same ports is a new attempt (tshark: reused ports).
             *known = fresh;

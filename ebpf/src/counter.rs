@@ -81,6 +81,8 @@ counters! { Counter:
     Attempted = "attempted",
     /// SYNs sent again.
     SynRetransmission = "syn_retransmission",
+    /// SYNs that crossed the other end's: simultaneous opens.
+    SynCrossed = "syn_crossed",
     /// Attempts answered by a SYN-ACK.
     Answered = "answered",
     /// SYN-ACKs to no SYN that we know.

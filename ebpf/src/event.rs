@@ -55,6 +55,8 @@ pub const PROBE: u32 = 1 << 22;
 pub const HANDSHAKE_TRIP: u32 = 1 << 23;
 /// A round trip by timestamps ends with it, and nobody knows when exactly.
 pub const ECHO_UNTIMED: u32 = 1 << 24;
+/// A SYN that crosses the other end's: a simultaneous open.
+pub const SYN_CROSSED: u32 = 1 << 25;
 
 /// Events of which most segments have none.
 pub const RARE: u32 = !(RWND | RWND_SCALE_UNKNOWN | FROM_LISTENER | LISTENER_KNOWN | PROBE);

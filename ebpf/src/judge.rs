@@ -7,15 +7,15 @@
 //! What this state cannot tell apart it calls `retransmit_or_reordered`.
 
 use crate::attempt::Handshake;
+use crate::echo::Probe;
 use crate::event::{self, Outcome};
 use crate::flow::Side;
 use crate::histogram::octave_of;
-use crate::limits::{
-    APPLICATION_IDLE, FLOW_WAYS, PROBE_TIMEOUT, PROVEN_IDLE, SENDER_BLOCKED_BYTES, TRANSFER_BYTES,
-    UNPROVEN_IDLE,
-};
+use crate::limits::{APPLICATION_IDLE, FLOW_WAYS, PROVEN_IDLE, SENDER_BLOCKED_BYTES, UNPROVEN_IDLE};
 use crate::packet::{Segment, UNKNOWN_SHIFT, tcp_flag};
+use crate::sequence::is_after;
 use crate::stamp::{Moment, Stamp};
+use crate::transfer::Transfer;
 
 /// [`Flow::flags`]: completed handshake, or segments both ways.
 pub const PROVEN: u8 = 0x01;
@@ -25,10 +25,8 @@ pub const HANDSHAKE: u8 = 0x02;
 pub const CLOSED: u8 = 0x04;
 /// [`Flow::flags`]: the initiator is the side with the higher hash; meaningful with [`HANDSHAKE`].
 const INITIATOR_HIGH: u8 = 0x08;
-/// [`Flow::flags`]: a round trip is being timed.
-pub(crate) const PROBING: u8 = 0x10;
-/// [`Flow::flags`]: the segment that began it was sent by the side with the higher hash.
-const PROBE_HIGH: u8 = 0x20;
+/// Free for the round trip that is being timed.
+const _: () = assert!((PROVEN | HANDSHAKE | CLOSED | INITIATOR_HIGH) & 0x30 == 0);
 
 /// [`Half::state`]: `next_sequence` is set.
 pub const SENT: u8 = 0x01;
@@ -41,9 +39,6 @@ pub const PUSHED: u8 = 0x08;
 /// [`Half::state`]: bits of the window shift; all of them where it is unknown.
 const SHIFT: u8 = 0xf0;
 
-/// [`Half::transfer_bytes`]: no MiB is being timed.
-const NOT_TIMING: u32 = u32::MAX;
-
 /// What one end of a flow sent, 24 bytes.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -52,10 +47,8 @@ pub struct Half {
     pub next_sequence: u32,
     /// Highest acknowledgment of this end's bytes by the other.
     pub acknowledged: u32,
-    /// New payload in the MiB being timed, in bytes, or `NOT_TIMING`.
-    pub transfer_bytes: u32,
-    /// Start of that MiB.
-    pub transfer_start: Stamp,
+    /// The MiB being timed.
+    pub transfer: Transfer,
     /// Last payload segment.
     pub last_payload: Stamp,
     /// Last window this end advertised, unscaled.
@@ -180,7 +173,7 @@ impl Flow {
         self.round_trip = 0;
         self.flags = 0;
         for half in &mut self.halves {
-            *half = Half { state: SHIFT, transfer_bytes: NOT_TIMING, ..Half::default() };
+            *half = Half { state: SHIFT, transfer: Transfer::NONE, ..Half::default() };
         }
     }
 
@@ -234,46 +227,19 @@ impl Flow {
         }
     }
 
-    /// What a segment with timestamps means for the round trip: [`event::ECHO`] where it ends one,
-    /// [`event::PROBE`] where one may begin with it. A round trip runs from the first segment with a timestamp that
-    /// carries payload to the first one that echoes it (Nichols' passive ping); [`Flow::time`] then takes the times.
+    /// What a segment with timestamps means for the round trip by them, see [`Probe::match_timestamps`].
     #[inline(always)]
     pub fn match_timestamps(&mut self, sender: Side, segment: &Segment, now: Stamp, outcome: &mut Outcome) {
-        let from_high = if sender as u8 != 0 { PROBE_HIGH } else { 0 };
-        if self.flags & PROBING != 0 && self.flags & PROBE_HIGH != from_high {
-            let behind = (segment.echo as u16).wrapping_sub(self.probe_timestamp);
-            if behind == 0 {
-                outcome.events |= event::ECHO;
-                self.flags &= !PROBING;
-            } else if behind < 1 << 15 {
-                // A later one was echoed: this one never will be.
-                self.flags &= !PROBING;
-            }
-        }
-        let (own, _) = halves(&mut self.halves, sender);
-        let first = own.timestamp != segment.timestamp as u8;
-        own.timestamp = segment.timestamp as u8;
-        let free = self.flags & PROBING == 0 || now.since(self.probe) > PROBE_TIMEOUT;
-        if first && free && segment.payload_bytes != 0 {
-            outcome.events |= event::PROBE;
-        }
+        let Self { flags, probe: at, probe_timestamp: timestamp, halves: both, .. } = self;
+        let (own, _) = halves(both, sender);
+        Probe { flags, at, timestamp }.match_timestamps(&mut own.timestamp, sender, segment, now, outcome);
     }
 
     /// Takes the time of what [`Flow::match_timestamps`] found.
     #[inline(always)]
     pub fn time(&mut self, sender: Side, segment: &Segment, at: Moment, outcome: &mut Outcome) {
-        if outcome.has(event::ECHO) {
-            outcome.round_trip = at.stamp.since(self.probe);
-        }
-        if !at.precise {
-            let untimed = if outcome.has(event::ECHO) { event::ECHO_UNTIMED } else { 0 };
-            outcome.events = (outcome.events & !event::ECHO) | untimed;
-        } else if outcome.has(event::PROBE) {
-            self.probe = at.stamp;
-            self.probe_timestamp = segment.timestamp as u16;
-            let high = if sender as u8 != 0 { PROBE_HIGH } else { 0 };
-            self.flags = (self.flags & !PROBE_HIGH) | PROBING | high;
-        }
+        let Self { flags, probe, probe_timestamp: timestamp, .. } = self;
+        Probe { flags, at: probe, timestamp }.time(sender, segment, at, outcome);
     }
 }
 
@@ -290,7 +256,7 @@ fn halves(halves: &mut [Half; 2], sender: Side) -> (&mut Half, &mut Half) {
 /// Silence that is longer than the network's own can explain: two round trips, or up to twice as many because only
 /// their octave is known, and 10 ms.
 #[inline(always)]
-const fn idle_limit(round_trip: u8) -> u32 {
+pub(crate) const fn idle_limit(round_trip: u8) -> u32 {
     if round_trip == 0 { APPLICATION_IDLE } else { (2 << (round_trip as u32 & 0x1f)) + 10_000 }
 }
 
@@ -371,7 +337,7 @@ impl Half {
         // Behind a hole only this segment's own bytes are known to have been sent.
         let fresh_bytes = end.wrapping_sub(expected).wrapping_sub(fin).min(segment.payload_bytes);
         let application_idle = self.application_idle(peer, idle_after, now);
-        self.time_transfer(fresh_bytes, application_idle, now, outcome);
+        self.transfer.time(fresh_bytes, application_idle, self.state & ACKED != 0, now, outcome);
         self.next_sequence = end;
         self.last_payload = now;
         self.state = (self.state & !PUSHED) | SENT | if segment.has(tcp_flag::PSH) { PUSHED } else { 0 };
@@ -386,31 +352,4 @@ impl Half {
         let room = peer.shift_unknown() || peer.rwnd_bytes() >= SENDER_BLOCKED_BYTES;
         all_acknowledged && room && self.state & PUSHED != 0 && now.since(self.last_payload) > idle_after
     }
-
-    /// Times each MiB of new payload; starts anew after an application's pause.
-    #[inline(always)]
-    fn time_transfer(&mut self, fresh_bytes: u32, application_idle: bool, now: Stamp, outcome: &mut Outcome) {
-        if self.transfer_bytes == NOT_TIMING || application_idle {
-            self.transfer_start = now;
-            self.transfer_bytes = 0;
-            return;
-        }
-        self.transfer_bytes = self.transfer_bytes.saturating_add(fresh_bytes);
-        if self.transfer_bytes < TRANSFER_BYTES {
-            return;
-        }
-        if self.state & ACKED != 0 {
-            outcome.events |= event::TRANSFER;
-            outcome.transfer = now.since(self.transfer_start);
-        }
-        // Bytes beyond the MiB are dropped, not carried: a super-frame must not shorten the next one.
-        self.transfer_bytes = 0;
-        self.transfer_start = now;
-    }
-}
-
-/// Whether sequence number `a` lies after `b` (RFC 9293 section 3.4, modulo 2^32).
-#[inline(always)]
-const fn is_after(a: u32, b: u32) -> bool {
-    (a.wrapping_sub(b) as i32) > 0
 }

@@ -9,6 +9,7 @@
 
 pub mod attempt;
 pub mod counter;
+mod echo;
 pub mod event;
 pub mod flow;
 pub mod frame;
@@ -21,7 +22,10 @@ pub mod observe;
 pub mod packet;
 pub mod parse;
 pub mod section;
+pub mod sequence;
 pub mod settings;
 pub mod source;
 pub mod stamp;
 pub mod target;
+pub mod tcp;
+pub mod transfer;

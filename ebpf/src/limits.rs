@@ -32,6 +32,20 @@ pub const APPLICATION_IDLE: u32 = stamp_units_of_ms(200);
 /// Below this a peer's window may itself be what stops the sender: two full Ethernet segments.
 pub const SENDER_BLOCKED_BYTES: u32 = 2 * 1_460;
 
+/// A full Ethernet segment: less room than this in the receiver's window stops a bulk sender.
+pub const SENDER_SEGMENT_BYTES: u32 = 1_460;
+
+/// A retransmission this soon after the duplicate ACKs that ask for it is a fast one (Wireshark's 20 ms).
+pub const FAST_WITHIN_US: u32 = 20_000;
+
+/// Where the handshake's round trip is unknown, a segment this soon after the highest number was overtaken, not sent
+/// again (Wireshark's 3 ms).
+pub const REORDERED_WITHIN_US: u32 = 3_000;
+
+/// The same packet again within this time was captured twice: mirror ports repeat a packet within microseconds, and no
+/// sender repeats one under 2 ms (a tail loss probe waits for two round trips and two ticks of its clock).
+pub const COPY_WITHIN_US: u32 = 1_000;
+
 /// `rwnd_bytes` below this is anomalous (the feature model: 10 K).
 pub const RWND_LOW_BYTES: u32 = 10_000;
 

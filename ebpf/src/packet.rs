@@ -21,6 +21,12 @@ pub mod tcp_flag {
     pub const PSH: u8 = 0x08;
     /// The acknowledgment field is significant.
     pub const ACK: u8 = 0x10;
+    /// The urgent pointer is significant.
+    pub const URG: u8 = 0x20;
+    /// ECN echo (RFC 3168).
+    pub const ECE: u8 = 0x40;
+    /// Congestion window reduced (RFC 3168).
+    pub const CWR: u8 = 0x80;
 }
 
 /// What the (innermost) network layer is.
@@ -139,6 +145,10 @@ pub struct Packet {
     pub source_port: u16,
     /// TCP or UDP destination port; meaningful only where `transport` is one of them.
     pub destination_port: u16,
+    /// Offset of the innermost network header; meaningful only where `network` is IPv4 or IPv6.
+    pub network_offset: u16,
+    /// Offset of the transport header; meaningful only where `transport` is ICMP, TCP or UDP.
+    pub transport_offset: u16,
     /// Offset of the transport header's payload, 0 where there is no transport header.
     pub payload_offset: u16,
     /// Network layer reached.
@@ -174,6 +184,8 @@ impl Packet {
         },
         source_port: 0,
         destination_port: 0,
+        network_offset: 0,
+        transport_offset: 0,
         payload_offset: 0,
         network: Network::Other,
         transport: Transport::None,

@@ -75,7 +75,7 @@ fn check_headers(shard: &Shard) {
 fn check_judgements(shard: &Shard) {
     use Counter::*;
     let get = |counter| shard.counters().get(counter);
-    assert_eq!(sum(shard, &[Attempted, SynRetransmission]), get(Syn));
+    assert_eq!(sum(shard, &[Attempted, SynCrossed, SynRetransmission]), get(Syn));
     assert!(sum(shard, &[Answered, AnsweredUnasked]) <= get(SynAck));
     assert!(sum(shard, &[Refused, Aborted]) <= get(Rst));
     let ends = [Aborted, AttemptsLost, Completed, CompletedOneSided, Refused];

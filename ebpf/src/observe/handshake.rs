@@ -25,6 +25,7 @@ pub(super) fn asked<T: Tables>(
     match attempts.ask(fingerprint(hash), sender, segment, at) {
         Asked::First { lost: false } => event::ATTEMPTED,
         Asked::First { lost: true } => event::ATTEMPTED | event::ATTEMPT_LOST,
+        Asked::Crossed => event::SYN_CROSSED,
         Asked::Again => event::SYN_AGAIN,
     }
 }

@@ -124,6 +124,7 @@ pub(super) fn count_outcome(counters: &mut Counters, outcome: &Outcome, packets:
         (event::ATTEMPTED, Counter::Attempted),
         (event::ATTEMPT_LOST, Counter::AttemptsLost),
         (event::SYN_AGAIN, Counter::SynRetransmission),
+        (event::SYN_CROSSED, Counter::SynCrossed),
         (event::ANSWERED, Counter::Answered),
         (event::ANSWERED_UNASKED, Counter::AnsweredUnasked),
         (event::REFUSED, Counter::Refused),

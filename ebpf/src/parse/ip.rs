@@ -41,6 +41,7 @@ pub(super) fn version_4<F: Frame>(frame: F, cursor: Cursor, packet: &mut Packet)
     }
     let (fragment_word, ttl_protocol) = (header.u16(6), header.u16(8));
     packet.network = Network::Ipv4;
+    packet.network_offset = offset as u16;
     packet.ttl = (ttl_protocol >> 8) as u8;
     packet.source = ipv4_mapped(header.u32(12));
     packet.destination = ipv4_mapped(header.u32(16));
@@ -62,6 +63,7 @@ pub(super) fn version_6<F: Frame>(frame: F, cursor: Cursor, packet: &mut Packet)
     let payload_bytes = u32::from(header.u16(4));
     let protocol_ttl = header.u16(6);
     packet.network = Network::Ipv6;
+    packet.network_offset = offset as u16;
     packet.ttl = protocol_ttl as u8;
     // Word by word: an array copied in one go becomes a memcpy call that the verifier refuses.
     packet.source = [header.u32(8), header.u32(12), header.u32(16), header.u32(20)];

@@ -108,6 +108,7 @@ fn step<F: Frame>(frame: F, cursor: Cursor, tunnels: bool, packet: &mut Packet) 
         link::VLAN | link::VLAN_SERVICE | link::VLAN_OLD => link::vlan(frame, cursor, packet),
         ip::ICMP | ip::ICMPV6 => {
             packet.transport = Transport::Icmp;
+            packet.transport_offset = cursor.offset as u16;
             Ok(cursor.after(0, next::DONE))
         }
         link::ARP => link::arp(cursor, packet),
@@ -141,6 +142,7 @@ fn udp<F: Frame>(frame: F, cursor: Cursor, packet: &mut Packet) -> Result<(), Fa
     let header = frame.header::<4>(cursor.offset).ok_or(Fault::Cut)?;
     packet.source_port = header.u16(0);
     packet.destination_port = header.u16(2);
+    packet.transport_offset = cursor.offset as u16;
     packet.payload_offset = (cursor.offset + 8) as u16;
     Ok(())
 }

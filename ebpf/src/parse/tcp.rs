@@ -35,6 +35,7 @@ pub(super) fn segment<F: Frame>(frame: F, cursor: Cursor, packet: &mut Packet) -
     let (timestamp, echo) =
         if flags & tcp_flag::SYN == 0 { timestamps(frame, offset + 20, header_bytes) } else { (0, 0) };
     packet.transport = Transport::Tcp;
+    packet.transport_offset = offset as u16;
     packet.payload_offset = (offset + header_bytes) as u16;
     packet.segment =
         Segment { sequence, acknowledgment, payload_bytes, window, timestamp, echo, flags, shift };

@@ -1,0 +1,490 @@
+//! The judgement of one segment: a pure step of the state in [`Connection`], without table or clock.
+//!
+//! The order is Wireshark's: what the numbers say of this segment before it changes anything ([`signs`]), whether it
+//! was sent before ([`resent`]), then the state moves on. Times are packet times.
+
+use super::connection::{Connection, Details, Direction, Story, Tally, clock_us, elapsed_us, flag, state};
+use super::limiter;
+use super::mark;
+use super::options::Sack;
+use crate::echo::Probe;
+use crate::event::{self, Outcome};
+use crate::flow::Side;
+use crate::judge::idle_limit;
+use crate::limits::{COPY_WITHIN_US, FAST_WITHIN_US, REORDERED_WITHIN_US, SENDER_BLOCKED_BYTES};
+use crate::packet::{Segment, tcp_flag};
+use crate::sequence::is_after;
+use crate::stamp::{Moment, Stamp, units_to_us};
+
+/// A segment as it was seen.
+#[derive(Clone, Copy, Debug)]
+pub struct Seen<'a> {
+    /// Its header.
+    pub segment: &'a Segment,
+    /// Its SACK option.
+    pub sack: Sack,
+    /// Packet time, nanoseconds.
+    pub now_ns: u64,
+    /// The same as a stamp.
+    pub now: Stamp,
+    /// Segments it stands for: 1, or more for a super-frame.
+    pub segments: u32,
+    /// Bytes on the wire.
+    pub wire_bytes: u64,
+    /// What tells this packet from all others, even from the same segment sent again; 0 where nothing does.
+    pub print: u32,
+}
+
+/// What it was.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Judged {
+    /// Bits of [`mark`].
+    pub marks: u32,
+    /// Number of the duplicate ACK, from 1.
+    pub duplicate_ack: u16,
+    /// Microseconds from the other end's segment to this ACK of it; only with `acknowledged`.
+    pub round_trip_us: u32,
+    /// Whether it ended a round trip.
+    pub acknowledged: bool,
+}
+
+/// Both directions, the sender's first.
+struct Ends<'a> {
+    own: &'a mut Direction,
+    peer: &'a mut Direction,
+    own_details: &'a mut Details,
+    peer_details: &'a mut Details,
+}
+
+#[inline(always)]
+fn ends<'a>(directions: &'a mut [Direction; 2], details: &'a mut [Details; 2], sender: Side) -> Ends<'a> {
+    let ([low, high], [low_details, high_details]) = (directions, details);
+    match sender {
+        Side::Low => Ends { own: low, peer: high, own_details: low_details, peer_details: high_details },
+        Side::High => Ends { own: high, peer: low, own_details: high_details, peer_details: low_details },
+    }
+}
+
+impl Connection {
+    /// Judges a segment without SYN from `sender` and remembers it.
+    #[inline(always)]
+    pub fn judge(
+        &mut self,
+        story: &mut Story,
+        sender: Side,
+        seen: &Seen<'_>,
+        outcome: &mut Outcome,
+    ) -> Judged {
+        let segment = seen.segment;
+        let now_us = clock_us(seen.now_ns);
+        let first_round_trip_us =
+            if self.flags & flag::ROUND_TRIP != 0 { self.first_round_trip_us } else { 0 };
+        let idle_after_us = units_to_us(idle_limit(self.round_trip));
+        let ends = ends(&mut self.directions, &mut story.details, sender);
+        if is_copy(ends.own, seen, now_us) {
+            ends.own_details.tally(Tally::CapturedTwice, 1);
+            return Judged { marks: mark::CAPTURED_TWICE, ..Judged::default() };
+        }
+        self.seen = seen.now.coarse();
+        story.lasted_us = (seen.now_ns.saturating_sub(story.first_ns) / 1_000).min(u32::MAX.into()) as u32;
+        let Ends { own, peer, own_details, peer_details } = ends;
+        own.print = seen.print;
+        own.packets = own.packets.wrapping_add(seen.segments);
+        own.bytes = own.bytes.wrapping_add(seen.wire_bytes);
+        own.payload_bytes = own.payload_bytes.wrapping_add(u64::from(segment.payload_bytes));
+        if segment.has(tcp_flag::RST) {
+            return Judged { marks: self.reset(sender, segment), ..Judged::default() };
+        }
+        let mut judged = Judged { marks: signs(own, peer, segment), ..Judged::default() };
+        if judged.marks & mark::DUPLICATE_ACK != 0 {
+            own.duplicate_acks = own.duplicate_acks.saturating_add(1);
+            judged.duplicate_ack = own.duplicate_acks;
+        }
+        if segment.has(tcp_flag::ACK) {
+            if segment.acknowledgment != own.last_acknowledgment || own.state & state::ACKED == 0 {
+                own.duplicate_acks = 0;
+            }
+            judged.marks |= unseen(own, peer, segment);
+            acknowledge(peer, peer_details, segment, now_us, &mut judged);
+        }
+        let fin = segment.has(tcp_flag::FIN);
+        if segment.payload_bytes != 0 || fin {
+            judged.marks |= resent(own, peer, segment, judged.marks, now_us, first_round_trip_us);
+            let idle = Idle { after_us: idle_after_us, now_us, now: seen.now };
+            send(own, own_details, peer, segment, judged.marks, idle, outcome);
+        }
+        advance(own, segment, judged.marks, now_us);
+        if own.state & peer.state & state::SENT != 0 {
+            self.flags |= flag::PROVEN;
+        }
+        if judged.marks != 0 || own.state & state::FIN != 0 || fin {
+            own_details.count(judged.marks, seen.segments);
+            self.flags |= close(own, peer, fin, &mut judged.marks);
+        }
+        if segment.flags & (tcp_flag::URG | tcp_flag::ECE | tcp_flag::CWR) != 0 || seen.sack.blocks != 0 {
+            judged.marks |= unusual(own, segment, &seen.sack);
+        }
+        advertise(own, own_details, segment, outcome);
+        outcome.events |= events(judged.marks);
+        judged
+    }
+
+    /// A RST from `sender`: ends the connection where its number is one that the other end would take.
+    fn reset(&mut self, sender: Side, segment: &Segment) -> u32 {
+        let [low, high] = &mut self.directions;
+        let (own, peer) = if sender as u8 == 0 { (low, high) } else { (high, low) };
+        let known = own.state & state::SENT != 0;
+        let window = if peer.shift_unknown() { u32::from(u16::MAX) << 7 } else { peer.rwnd_bytes().max(1) };
+        // From what the peer has acknowledged up to the end of what it takes, or the very next number.
+        let oldest = if peer.state & state::ACKED != 0 { peer.last_acknowledgment } else { own.next_sequence };
+        let within = segment.sequence.wrapping_sub(oldest) < window || segment.sequence == own.next_sequence;
+        if self.flags & flag::CLOSED != 0 || (known && !within) {
+            return mark::RESET_OUT_OF_STATE;
+        }
+        own.state |= state::RST;
+        self.flags |= flag::CLOSED;
+        mark::RESET_ABORTED
+    }
+
+    /// What a segment with timestamps means for the round trip by them.
+    #[inline(always)]
+    pub fn echo(&mut self, sender: Side, segment: &Segment, now: Stamp, outcome: &mut Outcome) {
+        let Self { probe_flags: flags, probe: at, probe_timestamp: timestamp, directions, .. } = self;
+        let last = &mut directions[sender as usize & 1].timestamp;
+        Probe { flags, at, timestamp }.match_timestamps(last, sender, segment, now, outcome);
+        if outcome.has(event::ECHO | event::PROBE) {
+            let moment = Moment { stamp: now, precise: true };
+            Probe { flags, at, timestamp }.time(sender, segment, moment, outcome);
+        }
+    }
+}
+
+/// Whether it is the packet before, captured again: all that tells packets apart is equal, and next to no time passed.
+#[inline(always)]
+fn is_copy(own: &Direction, seen: &Seen<'_>, now_us: u32) -> bool {
+    seen.print != 0 && seen.print == own.print && elapsed_us(now_us, own.last_us) <= COPY_WITHIN_US
+}
+
+/// What the numbers say of a segment before it changes anything.
+#[inline(always)]
+fn signs(own: &Direction, peer: &mut Direction, segment: &Segment) -> u32 {
+    let known = own.state & state::SENT != 0;
+    let (sequence, window, bytes) = (segment.sequence, segment.window, segment.payload_bytes);
+    let expected = own.next_sequence;
+    let fin = segment.has(tcp_flag::FIN);
+    if known && bytes == 1 && sequence == expected && peer.closed_window() {
+        return mark::ZERO_WINDOW_PROBE;
+    }
+    let mut marks = 0;
+    if window == 0 && !fin {
+        marks |= mark::ZERO_WINDOW;
+    }
+    if known && is_after(sequence, expected) {
+        marks |= mark::LOST_SEGMENT;
+    }
+    if fin {
+        return marks;
+    }
+    if known && bytes <= 1 && sequence == expected.wrapping_sub(1) {
+        marks |= mark::KEEP_ALIVE;
+    }
+    if bytes != 0 {
+        return marks | if fills_window(peer, sequence.wrapping_add(bytes)) { mark::WINDOW_FULL } else { 0 };
+    }
+    if known && sequence == expected && own.state & state::ACKED != 0 {
+        marks |= repeats(own, peer, segment);
+    }
+    marks
+}
+
+#[inline(always)]
+fn fills_window(peer: &Direction, end: u32) -> bool {
+    peer.state & (state::ACKED | state::WINDOW) == state::ACKED | state::WINDOW
+        && !peer.shift_unknown()
+        && end == peer.last_acknowledgment.wrapping_add(peer.rwnd_bytes())
+}
+
+/// What a pure ACK with the expected number is, beside the acknowledgment and the window that its sender repeats.
+#[inline(always)]
+fn repeats(own: &Direction, peer: &mut Direction, segment: &Segment) -> u32 {
+    let same_window = segment.window == own.window;
+    let same = segment.acknowledgment == own.last_acknowledgment;
+    let one_more = segment.acknowledgment == own.last_acknowledgment.wrapping_add(1);
+    if segment.window == 0 {
+        let probed = same_window && (same || one_more) && peer.state & state::PROBE != 0;
+        if probed && one_more {
+            // The receiver took the probe's byte after all.
+            (peer.next_sequence, peer.contiguous) = (segment.acknowledgment, segment.acknowledgment);
+        }
+        return if probed { mark::ZERO_WINDOW_PROBE_ACK } else { 0 };
+    }
+    if !same {
+        return 0;
+    }
+    match (same_window, peer.state & state::KEEP_ALIVE != 0) {
+        (false, _) => mark::WINDOW_UPDATE,
+        (true, true) => mark::KEEP_ALIVE_ACK,
+        (true, false) => mark::DUPLICATE_ACK,
+    }
+}
+
+/// Whether it acknowledges what was not captured; from then on that is taken as sent.
+#[inline(always)]
+fn unseen(own: &Direction, peer: &mut Direction, segment: &Segment) -> u32 {
+    if peer.state & state::SENT == 0 || !is_after(segment.acknowledgment, peer.contiguous) {
+        return 0;
+    }
+    let one_more = segment.acknowledgment == own.last_acknowledgment.wrapping_add(1);
+    if one_more && segment.sequence == own.next_sequence && peer.state & state::PROBE != 0 {
+        // The window opens, and the probe's byte was taken.
+        (peer.next_sequence, peer.contiguous) = (segment.acknowledgment, segment.acknowledgment);
+        return mark::WINDOW_UPDATE;
+    }
+    peer.contiguous = peer.next_sequence;
+    mark::ACKED_UNSEEN
+}
+
+/// Ends the round trip that this ACK answers.
+#[inline(always)]
+fn acknowledge(
+    peer: &mut Direction,
+    peer_details: &mut Details,
+    segment: &Segment,
+    now_us: u32,
+    judged: &mut Judged,
+) {
+    if peer.state & state::TIMED != 0 && !is_after(peer.timed_sequence, segment.acknowledgment) {
+        peer.state &= !state::TIMED;
+        judged.acknowledged = true;
+        judged.round_trip_us = elapsed_us(now_us, peer.timed_us);
+        peer_details.round_trip(judged.round_trip_us);
+    }
+}
+
+/// Whether payload or FIN was sent before, and how we know.
+#[inline(always)]
+fn resent(
+    own: &Direction,
+    peer: &Direction,
+    segment: &Segment,
+    marks: u32,
+    now_us: u32,
+    first_round_trip_us: u32,
+) -> u32 {
+    let bytes = segment.payload_bytes;
+    let end = segment.sequence.wrapping_add(bytes);
+    if marks & mark::KEEP_ALIVE != 0 {
+        return 0;
+    }
+    if bytes != 0 && peer.state & state::ACKED != 0 && !is_after(end, peer.last_acknowledgment) {
+        return mark::RETRANSMISSION | mark::SPURIOUS_RETRANSMISSION;
+    }
+    let behind = own.state & state::SENT != 0 && is_after(own.next_sequence, segment.sequence);
+    // More than one byte right behind a probe's number: the probe's byte and new ones.
+    if !behind || (bytes > 1 && segment.sequence == own.next_sequence.wrapping_sub(1)) {
+        return 0;
+    }
+    let asked_for = peer.duplicate_acks >= 2 && peer.last_acknowledgment == segment.sequence;
+    if asked_for && elapsed_us(now_us, peer.last_us) < FAST_WITHIN_US {
+        return mark::RETRANSMISSION | mark::FAST_RETRANSMISSION;
+    }
+    let overtaken_within_us =
+        if first_round_trip_us == 0 { REORDERED_WITHIN_US } else { first_round_trip_us };
+    if elapsed_us(now_us, own.advanced_us) < overtaken_within_us && end != own.next_sequence {
+        return mark::OUT_OF_ORDER;
+    }
+    mark::RETRANSMISSION
+}
+
+/// When a segment is sent, and from when on silence before it may be the application's.
+#[derive(Clone, Copy)]
+struct Idle {
+    after_us: u32,
+    now_us: u32,
+    now: Stamp,
+}
+
+/// Payload or FIN was sent: what is measured of it.
+#[inline(always)]
+fn send(
+    own: &mut Direction,
+    details: &mut Details,
+    peer: &Direction,
+    segment: &Segment,
+    marks: u32,
+    idle: Idle,
+    outcome: &mut Outcome,
+) {
+    let bytes = segment.payload_bytes;
+    let end = segment.sequence.wrapping_add(bytes);
+    let expected = if own.state & state::SENT == 0 { segment.sequence } else { own.next_sequence };
+    if marks & mark::BEHIND != 0 {
+        // Nobody knows which of the two an ACK answers (Karn).
+        own.state &= !state::TIMED;
+    }
+    if marks & (mark::KEEP_ALIVE | mark::ZERO_WINDOW_PROBE) != 0 || bytes == 0 {
+        return;
+    }
+    let fresh_bytes = if is_after(end, expected) { end.wrapping_sub(expected).min(bytes) } else { 0 };
+    details.resent_bytes = details.resent_bytes.saturating_add(bytes - fresh_bytes);
+    if fresh_bytes == 0 {
+        return;
+    }
+    let all_acknowledged =
+        peer.state & state::ACKED != 0 && peer.last_acknowledgment == own.next_sequence;
+    let room = peer.shift_unknown() || peer.rwnd_bytes() >= SENDER_BLOCKED_BYTES;
+    let silent = own.state & state::PAYLOAD != 0;
+    let silence_us = if silent { elapsed_us(idle.now_us, own.payload_us) } else { 0 };
+    let application_idle =
+        all_acknowledged && room && own.state & state::PUSHED != 0 && silence_us > idle.after_us;
+    details.transfer.time(fresh_bytes, application_idle, peer.state & state::ACKED != 0, idle.now, outcome);
+    if silent && silence_us != 0 {
+        limiter::attribute(own, details, peer, silence_us, idle.now_us, all_acknowledged);
+    }
+    own.payload_us = idle.now_us;
+    let pushed = if segment.has(tcp_flag::PSH) { state::PUSHED } else { 0 };
+    own.state = (own.state & !(state::PUSHED | state::BLOCKED)) | state::PAYLOAD | pushed;
+    own.state |= limiter::blocked(peer, end);
+    if own.state & state::TIMED == 0 && marks & mark::BEHIND == 0 {
+        own.state |= state::TIMED;
+        (own.timed_sequence, own.timed_us) = (end, idle.now_us);
+    }
+    if peer.state & state::ACKED != 0 {
+        let in_flight_bytes = end.wrapping_sub(peer.last_acknowledgment);
+        if in_flight_bytes < 1 << 30 {
+            details.in_flight_max_bytes = details.in_flight_max_bytes.max(in_flight_bytes);
+        }
+    }
+}
+
+/// Moves the sender's numbers on.
+#[inline(always)]
+fn advance(own: &mut Direction, segment: &Segment, marks: u32, now_us: u32) {
+    let known = own.state & state::SENT != 0;
+    let fin = u32::from(segment.has(tcp_flag::FIN));
+    let end = segment.sequence.wrapping_add(segment.payload_bytes).wrapping_add(fin);
+    if marks & mark::ZERO_WINDOW_PROBE == 0 {
+        if !known || segment.sequence == own.contiguous {
+            own.contiguous = end;
+        }
+        if !known || is_after(end, own.next_sequence) {
+            (own.next_sequence, own.advanced_us) = (end, now_us);
+        }
+    }
+    own.window = segment.window;
+    own.last_us = now_us;
+    own.state &= !(state::KEEP_ALIVE | state::PROBE | state::UNSCALED);
+    own.state |= state::SENT | state::WINDOW | if fin != 0 { state::FIN } else { 0 };
+    if segment.has(tcp_flag::ACK) {
+        own.last_acknowledgment = segment.acknowledgment;
+        own.state |= state::ACKED;
+    }
+    if marks & (mark::KEEP_ALIVE | mark::ZERO_WINDOW_PROBE) != 0 {
+        own.state |= if marks & mark::KEEP_ALIVE != 0 { state::KEEP_ALIVE } else { 0 };
+        own.state |= if marks & mark::ZERO_WINDOW_PROBE != 0 { state::PROBE } else { 0 };
+    }
+}
+
+/// What a FIN, or what comes after one, does to the connection.
+#[inline(always)]
+fn close(own: &Direction, peer: &Direction, fin: bool, marks: &mut u32) -> u16 {
+    // A side that was never heard will not be heard to close either.
+    let peer_done = peer.state & state::FIN != 0 || peer.state & state::SENT == 0;
+    if own.state & state::FIN != 0 && peer_done {
+        return flag::CLOSED;
+    }
+    if fin && *marks & mark::BEHIND == 0 {
+        *marks |= mark::HALF_CLOSE;
+    }
+    0
+}
+
+/// SACK, ECN and urgent data: seldom enough to be looked for apart.
+#[cold]
+fn unusual(own: &mut Direction, segment: &Segment, sack: &Sack) -> u32 {
+    let mut marks = 0;
+    if sack.blocks != 0 {
+        own.state |= state::SACK;
+        marks |= mark::SACK;
+        marks |= if sack.is_duplicate(segment.acknowledgment) { mark::D_SACK } else { 0 };
+    }
+    for (bit, mark) in [
+        (tcp_flag::URG, mark::URGENT),
+        (tcp_flag::ECE, mark::ECN_ECHO),
+        (tcp_flag::CWR, mark::CONGESTION_WINDOW_REDUCED),
+    ] {
+        marks |= if segment.has(bit) { mark } else { 0 };
+    }
+    if marks & (mark::ECN_ECHO | mark::CONGESTION_WINDOW_REDUCED) != 0 {
+        own.state |= state::ECN;
+    }
+    marks
+}
+
+/// Gives the sample of the advertised window.
+#[inline(always)]
+fn advertise(own: &Direction, details: &mut Details, segment: &Segment, outcome: &mut Outcome) {
+    if own.shift_unknown() {
+        outcome.events |= event::RWND_SCALE_UNKNOWN;
+    } else {
+        outcome.events |= event::RWND;
+        outcome.rwnd_bytes = own.rwnd_bytes();
+    }
+    if segment.window > details.window_max || segment.window < details.window_min {
+        details.window_max = details.window_max.max(segment.window);
+        details.window_min = details.window_min.min(segment.window);
+    }
+}
+
+/// The same facts as the kernel program tells them.
+#[inline(always)]
+const fn events(marks: u32) -> u32 {
+    let mut events = 0;
+    if marks == 0 {
+        return events;
+    }
+    if marks & mark::BEHIND != 0 {
+        events |= event::RETRANSMIT_OR_REORDERED;
+    }
+    if marks & mark::LOST_SEGMENT != 0 {
+        events |= event::LOST_SEGMENT;
+    }
+    if marks & mark::ZERO_WINDOW != 0 {
+        events |= event::ZERO_WINDOW;
+    }
+    if marks & mark::KEEP_ALIVE != 0 {
+        events |= event::KEEP_ALIVE;
+    }
+    events
+}
+
+impl Details {
+    /// Counts marks.
+    #[inline(always)]
+    fn count(&mut self, marks: u32, segments: u32) {
+        if marks == 0 {
+            return;
+        }
+        for (mark, tally) in [
+            (mark::RETRANSMISSION, Tally::Retransmission),
+            (mark::FAST_RETRANSMISSION, Tally::Fast),
+            (mark::SPURIOUS_RETRANSMISSION, Tally::Spurious),
+            (mark::OUT_OF_ORDER, Tally::OutOfOrder),
+        ] {
+            if marks & mark != 0 {
+                self.tally(tally, segments);
+            }
+        }
+        for (mark, tally) in [
+            (mark::LOST_SEGMENT, Tally::LostSegment),
+            (mark::DUPLICATE_ACK, Tally::DuplicateAck),
+            (mark::ZERO_WINDOW, Tally::ZeroWindow),
+            (mark::WINDOW_FULL, Tally::WindowFull),
+            (mark::KEEP_ALIVE, Tally::KeepAlive),
+        ] {
+            if marks & mark != 0 {
+                self.tally(tally, 1);
+            }
+        }
+    }
+}
