@@ -10,6 +10,7 @@ pub mod filter;
 pub mod frame;
 pub mod frame_source;
 pub mod interface;
+pub mod memory;
 pub mod nic;
 pub mod process;
 pub mod ring;

@@ -23,6 +23,7 @@ const UNSAFE_ALLOWED: &[(&str, &str)] = &[
     ("capture/src/doctor/libpcap.rs", "libpcap's version is a C string that its bindings leave out"),
     ("capture/src/fanout.rs", "PACKET_FANOUT has no safe wrapper"),
     ("capture/src/file/map.rs", "mapping a file that another process may write to"),
+    ("capture/src/memory.rs", "prefetches and huge pages are hints with an address"),
     ("capture/src/nic/ethtool.rs", "SIOCETHTOOL takes a pointer within a structure"),
     ("capture/src/xdp/maps.rs", "volatile reads of memory that the kernel writes"),
     ("capture/src/xdp/pin/book.rs", "volatile access to memory that earlier and later processes share"),
