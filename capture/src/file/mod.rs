@@ -10,6 +10,7 @@
 //! Not read: compressed files (the error names the command to pipe them through), and files that grow after they
 //! were mapped. Limits are in [`limits`].
 
+mod batch;
 mod clock;
 mod error;
 pub mod limits;
@@ -34,6 +35,7 @@ use self::source::{Contents, Source, Whole};
 use self::step::{Short, Step};
 use crate::frame::CapturedFrame;
 
+pub use self::batch::{FrameBatch, FrameMeta};
 pub use self::error::{BrokenReason, CutReason, End, FileError, FirstBytes, UnpackCommand};
 
 /// Where a capture comes from.

@@ -1,10 +1,13 @@
 //! Where the bytes come from: a cursor over a mapped file, over memory, or over a stream.
 //!
 //! All have the same contract: `bytes` is what is at hand from the cursor on, `consume` moves the cursor within
-//! it, `fill` makes more of it visible. Resident memory is bounded by `WINDOW_BYTES` (mapped) or
-//! `STREAM_BUFFER_BYTES_MAX`.
+//! it, `fill` makes more of it visible, and `hold` keeps what is visible now readable for somebody else, also
+//! after the next `fill`. Resident memory is bounded by `WINDOW_BYTES` (mapped) or `STREAM_BUFFER_BYTES_MAX`, once
+//! for the source and once for each place that holds on to another part.
 
 use std::io::{self, Read};
+use std::ops::Range;
+use std::sync::Arc;
 
 use super::limits::{STREAM_BUFFER_BYTES_MAX, STREAM_READ_BYTES};
 use super::map::MappedFile;
@@ -20,7 +23,7 @@ impl Source {
     pub(super) fn bytes(&self) -> &[u8] {
         match self {
             Self::Streamed(stream) => &stream.buffer[stream.start..stream.end],
-            Self::Whole(whole) => &whole.contents.bytes()[whole.cursor..whole.window_end],
+            Self::Whole(whole) => &whole.contents().bytes()[whole.cursor..whole.window.range.end],
         }
     }
 
@@ -52,6 +55,48 @@ impl Source {
             Self::Whole(whole) => whole.cursor as u64,
         }
     }
+
+    /// Where the cursor is in what `hold` gives.
+    pub(super) fn held_offset(&self) -> usize {
+        match self {
+            Self::Streamed(stream) => stream.start,
+            Self::Whole(whole) => whole.cursor,
+        }
+    }
+
+    /// Keeps the bytes that were at hand since the last `fill`, for as long as the result is kept.
+    pub(super) fn hold(&self) -> Held {
+        match self {
+            Self::Streamed(stream) => Held::Buffer(Arc::clone(&stream.buffer)),
+            Self::Whole(whole) => Held::Window(Arc::clone(&whole.window)),
+        }
+    }
+
+    /// Takes back what `hold` gave, of this or of another source; a buffer is used again.
+    pub(super) fn take_back(&mut self, held: Held) {
+        if let (Self::Streamed(stream), Held::Buffer(buffer)) = (self, held) {
+            stream.take_back(buffer);
+        }
+    }
+}
+
+/// Bytes of a source that are kept readable.
+#[derive(Default)]
+pub(super) enum Held {
+    Buffer(Arc<Vec<u8>>),
+    #[default]
+    Nothing,
+    Window(Arc<Window>),
+}
+
+impl Held {
+    pub(super) fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Buffer(buffer) => buffer,
+            Self::Nothing => &[],
+            Self::Window(window) => window.contents.bytes(),
+        }
+    }
 }
 
 /// Contents that are there from the beginning.
@@ -69,71 +114,120 @@ impl Contents {
     }
 }
 
+/// A part of contents that is being read. When the last one lets go of it, its pages are given back.
+pub(super) struct Window {
+    contents: Arc<Contents>,
+    /// start <= end <= `contents.bytes().len()`
+    range: Range<usize>,
+}
+
+impl Drop for Window {
+    fn drop(&mut self) {
+        if let Contents::Mapped(file) = &*self.contents {
+            file.release(self.range.clone());
+        }
+    }
+}
+
 /// A cursor over contents that are there from the beginning, seen through a window.
 pub(super) struct Whole {
-    contents: Contents,
     window_bytes: usize,
-    /// Pages before it were given back; <= `cursor`.
-    released: usize,
-    /// <= `window_end`
+    /// Within `window.range`.
     cursor: usize,
-    /// <= `contents.bytes().len()`
-    window_end: usize,
+    window: Arc<Window>,
 }
 
 impl Whole {
     pub(super) fn new(contents: Contents, window_bytes: usize) -> Self {
-        Self { contents, window_bytes, released: 0, cursor: 0, window_end: 0 }
+        let window = Arc::new(Window { contents: Arc::new(contents), range: 0..0 });
+        Self { window_bytes, cursor: 0, window }
     }
 
-    /// Starts the window at the cursor and gives back what is behind it.
+    fn contents(&self) -> &Contents {
+        &self.window.contents
+    }
+
+    /// Starts the window at the cursor and lets go of the one before.
     fn advance(&mut self, need: usize) {
         let window_bytes = self.window_bytes.max(need);
-        self.window_end = self.cursor.saturating_add(window_bytes).min(self.contents.bytes().len());
-        if let Contents::Mapped(file) = &self.contents {
-            file.release(self.released..self.cursor);
-        }
-        self.released = self.cursor;
+        let end = self.cursor.saturating_add(window_bytes).min(self.contents().bytes().len());
+        let contents = Arc::clone(&self.window.contents);
+        self.window = Arc::new(Window { contents, range: self.cursor..end });
     }
 }
 
-/// A stream behind one bounded buffer.
+/// A stream behind bounded buffers: one that is filled and read, and those that batches hold.
 pub(super) struct Stream {
     // One virtual call per `STREAM_READ_BYTES` is not worth a type parameter on everything above.
     from: Box<dyn Read + Send>,
-    /// len <= `STREAM_BUFFER_BYTES_MAX`
-    buffer: Vec<u8>,
+    /// len <= `STREAM_BUFFER_BYTES_MAX`; written only while nobody else holds it.
+    buffer: Arc<Vec<u8>>,
     /// <= `end`
     start: usize,
     /// <= `buffer.len()`
     end: usize,
     /// Of `buffer[start]` in the stream.
     offset: u64,
+    /// Buffers that nobody else holds, each of `STREAM_READ_BYTES`. A new one is made only while there is none here,
+    /// so there are never more than those that hold some, and one.
+    spare: Vec<Arc<Vec<u8>>>,
 }
 
 impl Stream {
     pub(super) fn new(from: Box<dyn Read + Send>) -> Self {
-        Self { from, buffer: vec![0; STREAM_READ_BYTES], start: 0, end: 0, offset: 0 }
+        Self { from, buffer: new_buffer(), start: 0, end: 0, offset: 0, spare: Vec::new() }
+    }
+
+    fn take_back(&mut self, mut buffer: Arc<Vec<u8>>) {
+        // Whoever else holds it will be the last and bring it. One that had to grow is not kept.
+        if Arc::get_mut(&mut buffer).is_some_and(|buffer| buffer.len() == STREAM_READ_BYTES) {
+            self.spare.push(buffer);
+        }
     }
 
     /// Reads until `need` bytes are there or the stream ends; no longer, because a live pipe may be slow.
     fn fill(&mut self, need: usize) -> io::Result<()> {
         debug_assert!(need <= STREAM_BUFFER_BYTES_MAX);
-        self.buffer.copy_within(self.start..self.end, 0);
-        self.end -= self.start;
-        self.start = 0;
-        while self.end < need {
-            if self.end == self.buffer.len() {
-                self.buffer.resize(self.end.saturating_mul(2).min(STREAM_BUFFER_BYTES_MAX), 0);
+        self.own_buffer(need);
+        let Self { from, buffer, end, .. } = self;
+        // Nobody else holds it, so nothing is cloned.
+        let buffer = Arc::make_mut(buffer);
+        while *end < need {
+            if *end == buffer.len() {
+                buffer.resize(end.saturating_mul(2).min(STREAM_BUFFER_BYTES_MAX), 0);
             }
-            let limit = need.max(STREAM_READ_BYTES).min(self.buffer.len());
-            match self.from.read(&mut self.buffer[self.end..limit]) {
+            let limit = need.max(STREAM_READ_BYTES).min(buffer.len());
+            match from.read(&mut buffer[*end..limit]) {
                 Ok(0) => break,
-                Ok(len) => self.end += len,
+                Ok(len) => *end += len,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
         }
         Ok(())
     }
+
+    /// Moves what is at hand to the start of a buffer that nobody else holds, and that is not longer than `need`
+    /// makes it.
+    fn own_buffer(&mut self, need: usize) {
+        let present = self.start..self.end;
+        let len = present.len();
+        let keeps_size = self.buffer.len() <= STREAM_READ_BYTES.max(need);
+        match Arc::get_mut(&mut self.buffer) {
+            Some(buffer) if keeps_size => buffer.copy_within(present, 0),
+            _ => {
+                let mut other = self.spare.pop().unwrap_or_else(new_buffer);
+                let buffer = Arc::make_mut(&mut other);
+                // What is left of a longer buffer can be longer, too.
+                buffer.resize(len.max(STREAM_READ_BYTES), 0);
+                buffer[..len].copy_from_slice(&self.buffer[present]);
+                self.buffer = other;
+            }
+        }
+        (self.start, self.end) = (0, len);
+    }
+}
+
+fn new_buffer() -> Arc<Vec<u8>> {
+    Arc::new(vec![0; STREAM_READ_BYTES])
 }
