@@ -1,6 +1,7 @@
 //! Tests of the file readers through their public functions. `outcome` reads a file in every way there is and
 //! fails unless all agree, so each test that uses it is also a test of streaming.
 
+mod batch;
 mod builder;
 mod open;
 mod oracle;
@@ -85,13 +86,14 @@ fn trickled(bytes: &[u8], step: usize) -> Result<FileReader, FileError> {
     FileReader::from_stream(Input::Stdin, Trickle::new(bytes, step))
 }
 
-/// Reads `bytes` from memory through one and through many windows, and from streams of three speeds.
+/// Reads `bytes` from memory through one and through many windows, from streams of three speeds, and in batches.
 fn outcome(bytes: &[u8]) -> Outcome {
     let outcome = read(whole(bytes, WINDOW_BYTES));
     assert_eq!(read(whole(bytes, 1)), outcome, "windows as small as a record");
     for step in [1, 7, usize::MAX] {
         assert_eq!(read(trickled(bytes, step)), outcome, "streamed by {step}");
     }
+    batch::check_batches(bytes, &outcome);
     outcome
 }
 

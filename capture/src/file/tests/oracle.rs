@@ -9,6 +9,7 @@ use pcap_parser::{
 };
 
 use super::super::{End, FileReader, Input, Mapping};
+use super::batch::read_batches;
 use super::{Seen, outcome, read};
 
 /// The captures shared between the project's test runs, or `None` where they are not installed.
@@ -95,6 +96,14 @@ fn shared_captures_read_as_the_oracle_reads_them() {
         for mapping in [Mapping::Mapped, Mapping::Streamed] {
             let opened = read(FileReader::open(&Input::Path(path.clone()), mapping)).unwrap();
             assert!(opened.0 == frames && opened.1 == end, "{name:?} {mapping:?}");
+            for frames_max in [1, 7, 1_024] {
+                let reader = FileReader::open(&Input::Path(path.clone()), mapping);
+                let batches = read_batches(reader, frames_max).unwrap();
+                assert!(
+                    batches.0 == frames && batches.1 == end,
+                    "{name:?} {mapping:?}, batches of {frames_max}"
+                );
+            }
         }
     }
 }
