@@ -12,6 +12,7 @@ pub mod detect;
 pub mod distinct;
 pub mod engine;
 pub mod feature;
+pub mod flow_record;
 pub mod incident;
 mod listener_state;
 pub mod merge;

@@ -12,9 +12,26 @@ pub fn timestamp(ns: u64) -> String {
     }
 }
 
+/// Nanoseconds since the epoch of what [`timestamp`] wrote, or of any RFC 3339 time since 1970.
+pub fn parse_timestamp(text: &str) -> Option<u64> {
+    if let Some(ns) = text.strip_suffix("ns") {
+        return ns.parse().ok();
+    }
+    text.parse::<Timestamp>().ok().and_then(|timestamp| u64::try_from(timestamp.as_nanosecond()).ok())
+}
+
 #[cfg(test)]
 mod tests {
-    use super::timestamp;
+    use super::{parse_timestamp, timestamp};
+
+    #[test]
+    fn times_read_back() {
+        for ns in [0, 1, 1_700_000_000_000_000_001, u64::MAX] {
+            assert_eq!(parse_timestamp(&timestamp(ns)), Some(ns));
+        }
+        assert_eq!(parse_timestamp("2023-11-14T23:13:20+01:00"), Some(1_700_000_000_000_000_000));
+        assert!(parse_timestamp("1969-12-31T23:59:59Z").is_none() && parse_timestamp("soon").is_none());
+    }
 
     #[test]
     fn nanoseconds_are_kept() {

@@ -9,6 +9,7 @@ use tidegauge_ebpf::listener::ListenerCounter;
 use super::{Gap, PinState, Source};
 use crate::cost::Cost;
 use crate::feature::ratio;
+use crate::flow_record::FlowRecord;
 use crate::incident::{Incident, State, Target};
 use crate::quality::Quality;
 use crate::summary::{Quantiles, RttSummary, RwndSummary, Summary, Tcp, tables, top_sources, top_targets};
@@ -174,6 +175,16 @@ fn listener_object(key: ListenerKey, listener: &ListenerWindow, window_s: f64) -
         "rtt_peer_ms": mean_ms(ListenerCounter::RoundTripsPeerUs, ListenerCounter::RoundTripsPeer),
         "rtt_listener_ms": mean_ms(ListenerCounter::RoundTripsListenerUs, ListenerCounter::RoundTripsListener),
     })
+}
+
+/// A connection.
+pub fn flow(flow: &FlowRecord) -> Value {
+    let mut line = json!({ "ts": timestamp(flow.told_ns), "event": "flow" });
+    // `ts` comes again, to the same place: an object keeps the order in which names first came.
+    if let (Value::Object(line), Value::Object(record)) = (&mut line, json!(flow)) {
+        line.extend(record);
+    }
+    line
 }
 
 /// The last line.
