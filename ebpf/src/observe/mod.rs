@@ -7,9 +7,9 @@
 
 mod follow;
 mod handshake;
-mod row;
+pub mod row;
 mod source;
-mod totals;
+pub mod totals;
 
 use crate::attempt::AttemptBucket;
 use crate::counter::Counter;

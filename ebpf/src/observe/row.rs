@@ -7,9 +7,37 @@ use crate::packet::{Segment, tcp_flag};
 use crate::settings::{Settings, feature};
 use crate::stamp::units_to_us;
 
+/// Where a listener's counts go: the kernel's rows, or a worker's own.
+pub trait Row {
+    /// Adds `amount` to a counter.
+    fn add(&mut self, counter: ListenerCounter, amount: u64);
+    /// A handshake told that it listens.
+    fn know(&mut self);
+    /// Counts a window by octave.
+    fn record_rwnd(&mut self, bytes: u32);
+}
+
+impl Row for ListenerRow {
+    #[inline(always)]
+    fn add(&mut self, counter: ListenerCounter, amount: u64) {
+        Self::add(self, counter, amount);
+    }
+
+    #[inline(always)]
+    fn know(&mut self) {
+        self.known = 1;
+    }
+
+    #[inline(always)]
+    fn record_rwnd(&mut self, bytes: u32) {
+        Self::record_rwnd(self, bytes);
+    }
+}
+
+/// Counts a segment of `packets` wire segments at its listener.
 #[inline(always)]
-pub(super) fn count_row(
-    row: &mut ListenerRow,
+pub fn count_row(
+    row: &mut impl Row,
     segment: &Segment,
     packets: u64,
     wire_bytes: u64,
@@ -19,7 +47,7 @@ pub(super) fn count_row(
     row.add(ListenerCounter::Packets, packets);
     row.add(ListenerCounter::Bytes, wire_bytes);
     if outcome.has(event::LISTENER_KNOWN) {
-        row.known = 1;
+        row.know();
     }
     if segment.payload_bytes != 0 {
         row.add(ListenerCounter::PayloadSegments, packets);
@@ -76,7 +104,7 @@ pub(super) fn count_row(
 }
 
 #[inline(always)]
-fn count_row_rwnd(row: &mut ListenerRow, outcome: &Outcome, settings: Settings) {
+fn count_row_rwnd(row: &mut impl Row, outcome: &Outcome, settings: Settings) {
     let low = u64::from(outcome.rwnd_bytes < RWND_LOW_BYTES);
     let (all, below) = if outcome.has(event::FROM_LISTENER) {
         (ListenerCounter::RwndListener, ListenerCounter::RwndListenerLow)

@@ -11,7 +11,7 @@ use crate::stamp::units_to_us;
 
 /// Bytes on the wire: a super-frame's headers were sent once per segment.
 #[inline(always)]
-pub(super) fn wire_bytes(packet: &Packet, arrival: &Arrival) -> u64 {
+pub fn wire_bytes(packet: &Packet, arrival: &Arrival) -> u64 {
     let repeated_headers = u64::from(packet.payload_offset) * u64::from(arrival.segments.saturating_sub(1));
     u64::from(arrival.wire_len) + repeated_headers
 }
@@ -19,7 +19,7 @@ pub(super) fn wire_bytes(packet: &Packet, arrival: &Arrival) -> u64 {
 /// Segments that a frame stands for which is longer than its link allows: its payload in pieces of the longest frame.
 /// At least so many: they may have been shorter.
 #[inline(always)]
-pub(super) fn merged_segments(packet: &Packet, wire_len: u32, frame_bytes_max: u32) -> u32 {
+pub fn merged_segments(packet: &Packet, wire_len: u32, frame_bytes_max: u32) -> u32 {
     let frame_bytes_max = frame_bytes_max + 4 * u32::from(packet.vlan_tags);
     let headers = u32::from(packet.payload_offset);
     if wire_len <= frame_bytes_max || headers == 0 || headers >= frame_bytes_max {
@@ -28,8 +28,9 @@ pub(super) fn merged_segments(packet: &Packet, wire_len: u32, frame_bytes_max: u
     (wire_len - headers).div_ceil(frame_bytes_max - headers)
 }
 
+/// Counts the header facts of a frame.
 #[inline(always)]
-pub(super) fn count_headers<F: Frame>(
+pub fn count_headers<F: Frame>(
     frame: F,
     counters: &mut Counters,
     packet: &Packet,
@@ -105,8 +106,9 @@ fn count_segment(counters: &mut Counters, segment: &Segment, packets: u64) {
     }
 }
 
+/// Counts what a segment was.
 #[inline(always)]
-pub(super) fn count_outcome(counters: &mut Counters, outcome: &Outcome, packets: u64, settings: Settings) {
+pub fn count_outcome(counters: &mut Counters, outcome: &Outcome, packets: u64, settings: Settings) {
     if outcome.has(event::RWND) {
         counters.add(Counter::RwndSamples, 1);
         counters.add(Counter::RwndLow, u64::from(outcome.rwnd_bytes < RWND_LOW_BYTES));
