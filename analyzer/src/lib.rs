@@ -14,6 +14,7 @@ pub mod engine;
 pub mod feature;
 pub mod flow_record;
 pub mod incident;
+pub mod layer;
 mod listener_state;
 pub mod merge;
 pub mod occupancy;
