@@ -415,8 +415,8 @@ impl Collector {
 fn difference(row: &ListenerRow, before: Option<&KnownRow>) -> ListenerWindow {
     let mut listener = ListenerWindow {
         known: row.known != 0,
-        distinct: Distinct::of_row(row),
-        ttl_classes: row.ttl_classes[0] | row.ttl_classes[1],
+        distinct: Distinct::of(&row.askers),
+        ttl_classes: row.askers.ttl_classes[0] | row.askers.ttl_classes[1],
         ..ListenerWindow::default()
     };
     for (index, own) in listener.counters.iter_mut().enumerate() {

@@ -2,7 +2,7 @@
 //! small sets. 128 registers: standard error 9.2 %.
 
 use tidegauge_ebpf::limits::DISTINCT_REGISTERS;
-use tidegauge_ebpf::listener::{DISTINCT_BANKS, DISTINCT_WORDS, ListenerRow};
+use tidegauge_ebpf::listener::{Askers, DISTINCT_BANKS, DISTINCT_WORDS};
 
 /// One period's registers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,8 +17,8 @@ impl Default for Distinct {
 }
 
 impl Distinct {
-    /// Both periods of a row: sources of the last one to two seconds.
-    pub fn of_row(row: &ListenerRow) -> Self {
+    /// Both periods of a listener: sources of the last one to two seconds.
+    pub fn of(row: &Askers) -> Self {
         let mut sketch = Self::default();
         let newest = newest_period(&row.distinct_periods);
         for bank in 0..DISTINCT_BANKS {
@@ -63,6 +63,7 @@ fn newest_period(periods: &[u32; DISTINCT_BANKS]) -> u32 {
 mod tests {
     use super::*;
     use tidegauge_ebpf::flow::pair_hash;
+    use tidegauge_ebpf::listener::ListenerRow;
     use tidegauge_ebpf::packet::ipv4_mapped;
     use tidegauge_ebpf::stamp::Stamp;
 
@@ -71,9 +72,9 @@ mod tests {
         for count in [0_u32, 1, 10, 100, 1_000, 100_000] {
             let mut row = ListenerRow::default();
             for source in 0..count {
-                row.record_source(pair_hash(ipv4_mapped(source), 1, 7), 64, Stamp(0));
+                row.askers.record(pair_hash(ipv4_mapped(source), 1, 7), 64, Stamp(0));
             }
-            let estimate = Distinct::of_row(&row).estimate() as f64;
+            let estimate = Distinct::of(&row.askers).estimate() as f64;
             assert!((estimate - f64::from(count)).abs() <= 0.28 * f64::from(count), "{count}: {estimate}");
         }
     }
@@ -82,9 +83,9 @@ mod tests {
     fn a_period_long_ago_does_not_count() {
         let mut row = ListenerRow::default();
         for source in 0..1_000 {
-            row.record_source(pair_hash(ipv4_mapped(source), 1, 7), 64, Stamp(0));
+            row.askers.record(pair_hash(ipv4_mapped(source), 1, 7), 64, Stamp(0));
         }
-        row.record_source(pair_hash(ipv4_mapped(1), 1, 7), 64, Stamp(9 << 20));
-        assert_eq!(Distinct::of_row(&row).estimate(), 1);
+        row.askers.record(pair_hash(ipv4_mapped(1), 1, 7), 64, Stamp(9 << 20));
+        assert_eq!(Distinct::of(&row.askers).estimate(), 1);
     }
 }

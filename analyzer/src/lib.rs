@@ -4,21 +4,26 @@
 //! Event time only: nothing here reads a clock, the environment or the command line; only the binary does.
 #![forbid(unsafe_code)]
 
+pub mod account;
 pub mod baseline;
+pub mod batch;
 pub mod collect;
 pub mod config;
 pub mod cost;
 pub mod detect;
+pub mod digest;
 pub mod distinct;
 pub mod engine;
 pub mod feature;
 pub mod flow_record;
+pub mod follow;
 pub mod incident;
 pub mod layer;
 mod listener_state;
 pub mod merge;
 pub mod occupancy;
 pub mod output;
+pub mod pipeline;
 pub mod quality;
 pub mod replay;
 pub mod sample;
@@ -27,5 +32,6 @@ pub mod spread;
 pub mod summary;
 pub mod time;
 pub mod track;
+pub mod truth;
 pub mod window;
 pub mod worker;

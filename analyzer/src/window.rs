@@ -5,11 +5,12 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use tidegauge_ebpf::counter::Counters;
 use tidegauge_ebpf::listener::{ListenerCounter, RWND_OCTAVES};
-use tidegauge_ebpf::packet::Address;
+use tidegauge_ebpf::packet::{Address, ipv4_mapped};
 use tidegauge_ebpf::target::{Majority, TargetCounter};
 
 use crate::distinct::Distinct;
 use crate::sample::Sampling;
+use crate::truth::Truth;
 
 /// Sources kept per listener and window, the busiest.
 pub const TOP_SOURCES_MAX: usize = 16;
@@ -72,6 +73,8 @@ pub struct Window {
     pub targets: BTreeMap<IpAddr, TargetWindow>,
     /// Where some flows were not followed: what is judged per flow is an estimate.
     pub sampling: Option<Sampling>,
+    /// What only sources of whole packets tell; `None`: the source does not.
+    pub truth: Option<Box<Truth>>,
 }
 
 impl Window {
@@ -97,6 +100,11 @@ impl Window {
         }
         if let Some(sampling) = other.sampling {
             self.sampling.get_or_insert_default().merge(&sampling);
+        }
+        match (&mut self.truth, other.truth) {
+            (Some(own), Some(more)) => own.merge(&more),
+            (own @ None, more) => *own = more,
+            (Some(_), None) => {}
         }
     }
 }
@@ -226,4 +234,15 @@ pub fn ip_addr(address: Address) -> IpAddr {
     let high = u128::from(address[0]) << 96 | u128::from(address[1]) << 64;
     let low = u128::from(address[2]) << 32 | u128::from(address[3]);
     IpAddr::V6(Ipv6Addr::from(high | low))
+}
+
+/// The standard library's address as the packet logic's.
+pub fn address_of(address: IpAddr) -> Address {
+    match address {
+        IpAddr::V4(address) => ipv4_mapped(address.to_bits()),
+        IpAddr::V6(address) => {
+            let bits = address.to_bits();
+            [(bits >> 96) as u32, (bits >> 64) as u32, (bits >> 32) as u32, bits as u32]
+        }
+    }
 }

@@ -43,9 +43,9 @@ fn counters() -> impl Strategy<Value = Counters> {
 fn distinct_of(sources: &[u32]) -> Distinct {
     let mut row = ListenerRow::default();
     for source in sources {
-        row.record_source(pair_hash(ipv4_mapped(*source), 1, 7), 64, Stamp(0));
+        row.askers.record(pair_hash(ipv4_mapped(*source), 1, 7), 64, Stamp(0));
     }
-    Distinct::of_row(&row)
+    Distinct::of(&row.askers)
 }
 
 prop_compose! {

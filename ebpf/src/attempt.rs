@@ -23,6 +23,8 @@ pub const ANSWERED: u8 = 2;
 pub const COMPLETED: u8 = 3;
 /// RST instead of an answer, or after it.
 pub const REFUSED: u8 = 4;
+/// A SYN-ACK that nobody asked for (userspace only): remembered to know it when it comes again.
+pub const UNASKED: u8 = 5;
 
 /// [`Attempt::marks`]: the states above.
 const STATE: u8 = 0x07;
@@ -252,6 +254,29 @@ impl AttemptBucket {
         attempt.responder_isn = segment.sequence;
         attempt.answered_after = short_units(elapsed);
         Answer::First { elapsed, precise }
+    }
+
+    /// Remembers a SYN-ACK from `sender` that answers no SYN we know, where that displaces no attempt that waits.
+    pub fn note_unasked(&mut self, fingerprint: u32, sender: Side, segment: &Segment, now: Stamp) -> bool {
+        let initiator_high = if sender as u8 == 0 { INITIATOR_HIGH } else { 0 };
+        let fresh = Attempt {
+            fingerprint,
+            responder_isn: segment.sequence,
+            asked: now,
+            marks: UNASKED | initiator_high,
+            shifts: ANSWERED_UNKNOWN,
+            ..Attempt::default()
+        };
+        if let Some(known) = self.find(fingerprint) {
+            *known = fresh;
+            return true;
+        }
+        let victim = self.victim(now);
+        let free = !victim.waiting(now);
+        if free {
+            *victim = fresh;
+        }
+        free
     }
 
     /// A segment from `sender` with ACK and without SYN or RST: the handshake it completes, if any.

@@ -83,6 +83,21 @@ pub const DISTINCT_BANKS: usize = 2;
 /// Words of one bank.
 pub const DISTINCT_WORDS: usize = DISTINCT_REGISTERS / 8;
 
+/// Who made the attempts at a listener, 304 bytes.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Askers {
+    /// HyperLogLog registers over the sources of attempts (Flajolet et al. 2007), eight a word: the banks of the
+    /// current period and of the one before, so that a reader always finds one that is whole.
+    pub distinct: [u64; DISTINCT_BANKS * DISTINCT_WORDS],
+    /// [`Stamp::period`] of each bank.
+    pub distinct_periods: [u32; DISTINCT_BANKS],
+    /// TTL classes of attempts ([`crate::target::ttl_class`]), in the same banks.
+    pub ttl_classes: [u64; DISTINCT_BANKS],
+    /// [`Stamp::period`] of each.
+    pub ttl_periods: [u32; DISTINCT_BANKS],
+}
+
 /// One listener, 704 bytes.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,15 +118,8 @@ pub struct ListenerRow {
     pub counters: [u64; ListenerCounter::COUNT],
     /// Windows of known scale by octave.
     pub rwnd_octaves: [u32; RWND_OCTAVES],
-    /// HyperLogLog registers over the sources of attempts (Flajolet et al. 2007), eight a word: the banks of the
-    /// current period and of the one before, so that a reader always finds one that is whole.
-    pub distinct: [u64; DISTINCT_BANKS * DISTINCT_WORDS],
-    /// [`Stamp::period`] of each bank.
-    pub distinct_periods: [u32; DISTINCT_BANKS],
-    /// TTL classes of attempts ([`crate::target::ttl_class`]), in the same banks.
-    pub ttl_classes: [u64; DISTINCT_BANKS],
-    /// [`Stamp::period`] of each.
-    pub ttl_periods: [u32; DISTINCT_BANKS],
+    /// Who made the attempts.
+    pub askers: Askers,
     /// Fills the row.
     pub filler: [u64; 4],
 }
@@ -141,10 +149,7 @@ impl Default for ListenerRow {
             reserved: 0,
             counters: [0; ListenerCounter::COUNT],
             rwnd_octaves: [0; RWND_OCTAVES],
-            distinct: [0; DISTINCT_BANKS * DISTINCT_WORDS],
-            distinct_periods: [0; DISTINCT_BANKS],
-            ttl_classes: [0; DISTINCT_BANKS],
-            ttl_periods: [0; DISTINCT_BANKS],
+            askers: Askers::default(),
             filler: [0; 4],
         }
     }
@@ -213,12 +218,7 @@ impl ListenerRow {
         for octave in &mut self.rwnd_octaves {
             *octave = 0;
         }
-        for word in &mut self.distinct {
-            *word = 0;
-        }
-        self.distinct_periods = [now.period(); DISTINCT_BANKS];
-        self.ttl_classes = [0; DISTINCT_BANKS];
-        self.ttl_periods = [now.period(); DISTINCT_BANKS];
+        self.askers.start(now);
     }
 
     /// Adds `amount` to a counter.
@@ -239,10 +239,23 @@ impl ListenerRow {
         let octave = &mut self.rwnd_octaves[octave_of(bytes) as usize & (RWND_OCTAVES - 1)];
         *octave = octave.wrapping_add(1);
     }
+}
+
+impl Askers {
+    /// Begins those of a new listener.
+    #[inline(always)]
+    pub fn start(&mut self, now: Stamp) {
+        for word in &mut self.distinct {
+            *word = 0;
+        }
+        self.distinct_periods = [now.period(); DISTINCT_BANKS];
+        self.ttl_classes = [0; DISTINCT_BANKS];
+        self.ttl_periods = [now.period(); DISTINCT_BANKS];
+    }
 
     /// Notes the source of an attempt, by its hash and TTL.
     #[inline(always)]
-    pub fn record_source(&mut self, pair: u64, ttl: u8, now: Stamp) {
+    pub fn record(&mut self, pair: u64, ttl: u8, now: Stamp) {
         record_ttl(&mut self.ttl_classes, &mut self.ttl_periods, ttl, now);
         let period = now.period();
         let bank = period as usize & (DISTINCT_BANKS - 1);

@@ -22,7 +22,7 @@ pub(super) fn count_source<F: Frame, T: Tables>(frame: F, tables: &mut T, slot: 
         && let Some(way) = bucket.find(listener)
     {
         let way = frame.opaque(way as u32) as usize & (LISTENER_WAYS - 1);
-        bucket.rows[way].record_source(pair, ttl, now);
+        bucket.rows[way].askers.record(pair, ttl, now);
     }
     if settings.has(feature::SOURCES)
         && let Some(bucket) = tables.sources(pair)

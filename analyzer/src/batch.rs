@@ -1,0 +1,196 @@
+//! A batch of frames on its way through the three steps, and where packet time passes the ends of ticks in it.
+//!
+//! Times are looked at in the order of the capture, when a batch is filled; so whoever works on a batch later knows
+//! which of its frames belong to which tick. A frame that is a little late (several interfaces, several queues) counts
+//! in the tick it arrives in. Packet time that jumps back by more than [`BACKWARDS_NS`] starts anew.
+
+use tidegauge_capture::file::{FrameBatch, FrameMeta};
+use tidegauge_ebpf::counter::{Counters, VALUES};
+use tidegauge_ebpf::settings::Settings;
+
+use crate::digest::{Digest, NOT_FOLLOWED, PARTITIONS};
+use crate::feature::TICK_NS;
+use crate::worker::BACKWARDS_NS;
+
+/// Frames of a batch: its digests fit a core's second-level cache.
+pub const FRAMES_MAX: usize = 1_024;
+
+/// What happens before a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// A tick is over.
+    TickEnds {
+        /// Its start, nanoseconds.
+        start_ns: u64,
+        /// Its end.
+        end_ns: u64,
+    },
+    /// Packet time jumped back to this tick.
+    JumpBack {
+        /// Its start, nanoseconds.
+        start_ns: u64,
+    },
+}
+
+/// A turn, and the frame before which it happens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cut {
+    /// Place of the frame in its batch.
+    pub index: usize,
+    /// What happens.
+    pub turn: Turn,
+}
+
+/// Where packet time is.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Ticks {
+    /// The current tick; `None` before the first frame.
+    start_ns: Option<u64>,
+    /// Times of the first and the last packet.
+    first_last_ns: Option<(u64, u64)>,
+    /// Frames that count in a later tick than their own.
+    late: u64,
+}
+
+impl Ticks {
+    /// A frame's time: cuts before it are appended.
+    #[inline]
+    fn pass(&mut self, ts_ns: u64, index: usize, cuts: &mut Vec<Cut>) {
+        if self.start_ns.is_none_or(|start_ns| ts_ns.wrapping_sub(start_ns) >= TICK_NS) {
+            self.leave(ts_ns, index, cuts);
+        }
+        let (first, last) = self.first_last_ns.unwrap_or((ts_ns, ts_ns));
+        self.first_last_ns = Some((first.min(ts_ns), last.max(ts_ns)));
+    }
+
+    #[cold]
+    fn leave(&mut self, ts_ns: u64, index: usize, cuts: &mut Vec<Cut>) {
+        let tick_ns = ts_ns - ts_ns % TICK_NS;
+        if let Some(start_ns) = self.start_ns {
+            if ts_ns < start_ns && start_ns - ts_ns <= BACKWARDS_NS {
+                self.late += 1;
+                return;
+            }
+            cuts.push(Cut { index, turn: Turn::TickEnds { start_ns, end_ns: start_ns + TICK_NS } });
+            if ts_ns < start_ns {
+                cuts.push(Cut { index, turn: Turn::JumpBack { start_ns: tick_ns } });
+            }
+        }
+        self.start_ns = Some(tick_ns);
+    }
+
+    /// The turn that ends the last tick.
+    pub fn last_turn(&self) -> Option<Turn> {
+        self.start_ns.map(|start_ns| Turn::TickEnds { start_ns, end_ns: start_ns + TICK_NS })
+    }
+
+    /// Times of the first and the last packet, nanoseconds.
+    pub const fn first_last_ns(&self) -> Option<(u64, u64)> {
+        self.first_last_ns
+    }
+
+    /// Frames counted in a later tick than their own.
+    pub const fn late(&self) -> u64 {
+        self.late
+    }
+}
+
+/// Frames, and what is known of them.
+pub struct Batch {
+    /// The frames themselves.
+    pub frames: FrameBatch,
+    /// Which of them count, where a filter lets only some pass; else all do.
+    pub chosen: Option<Vec<u16>>,
+    /// Number of the first frame in the run, from 1.
+    pub first_packet: u64,
+    /// Turns, in order.
+    pub cuts: Vec<Cut>,
+    /// What was read of each frame.
+    pub digests: Vec<Digest>,
+    /// Frames that each partition follows.
+    pub lists: [Vec<u16>; PARTITIONS],
+    /// Header facts: one set for each cut, of the frames before it, and one for those behind the last.
+    pub headers: Vec<[u64; VALUES]>,
+}
+
+impl Default for Batch {
+    fn default() -> Self {
+        Self {
+            frames: FrameBatch::new(),
+            chosen: None,
+            first_packet: 1,
+            cuts: Vec::new(),
+            digests: vec![Digest::EMPTY; FRAMES_MAX],
+            lists: std::array::from_fn(|_| Vec::with_capacity(FRAMES_MAX)),
+            headers: Vec::new(),
+        }
+    }
+}
+
+const _: () = assert!(FRAMES_MAX <= u16::MAX as usize);
+
+impl Batch {
+    /// Frames that count.
+    pub fn len(&self) -> usize {
+        self.chosen.as_ref().map_or(self.frames.frames().len(), Vec::len)
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Frame number `index` of those that count.
+    #[inline]
+    fn meta(&self, index: usize) -> &FrameMeta {
+        let place = self.chosen.as_ref().map_or(index, |chosen| usize::from(chosen[index]));
+        &self.frames.frames()[place]
+    }
+
+    /// Captured bytes of frame number `index` of those that count.
+    #[inline]
+    pub fn bytes(&self, index: usize) -> &[u8] {
+        self.frames.bytes(self.meta(index))
+    }
+
+    /// Looks at the times of the frames, in the order of the run; `first_packet` is the number of the first.
+    pub fn time(&mut self, ticks: &mut Ticks, first_packet: u64) {
+        self.first_packet = first_packet;
+        self.cuts.clear();
+        for index in 0..self.len() {
+            let ts_ns = self.meta(index).ts_ns;
+            ticks.pass(ts_ns, index, &mut self.cuts);
+        }
+    }
+
+    /// Reads all headers, on any thread; `counters` is room to count in.
+    pub fn read(&mut self, settings: Settings, counters: &mut Counters) {
+        self.lists.iter_mut().for_each(Vec::clear);
+        self.headers.clear();
+        let mut cuts = self.cuts.iter().peekable();
+        let chosen = self.chosen.as_deref();
+        let count = self.len();
+        for index in 0..count {
+            while cuts.next_if(|cut| cut.index <= index).is_some() {
+                self.headers.push(std::mem::replace(&mut counters.values, [0; VALUES]));
+            }
+            let place = chosen.map_or(index, |chosen| usize::from(chosen[index]));
+            let digest = &mut self.digests[index];
+            digest.read(&self.frames.frame(place), settings, counters);
+            if digest.partition != NOT_FOLLOWED {
+                self.lists[usize::from(digest.partition) & (PARTITIONS - 1)].push(index as u16);
+            }
+        }
+        for _ in cuts {
+            self.headers.push(std::mem::replace(&mut counters.values, [0; VALUES]));
+        }
+        self.headers.push(std::mem::replace(&mut counters.values, [0; VALUES]));
+    }
+
+    /// Empties it, for one that only ends ticks.
+    pub fn end(&mut self, turns: impl Iterator<Item = Turn>) {
+        self.frames = FrameBatch::new();
+        self.chosen = None;
+        self.cuts = turns.map(|turn| Cut { index: 0, turn }).collect();
+    }
+}

@@ -1,0 +1,204 @@
+//! What is read of a frame before anybody looks anything up: its headers, its flow's key, and where it belongs.
+//!
+//! The first of three steps that a captured frame takes ([`crate::pipeline`]); it has no state, so any thread can do
+//! it for any frame. What it needs of the bytes is in the first two cache lines of most frames.
+
+use tidegauge_capture::frame::CapturedFrame;
+use tidegauge_ebpf::counter::{Counter, Counters};
+use tidegauge_ebpf::flow::FlowKey;
+use tidegauge_ebpf::frame::Frame;
+use tidegauge_ebpf::observe::Arrival;
+use tidegauge_ebpf::observe::totals::{count_headers, merged_segments, wire_bytes};
+use tidegauge_ebpf::packet::{Fragment, Network, Packet, Transport, tcp_flag};
+use tidegauge_ebpf::parse::parse;
+use tidegauge_ebpf::settings::Settings;
+use tidegauge_ebpf::stamp::Stamp;
+use tidegauge_ebpf::tcp::options::Sack;
+
+use crate::layer::{IcmpVersion, QuotedProtocol, quoted};
+
+/// Partitions that the flows of a capture are divided into by their hash. A constant, whatever the number of workers:
+/// what a partition holds and gives up must not depend on the machine. It is also the most workers that can follow
+/// flows at a time.
+pub const PARTITIONS: usize = 8;
+/// [`Digest::partition`] of what is not followed.
+pub const NOT_FOLLOWED: u8 = PARTITIONS as u8;
+
+/// TCP options behind which SACK can only come: more than the timestamps alone.
+const HEADER_WITH_TIMESTAMPS_BYTES: u16 = 32;
+const HEADER_BYTES: u16 = 20;
+/// Offsets of IPv4's identification and TCP's checksum in their headers.
+const IDENTIFICATION_AT: u32 = 4;
+const CHECKSUM_AT: u32 = 16;
+
+/// One frame's headers.
+#[derive(Clone, Copy, Debug)]
+pub struct Digest {
+    /// What `parse` says.
+    pub packet: Packet,
+    /// Both ends, of TCP and UDP; meaningful with these only.
+    pub key: FlowKey,
+    /// Packet time, nanoseconds.
+    pub ts_ns: u64,
+    /// Bytes on the wire.
+    pub wire_bytes: u64,
+    /// Segments it stands for.
+    pub segments: u32,
+    /// What tells the packet from a copy of it, see [`tidegauge_ebpf::tcp::Seen`].
+    pub print: u32,
+    /// Selective acknowledgments.
+    pub sack: Sack,
+    /// Who follows it: a partition, or [`NOT_FOLLOWED`].
+    pub partition: u8,
+    /// Whether its link type is read.
+    pub read: bool,
+}
+
+impl Digest {
+    /// Nothing yet.
+    pub const EMPTY: Self = Self {
+        packet: Packet::EMPTY,
+        key: FlowKey { source: 0, destination: 0 },
+        ts_ns: 0,
+        wire_bytes: 0,
+        segments: 1,
+        print: 0,
+        sack: Sack { blocks: 0, first: (0, 0), second: (0, 0) },
+        partition: NOT_FOLLOWED,
+        read: true,
+    };
+
+    /// Reads a frame, and counts its header facts.
+    #[inline]
+    pub fn read(&mut self, frame: &CapturedFrame<'_>, settings: Settings, counters: &mut Counters) {
+        self.ts_ns = frame.ts_ns;
+        self.partition = NOT_FOLLOWED;
+        self.segments = 1;
+        self.read = frame.link.is_some();
+        let Some(link) = frame.link else {
+            counters.add(Counter::Packets, 1);
+            counters.add(Counter::Bytes, u64::from(frame.wire_len));
+            counters.add(Counter::UnsupportedLink, 1);
+            self.packet.clear();
+            self.wire_bytes = u64::from(frame.wire_len);
+            return;
+        };
+        let bytes = frame.bytes;
+        parse(bytes, link, frame.wire_len, true, &mut self.packet);
+        if settings.frame_bytes_max != 0 {
+            self.segments = merged_segments(&self.packet, frame.wire_len, settings.frame_bytes_max);
+        }
+        let arrival = Arrival {
+            now: self.now(),
+            link,
+            captured_len: u32::try_from(bytes.len()).unwrap_or(u32::MAX),
+            wire_len: frame.wire_len,
+            segments: self.segments,
+        };
+        self.wire_bytes = wire_bytes(&self.packet, &arrival);
+        count_headers(bytes, counters, &self.packet, &arrival, self.wire_bytes);
+        match self.packet.transport {
+            Transport::Tcp => {
+                self.key = FlowKey::of(&self.packet, settings.seed);
+                self.partition = partition(self.key.hash());
+                self.print = print(bytes, &self.packet);
+                self.sack = sack(bytes, &self.packet);
+            }
+            Transport::Udp => {
+                self.key = FlowKey::of(&self.packet, settings.seed);
+                self.partition = partition(self.key.hash());
+            }
+            Transport::Icmp => self.partition = self.icmp_partition(bytes, settings),
+            Transport::None | Transport::Other => {}
+        }
+    }
+
+    /// The packet's time as a stamp.
+    #[inline]
+    pub const fn now(&self) -> Stamp {
+        Stamp::from_ns(self.ts_ns)
+    }
+
+    /// Bytes from the transport header on.
+    #[inline]
+    pub fn transport_bytes<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
+        bytes.get(usize::from(self.packet.transport_offset)..).unwrap_or_default()
+    }
+
+    /// Captured payload of a TCP segment, without what pads the frame.
+    #[inline]
+    pub fn payload<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
+        let rest = bytes.get(usize::from(self.packet.payload_offset)..).unwrap_or_default();
+        &rest[..rest.len().min(self.packet.segment.payload_bytes as usize)]
+    }
+
+    /// Which ICMP it is.
+    pub const fn icmp_version(&self) -> IcmpVersion {
+        match self.packet.network {
+            Network::Ipv6 => IcmpVersion::V6,
+            _ => IcmpVersion::V4,
+        }
+    }
+
+    /// An error goes to the flow that it quotes, anything else to its pair of addresses.
+    fn icmp_partition(&mut self, bytes: &[u8], settings: Settings) -> u8 {
+        if self.packet.fragment == Fragment::Later {
+            return NOT_FOLLOWED;
+        }
+        let quote = quoted(self.icmp_version(), self.transport_bytes(bytes));
+        if let Some(quote) = quote.filter(|quote| quote.protocol == QuotedProtocol::Tcp) {
+            let quoted = Packet {
+                source: crate::window::address_of(quote.source),
+                destination: crate::window::address_of(quote.destination),
+                source_port: quote.source_port,
+                destination_port: quote.destination_port,
+                ..Packet::EMPTY
+            };
+            self.key = FlowKey::of(&quoted, settings.seed);
+        } else {
+            let ends = Packet { source_port: 0, destination_port: 0, ..self.packet };
+            self.key = FlowKey::of(&ends, settings.seed);
+        }
+        partition(self.key.hash())
+    }
+}
+
+/// Who follows flows of this hash. The lowest bits choose buckets, the upper half is the fingerprint, of which three
+/// bits are lost within a partition.
+#[inline]
+pub const fn partition(hash: u64) -> u8 {
+    (hash >> 61) as u8 & (PARTITIONS as u8 - 1)
+}
+
+const _: () = assert!(PARTITIONS == 8);
+
+/// What tells this packet from others, 0 where nothing does: identification and checksum, and the numbers. A host that
+/// identifies no packet (always 0) or has no identification (IPv6) may send the same pure ACK twice in a row.
+#[inline]
+fn print(bytes: &[u8], packet: &Packet) -> u32 {
+    let identification = match packet.network {
+        Network::Ipv4 => Frame::u16(bytes, u32::from(packet.network_offset) + IDENTIFICATION_AT),
+        _ => Some(0),
+    };
+    let checksum = Frame::u16(bytes, u32::from(packet.transport_offset) + CHECKSUM_AT);
+    let (Some(identification), Some(checksum)) = (identification, checksum) else { return 0 };
+    let segment = &packet.segment;
+    let certain = segment.payload_bytes != 0 || segment.flags & (tcp_flag::FIN | tcp_flag::SYN) != 0;
+    if identification == 0 && !certain {
+        return 0;
+    }
+    let numbers = segment.sequence.wrapping_mul(0x9e37_79b9) ^ segment.acknowledgment.rotate_left(13);
+    let word = u32::from(identification) << 16 | u32::from(checksum);
+    (word ^ numbers ^ u32::from(segment.flags) << 8 ^ segment.payload_bytes) | 1
+}
+
+#[inline]
+fn sack(bytes: &[u8], packet: &Packet) -> Sack {
+    let header_bytes = packet.payload_offset.wrapping_sub(packet.transport_offset);
+    let without = if packet.segment.timestamp != 0 { HEADER_WITH_TIMESTAMPS_BYTES } else { HEADER_BYTES };
+    if header_bytes <= without || packet.segment.has(tcp_flag::SYN) {
+        return Sack::default();
+    }
+    let options = u32::from(packet.transport_offset) + u32::from(HEADER_BYTES);
+    Sack::read(bytes, options, u32::from(packet.payload_offset))
+}

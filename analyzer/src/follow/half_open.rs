@@ -1,0 +1,270 @@
+//! One partition's half-open cache: the packet logic's buckets ([`tidegauge_ebpf::attempt`]) with what a record of the
+//! connection needs beside them. A SYN costs two cache lines here and nothing anywhere else.
+//!
+//! Limits: as many attempts as at creation; the oldest gives way, and one that still waited is counted.
+
+use tidegauge_capture::memory::{advise_huge_pages, prefetch};
+use tidegauge_ebpf::attempt::{
+    ANSWERED, ASKED, Answer, Asked, Attempt, AttemptBucket, Handshake, Reset, UNASKED,
+};
+use tidegauge_ebpf::flow::fingerprint;
+use tidegauge_ebpf::limits::{ATTEMPT_WAYS, COPY_WITHIN_US};
+use tidegauge_ebpf::stamp::Moment;
+use tidegauge_ebpf::tcp::connection::{Opening, clock_us, elapsed_us};
+use tidegauge_ebpf::tcp::mark;
+
+use super::record::Ends;
+use crate::digest::Digest;
+
+/// An attempt's own, 64 bytes.
+#[derive(Clone, Copy, Debug, Default)]
+struct Beside {
+    opening: Opening,
+    /// Fingerprint of the last packet, and when it came.
+    print: u32,
+    last_us: u32,
+}
+
+/// Where an attempt is: its bucket and way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Place(u32);
+
+/// The cache.
+pub(super) struct HalfOpen {
+    buckets: Box<[AttemptBucket]>,
+    beside: Box<[Beside]>,
+    /// Who each attempt is between; empty where nobody wants records.
+    ends: Box<[Ends]>,
+}
+
+/// An attempt that is over, for a record.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Over {
+    pub(super) attempt: Attempt,
+    pub(super) opening: Opening,
+    pub(super) ends: Ends,
+}
+
+impl HalfOpen {
+    /// For so many attempts, rounded up to whole buckets; with `records` it remembers their addresses.
+    pub(super) fn new(attempts: u32, records: bool) -> Self {
+        let buckets = (attempts as usize).div_ceil(ATTEMPT_WAYS).next_power_of_two();
+        let slots = buckets * ATTEMPT_WAYS;
+        let cache = Self {
+            buckets: vec![AttemptBucket::default(); buckets].into_boxed_slice(),
+            beside: vec![Beside::default(); slots].into_boxed_slice(),
+            ends: vec![Ends::default(); if records { slots } else { 0 }].into_boxed_slice(),
+        };
+        advise_huge_pages(&cache.buckets);
+        advise_huge_pages(&cache.beside);
+        cache
+    }
+
+    /// Bytes of one attempt.
+    pub(super) const fn bytes(records: bool) -> usize {
+        let ends = if records { size_of::<Ends>() } else { 0 };
+        size_of::<AttemptBucket>().div_ceil(ATTEMPT_WAYS) + size_of::<Beside>() + ends
+    }
+
+    /// The half-open buckets.
+    pub(super) fn buckets(&self) -> &[AttemptBucket] {
+        &self.buckets
+    }
+
+    #[inline]
+    fn bucket(&self, hash: u64) -> usize {
+        hash as u32 as usize & (self.buckets.len() - 1)
+    }
+
+    /// Has the bucket of `hash` fetched.
+    #[inline]
+    pub(super) fn prefetch(&self, hash: u64) {
+        let bucket = self.bucket(hash);
+        prefetch(&self.buckets[bucket]);
+    }
+
+    /// Has what lies beside it fetched too, for SYN and SYN-ACK.
+    #[inline]
+    pub(super) fn prefetch_beside(&self, hash: u64) {
+        let bucket = self.bucket(hash);
+        self.beside[bucket * ATTEMPT_WAYS..][..ATTEMPT_WAYS].iter().for_each(prefetch);
+    }
+
+    #[inline]
+    fn place(&self, hash: u64) -> Option<Place> {
+        let bucket = self.bucket(hash);
+        let way = self.buckets[bucket].ways.iter().position(|way| way.fingerprint == fingerprint(hash))?;
+        Some(Place((bucket * ATTEMPT_WAYS + way) as u32))
+    }
+
+    fn attempt(&self, place: Place) -> Attempt {
+        let index = place.0 as usize;
+        self.buckets[index / ATTEMPT_WAYS].ways[index % ATTEMPT_WAYS]
+    }
+
+    /// A SYN. What had to give way for it is handed to `over`.
+    pub(super) fn ask(
+        &mut self,
+        digest: &Digest,
+        packet_number: u64,
+        mut over: impl FnMut(Over),
+    ) -> (Asked, u32) {
+        let (hash, sender) = (digest.key.hash(), digest.key.sender());
+        let segment = &digest.packet.segment;
+        let reused = self.place(hash).is_some_and(|place| self.attempt(place).state() != UNASKED);
+        let bucket = self.bucket(hash);
+        let before = self.buckets[bucket];
+        let at = Moment { stamp: digest.now(), precise: true };
+        let asked = self.buckets[bucket].ask(fingerprint(hash), sender, segment, at);
+        let Some(place) = self.place(hash) else { return (asked, 0) };
+        let index = place.0 as usize;
+        let now_us = clock_us(digest.ts_ns);
+        let mut marks = 0;
+        match asked {
+            Asked::First { .. } => {
+                let old = before.ways[index % ATTEMPT_WAYS];
+                let told = matches!(old.state(), ASKED | ANSWERED);
+                if let Some(ends) = self.ends.get(index).filter(|_| told) {
+                    over(Over { attempt: old, opening: self.beside[index].opening, ends: *ends });
+                }
+                if reused {
+                    marks = mark::REUSED_PORTS;
+                }
+                let opening = Opening {
+                    first_ns: digest.ts_ns,
+                    first_packet: packet_number,
+                    windows: [segment.window, 0],
+                    sequences: [segment.sequence, 0],
+                    ..Opening::default()
+                };
+                self.beside[index] = Beside { opening, print: digest.print, last_us: now_us };
+                if let Some(ends) = self.ends.get_mut(index) {
+                    *ends = Ends::of(&digest.packet, sender);
+                }
+            }
+            Asked::Again => marks = self.again(index, digest, now_us, 0, mark::SYN_RETRANSMISSION),
+            Asked::Crossed => {
+                self.beside[index].opening.simultaneous = true;
+                self.beside[index].opening.sequences[1] = segment.sequence;
+                self.beside[index].opening.windows[1] = segment.window;
+                marks = mark::SIMULTANEOUS_OPEN;
+            }
+        }
+        (asked, marks)
+    }
+
+    /// A SYN or SYN-ACK that was sent before, or captured twice.
+    fn again(&mut self, index: usize, digest: &Digest, now_us: u32, end: usize, kind: u32) -> u32 {
+        let beside = &mut self.beside[index];
+        let copy = digest.print != 0
+            && digest.print == beside.print
+            && elapsed_us(now_us, beside.last_us) <= COPY_WITHIN_US;
+        (beside.print, beside.last_us) = (digest.print, now_us);
+        if copy {
+            return mark::CAPTURED_TWICE;
+        }
+        beside.opening.again[end] = beside.opening.again[end].saturating_add(1);
+        mark::RETRANSMISSION | kind
+    }
+
+    /// A SYN-ACK.
+    pub(super) fn answer(&mut self, digest: &Digest) -> (Answer, u32) {
+        let (hash, sender) = (digest.key.hash(), digest.key.sender());
+        let segment = &digest.packet.segment;
+        let bucket = self.bucket(hash);
+        let at = Moment { stamp: digest.now(), precise: true };
+        let now_us = clock_us(digest.ts_ns);
+        let known = self.place(hash);
+        if let Some(place) = known
+            && self.beside[place.0 as usize].opening.simultaneous
+            && self.attempt(place).initiator() == sender as u8
+        {
+            // The initiator's half of a simultaneous open answers the responder's SYN.
+            return (Answer::Again, 0);
+        }
+        let answer = self.buckets[bucket].answer(fingerprint(hash), sender, segment, at);
+        let marks = match (answer, known) {
+            (Answer::First { .. }, Some(place)) => {
+                let beside = &mut self.beside[place.0 as usize];
+                beside.opening.windows[1] = segment.window;
+                beside.opening.sequences[1] = segment.sequence;
+                (beside.print, beside.last_us) = (digest.print, now_us);
+                0
+            }
+            (Answer::Again, Some(place)) => {
+                let index = place.0 as usize;
+                let answered = &mut self.beside[index].opening;
+                let renewed = answered.sequences[1] != segment.sequence;
+                if self.buckets[bucket].ways[index % ATTEMPT_WAYS].state() == ANSWERED {
+                    answered.sequences[1] = segment.sequence;
+                }
+                if renewed { 0 } else { self.again(index, digest, now_us, 1, mark::SYN_ACK_RETRANSMISSION) }
+            }
+            _ => self.unasked(digest, known, now_us),
+        };
+        (answer, marks)
+    }
+
+    /// A SYN-ACK to no SYN that we know: remembered, so that it is known when it comes again.
+    fn unasked(&mut self, digest: &Digest, known: Option<Place>, now_us: u32) -> u32 {
+        let (hash, sender) = (digest.key.hash(), digest.key.sender());
+        let segment = &digest.packet.segment;
+        if let Some(place) = known {
+            let attempt = self.attempt(place);
+            let same = attempt.state() == UNASKED && attempt.responder_isn == segment.sequence;
+            if same && attempt.initiator() != sender as u8 {
+                return self.again(place.0 as usize, digest, now_us, 1, mark::SYN_ACK_RETRANSMISSION);
+            }
+            if attempt.state() != UNASKED {
+                return 0;
+            }
+        }
+        let bucket = self.bucket(hash);
+        if self.buckets[bucket].note_unasked(fingerprint(hash), sender, segment, digest.now())
+            && let Some(place) = self.place(hash)
+        {
+            let opening =
+                Opening { first_ns: digest.ts_ns, sequences: [0, segment.sequence], ..Opening::default() };
+            self.beside[place.0 as usize] = Beside { opening, print: digest.print, last_us: now_us };
+        }
+        0
+    }
+
+    /// The handshake that an ACK completes, if any, and what is known of its beginning.
+    pub(super) fn complete(&mut self, digest: &Digest) -> Option<(Handshake, Opening)> {
+        let hash = digest.key.hash();
+        let bucket = self.bucket(hash);
+        let segment = &digest.packet.segment;
+        let handshake = self.buckets[bucket].complete(fingerprint(hash), digest.key.sender(), segment);
+        if !handshake.happened {
+            return None;
+        }
+        let place = self.place(hash)?;
+        Some((handshake, self.beside[place.0 as usize].opening))
+    }
+
+    /// A RST.
+    pub(super) fn reset(&mut self, digest: &Digest, mut over: impl FnMut(Over)) -> Reset {
+        let hash = digest.key.hash();
+        let bucket = self.bucket(hash);
+        let segment = &digest.packet.segment;
+        let reset = self.buckets[bucket].reset(fingerprint(hash), digest.key.sender(), segment);
+        if reset != Reset::Unrelated
+            && let Some(place) = self.place(hash)
+            && let Some(ends) = self.ends.get(place.0 as usize)
+        {
+            let opening = self.beside[place.0 as usize].opening;
+            over(Over { attempt: self.attempt(place), opening, ends: *ends });
+        }
+        reset
+    }
+
+    /// What still waits at the end.
+    pub(super) fn waiting(&self) -> impl Iterator<Item = Over> {
+        let attempts = self.buckets.iter().flat_map(|bucket| &bucket.ways);
+        attempts.zip(&self.beside).zip(&self.ends).filter_map(|((attempt, beside), ends)| {
+            let waits = matches!(attempt.state(), ASKED | ANSWERED);
+            waits.then_some(Over { attempt: *attempt, opening: beside.opening, ends: *ends })
+        })
+    }
+}

@@ -1,0 +1,571 @@
+//! Following flows: one partition's half-open attempts, connections and what is read above TCP.
+//!
+//! The second of three steps that a captured frame takes ([`crate::pipeline`]). A partition gets its packets in the
+//! order of the capture and depends on nothing else, so what it says is the same however many workers there are and
+//! however the packets were batched. Memory is fixed at creation ([`Sizes`]); what did not fit is counted ([`Misfits`]).
+
+mod half_open;
+mod record;
+mod sizes;
+mod table;
+
+use std::collections::VecDeque;
+
+use tidegauge_ebpf::attempt::{Answer, Asked, AttemptBucket, Handshake, Reset};
+use tidegauge_ebpf::event::{self, Outcome};
+use tidegauge_ebpf::packet::{Fragment, Packet, Transport, tcp_flag};
+use tidegauge_ebpf::stamp::Stamp;
+use tidegauge_ebpf::tcp::connection::{Connection, Opening, clock_us, flag};
+use tidegauge_ebpf::tcp::{Judged, Seen, mark};
+
+use crate::batch::{Batch, Cut, Turn};
+use crate::digest::Digest;
+use crate::flow_record::{CloseCause, FlowRecord};
+use crate::layer::{Datagram, IcmpMessage, Interest, LayerSums, Layers, QuotedProtocol, StreamPart, quoted};
+use half_open::{HalfOpen, Over};
+use record::{Ends, Telling, record, record_of_attempt};
+pub use sizes::Sizes;
+use table::{Admitted, Table, index_of};
+
+/// How far ahead table lines are asked for: the index, then the connection, then its story. Together they cover the
+/// time that memory takes, and no more lines are under way than a core can have.
+const INDEX_AHEAD: usize = 12;
+const CONNECTION_AHEAD: usize = 6;
+const STORY_AHEAD: usize = 3;
+
+/// How long a closed connection waits for late segments before it is told.
+const LINGER_NS: u64 = 2_000_000_000;
+
+/// What a packet was.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Verdict {
+    /// What is counted of it, as the kernel program does.
+    pub outcome: Outcome,
+    /// The full judgement.
+    pub judged: Judged,
+}
+
+/// What did not fit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Misfits {
+    /// Connections that are judged and have no record.
+    pub stories_refused: u64,
+    /// Closed connections told before their time to make room.
+    pub told_early: u64,
+}
+
+impl Misfits {
+    /// Adds another partition's or interval's.
+    pub const fn merge(&mut self, other: Self) {
+        self.stories_refused += other.stories_refused;
+        self.told_early += other.told_early;
+    }
+}
+
+/// What a partition has to say between two cuts.
+#[derive(Clone, Debug, Default)]
+pub struct Said {
+    /// What was read above TCP; `None`: nothing.
+    pub layers: Option<Box<LayerSums>>,
+    /// Connections that ended.
+    pub told: Vec<FlowRecord>,
+    /// What did not fit.
+    pub misfits: Misfits,
+}
+
+/// What a partition has to say of a batch.
+#[derive(Debug, Default)]
+pub struct Share {
+    /// One for each packet of the partition's list.
+    pub verdicts: Vec<Verdict>,
+    /// One for each cut of the batch.
+    pub said: Vec<Said>,
+}
+
+/// A closed connection that waits to be told.
+#[derive(Clone, Copy, Debug)]
+struct Closed {
+    place: u32,
+    fingerprint: u32,
+    due_ns: u64,
+}
+
+/// One partition.
+pub struct Follower {
+    half_open: HalfOpen,
+    table: Table,
+    layers: Layers,
+    sums: LayerSums,
+    closed: VecDeque<Closed>,
+    /// Whether connections are told.
+    records: bool,
+    told: Vec<FlowRecord>,
+    misfits: Misfits,
+    /// Flows of which the hash has one of these bits are not followed.
+    unsampled_bits: u64,
+}
+
+impl Follower {
+    /// A partition of these sizes.
+    pub fn new(sizes: Sizes) -> Self {
+        Self {
+            half_open: HalfOpen::new(sizes.attempts, sizes.records),
+            table: Table::new(sizes.connections, sizes.stories),
+            layers: Layers::new(sizes.stories),
+            sums: LayerSums::default(),
+            closed: VecDeque::with_capacity(if sizes.records { sizes.connections as usize } else { 0 }),
+            records: sizes.records,
+            told: Vec::new(),
+            misfits: Misfits::default(),
+            unsampled_bits: 0,
+        }
+    }
+
+    /// Takes the packets of list number `partition` of a batch.
+    pub fn follow(&mut self, batch: &Batch, partition: usize, share: &mut Share) {
+        share.verdicts.clear();
+        share.said.clear();
+        let list = &batch.lists[partition];
+        let mut cuts = batch.cuts.iter().peekable();
+        for (position, index) in list.iter().enumerate() {
+            let index = usize::from(*index);
+            while let Some(cut) = cuts.next_if(|cut| cut.index <= index) {
+                share.said.push(self.cut(cut));
+            }
+            self.look_ahead(batch, list, position);
+            let digest = &batch.digests[index];
+            let bytes = batch.bytes(index);
+            share.verdicts.push(self.packet(digest, bytes, batch.first_packet + index as u64));
+        }
+        for cut in cuts {
+            share.said.push(self.cut(cut));
+        }
+    }
+
+    /// Has the lines fetched that the next packets need.
+    #[inline]
+    fn look_ahead(&self, batch: &Batch, list: &[u16], position: usize) {
+        let tcp = |ahead: usize| {
+            let digest = &batch.digests[usize::from(*list.get(position + ahead)?)];
+            (digest.packet.transport == Transport::Tcp).then_some(digest)
+        };
+        if let Some(digest) = tcp(INDEX_AHEAD) {
+            let hash = digest.key.hash();
+            if digest.packet.segment.has(tcp_flag::SYN) {
+                self.half_open.prefetch(hash);
+                self.half_open.prefetch_beside(hash);
+            }
+            self.table.prefetch(hash);
+        }
+        if let Some(digest) = tcp(CONNECTION_AHEAD) {
+            let hash = digest.key.hash();
+            match self.table.find(hash) {
+                Some(place) => self.table.prefetch_connection(place),
+                None => self.half_open.prefetch(hash),
+            }
+        }
+        if let Some(digest) = tcp(STORY_AHEAD)
+            && let Some(place) = self.table.find(digest.key.hash())
+        {
+            self.table.prefetch_story(place);
+        }
+    }
+
+    /// Takes one packet, number `packet_number` of the run from 1.
+    #[inline]
+    pub fn packet(&mut self, digest: &Digest, bytes: &[u8], packet_number: u64) -> Verdict {
+        match digest.packet.transport {
+            Transport::Tcp if digest.key.hash() & self.unsampled_bits == 0 => {
+                self.segment(digest, bytes, packet_number)
+            }
+            Transport::Udp if digest.packet.fragment == Fragment::Whole => {
+                if let Some(datagram) = Datagram::of(bytes, &digest.packet, digest.ts_ns) {
+                    self.layers.udp(&datagram, &mut self.sums);
+                }
+                Verdict::default()
+            }
+            Transport::Icmp => {
+                self.icmp(digest, bytes);
+                Verdict::default()
+            }
+            _ => Verdict::default(),
+        }
+    }
+
+    #[inline]
+    fn segment(&mut self, digest: &Digest, bytes: &[u8], packet_number: u64) -> Verdict {
+        let segment = &digest.packet.segment;
+        if segment.is_syn() {
+            return self.asked(digest, packet_number);
+        }
+        if segment.is_syn_ack() {
+            return self.answered(digest);
+        }
+        let mut verdict = Verdict::default();
+        if digest.packet.source_port < digest.packet.destination_port {
+            verdict.outcome.events = event::FROM_LISTENER;
+        }
+        // A first fragment's payload length is not the segment's: its header facts count, its numbers do not.
+        if digest.packet.fragment == Fragment::Whole {
+            self.established(digest, bytes, packet_number, &mut verdict);
+        }
+        verdict
+    }
+
+    fn asked(&mut self, digest: &Digest, packet_number: u64) -> Verdict {
+        let (told, told_ns) = (&mut self.told, digest.ts_ns);
+        let tell = |over: Over| {
+            let waits = over.attempt.waiting(digest.now());
+            let cause = if waits { CloseCause::Evicted } else { CloseCause::TimedOut };
+            told.push(record_of_attempt(&over, Telling { told_ns, cause: None }, cause));
+        };
+        let (asked, mut marks) = self.half_open.ask(digest, packet_number, tell);
+        let events = match asked {
+            Asked::First { lost } => event::ATTEMPTED | if lost { event::ATTEMPT_LOST } else { 0 },
+            Asked::Again if marks & mark::CAPTURED_TWICE == 0 => event::SYN_AGAIN,
+            Asked::Again => event::SYN_AGAIN,
+            Asked::Crossed => event::SYN_CROSSED,
+        };
+        if matches!(asked, Asked::First { .. })
+            && let Some(place) = self.table.find(digest.key.hash())
+        {
+            marks |= mark::REUSED_PORTS;
+            self.end(place, Telling { told_ns, cause: Some(CloseCause::ReusedPorts) });
+        }
+        let outcome = Outcome { events: events | event::LISTENER_KNOWN, ..Outcome::default() };
+        Verdict { outcome, judged: Judged { marks, ..Judged::default() } }
+    }
+
+    fn answered(&mut self, digest: &Digest) -> Verdict {
+        let (answer, marks) = self.half_open.answer(digest);
+        let mut outcome =
+            Outcome { events: event::LISTENER_KNOWN | event::FROM_LISTENER, ..Outcome::default() };
+        match answer {
+            Answer::First { elapsed, .. } => {
+                outcome.events |= event::ANSWERED | event::HANDSHAKE_TRIP;
+                (outcome.elapsed, outcome.round_trip) = (elapsed, elapsed);
+            }
+            Answer::Again => {}
+            Answer::Unasked => outcome.events |= event::ANSWERED_UNASKED,
+        }
+        Verdict { outcome, judged: Judged { marks, ..Judged::default() } }
+    }
+
+    /// A segment without SYN: of a known connection, completing a handshake, resetting one, or from mid-connection.
+    #[inline]
+    fn established(&mut self, digest: &Digest, bytes: &[u8], packet_number: u64, verdict: &mut Verdict) {
+        let hash = digest.key.hash();
+        let segment = &digest.packet.segment;
+        let mut place = self.table.find(hash);
+        let open = place.is_some_and(|place| self.table.connection(place).is_open());
+        if segment.has(tcp_flag::RST) {
+            let refused = self.reset(digest, verdict);
+            if !open {
+                verdict.judged.marks |= if refused { 0 } else { mark::RESET_OUT_OF_STATE };
+                return;
+            }
+        }
+        if !open {
+            if !segment.has(tcp_flag::ACK) {
+                return;
+            }
+            if let Some((handshake, opening)) = self.half_open.complete(digest) {
+                place = self.completed(digest, &handshake, &opening, place, &mut verdict.outcome);
+            } else if place.is_none() {
+                place = self.admit(digest, false, &mut verdict.outcome);
+                if let Some(place) = place {
+                    self.begin(place, digest, packet_number, [None; 2]);
+                }
+            }
+        }
+        let Some(place) = place else {
+            verdict.outcome.events |= event::FLOW_REFUSED;
+            return;
+        };
+        self.judge(place, digest, verdict);
+        if segment.payload_bytes != 0 {
+            self.read_stream(place, digest, bytes, verdict.judged.marks);
+        }
+    }
+
+    #[inline]
+    fn judge(&mut self, place: u32, digest: &Digest, verdict: &mut Verdict) {
+        let sender = digest.key.sender();
+        let (connection, story) = self.table.pair(place);
+        let before = connection.flags;
+        let seen = Seen {
+            segment: &digest.packet.segment,
+            sack: digest.sack,
+            now_ns: digest.ts_ns,
+            now: digest.now(),
+            segments: digest.segments,
+            wire_bytes: digest.wire_bytes,
+            print: digest.print,
+        };
+        verdict.judged = connection.judge(story, sender, &seen, &mut verdict.outcome);
+        if digest.packet.segment.timestamp != 0 && verdict.judged.marks & mark::CAPTURED_TWICE == 0 {
+            connection.echo(sender, &digest.packet.segment, digest.now(), &mut verdict.outcome);
+        }
+        if connection.flags & flag::HANDSHAKE != 0 {
+            let from_listener = if connection.initiator() == sender { 0 } else { event::FROM_LISTENER };
+            verdict.outcome.events &= !event::FROM_LISTENER;
+            verdict.outcome.events |= event::LISTENER_KNOWN | from_listener;
+        }
+        if self.records && connection.flags & !before & flag::CLOSED != 0 {
+            let (fingerprint, due_ns) = (connection.fingerprint, digest.ts_ns + LINGER_NS);
+            if self.closed.len() < self.closed.capacity() {
+                self.closed.push_back(Closed { place, fingerprint, due_ns });
+            }
+        }
+    }
+
+    /// Whoever resets an attempt, it is known from it who was asked. Says whether there was one.
+    fn reset(&mut self, digest: &Digest, verdict: &mut Verdict) -> bool {
+        let mut ended = None;
+        let reset = self.half_open.reset(digest, |over| ended = Some(over));
+        let (told, marks, cause) = match reset {
+            Reset::Refused => {
+                (event::REFUSED | event::FROM_LISTENER, mark::RESET_REFUSED, CloseCause::Refused)
+            }
+            Reset::Aborted => {
+                (event::ABORTED | event::FROM_LISTENER, mark::RESET_ABORTED, CloseCause::ResetByResponder)
+            }
+            Reset::Withdrawn => (event::ABORTED, mark::RESET_ABORTED, CloseCause::ResetByInitiator),
+            // The guess by port numbers stands.
+            Reset::Unrelated => return false,
+        };
+        verdict.outcome.events = told | event::LISTENER_KNOWN;
+        verdict.judged.marks |= marks;
+        if let Some(over) = ended {
+            let telling = Telling { told_ns: digest.ts_ns, cause: None };
+            self.told.push(record_of_attempt(&over, telling, cause));
+        }
+        true
+    }
+
+    /// The ACK that ends a handshake: the connection begins.
+    fn completed(
+        &mut self,
+        digest: &Digest,
+        handshake: &Handshake,
+        opening: &Opening,
+        known: Option<u32>,
+        outcome: &mut Outcome,
+    ) -> Option<u32> {
+        outcome.elapsed = digest.now().since(handshake.asked);
+        outcome.events |= event::LISTENER_KNOWN;
+        outcome.events |= if handshake.answer_seen { event::COMPLETED } else { event::COMPLETED_ONE_SIDED };
+        if handshake.answer_precise {
+            outcome.round_trip = outcome.elapsed.saturating_sub(handshake.answered_after);
+            outcome.events |= event::HANDSHAKE_TRIP;
+        }
+        if handshake.initiator == digest.key.sender() as u8 {
+            outcome.events &= !event::FROM_LISTENER;
+        }
+        let place = match known {
+            Some(place) => {
+                self.end(place, Telling { told_ns: digest.ts_ns, cause: Some(CloseCause::ReusedPorts) });
+                self.make_story(digest);
+                if !self.table.renew(place) {
+                    self.misfits.stories_refused += 1;
+                }
+                place
+            }
+            None => self.admit(digest, true, outcome)?,
+        };
+        let next = opening.sequences.map(|sequence| Some(sequence.wrapping_add(1)));
+        let next = if handshake.answer_seen { next } else { [next[0], None] };
+        self.begin(place, digest, opening.first_packet, next);
+        let (connection, story) = self.table.pair(place);
+        connection.establish(story, handshake, opening, outcome.elapsed, clock_us(digest.ts_ns));
+        Some(place)
+    }
+
+    /// Finds a place for the digest's flow.
+    fn admit(&mut self, digest: &Digest, proven: bool, outcome: &mut Outcome) -> Option<u32> {
+        let hash = digest.key.hash();
+        let telling = |cause| Telling { told_ns: digest.ts_ns, cause };
+        let place = match self.table.admit(hash, proven, digest.now()) {
+            Admitted::Free(place) => {
+                outcome.events |= event::FLOW_ADMITTED;
+                place
+            }
+            Admitted::Reused(place) => {
+                outcome.events |= event::FLOW_ADMITTED;
+                self.end(place, telling(None));
+                place
+            }
+            Admitted::Evicted(place) => {
+                outcome.events |= event::FLOW_EVICTED;
+                self.end(place, telling(Some(CloseCause::Evicted)));
+                place
+            }
+            Admitted::Refused => return None,
+        };
+        self.make_story(digest);
+        if !self.table.settle(hash, place) {
+            self.misfits.stories_refused += 1;
+        }
+        Some(place)
+    }
+
+    /// Where all stories are in use, tells one that is over, so that the next connection gets one.
+    fn make_story(&mut self, digest: &Digest) {
+        if !self.table.needs_story() {
+            return;
+        }
+        if let Some(place) = self.table.story_to_tell(digest.now()) {
+            self.misfits.told_early += 1;
+            self.end(place, Telling { told_ns: digest.ts_ns, cause: None });
+            self.table.release_story(place);
+        }
+    }
+
+    fn begin(&mut self, place: u32, digest: &Digest, packet_number: u64, next: [Option<u32>; 2]) {
+        let ends = Ends::of(&digest.packet, digest.key.sender());
+        let (connection, story) = self.table.pair(place);
+        (connection.addresses, connection.ports) = (ends.addresses, ends.ports);
+        story.begin(digest.ts_ns, packet_number);
+        if let Some((slot, _)) = self.table.story(place) {
+            self.layers.open(slot, next);
+        }
+    }
+
+    /// Hands payload to what reads it, as long as that wants more.
+    #[inline]
+    fn read_stream(&mut self, place: u32, digest: &Digest, bytes: &[u8], marks: u32) {
+        let sender = digest.key.sender();
+        let own_done = APP_DONE[index_of(sender)];
+        let connection = self.table.connection(place);
+        if connection.story == 0
+            || connection.flags & own_done != 0
+            || marks & (mark::CAPTURED_TWICE | mark::KEEP_ALIVE | mark::ZERO_WINDOW_PROBE) != 0
+        {
+            return;
+        }
+        let known = connection.flags & flag::HANDSHAKE != 0;
+        let responder = if known {
+            1 - index_of(connection.initiator())
+        } else {
+            usize::from(connection.ports[0] >= connection.ports[1])
+        };
+        let part = StreamPart {
+            slot: connection.story - 1,
+            from_initiator: index_of(sender) != responder,
+            sequence: digest.packet.segment.sequence,
+            payload_bytes: digest.packet.segment.payload_bytes,
+            bytes: digest.payload(bytes),
+            ts_ns: digest.ts_ns,
+            responder_port: connection.ports[responder],
+        };
+        let done = match self.layers.tcp(&part, &mut self.sums) {
+            Interest::More => return,
+            Interest::Done => own_done,
+            Interest::BothDone => APP_DONE[0] | APP_DONE[1],
+        };
+        self.table.pair(place).0.flags |= done;
+    }
+
+    /// An ICMP message; an error is noted at the connection that it quotes.
+    fn icmp(&mut self, digest: &Digest, bytes: &[u8]) {
+        if digest.packet.fragment == Fragment::Later {
+            return;
+        }
+        let bytes = digest.transport_bytes(bytes);
+        let version = digest.icmp_version();
+        let Packet { source, destination, .. } = digest.packet;
+        let message = IcmpMessage { version, source, destination, bytes, ts_ns: digest.ts_ns };
+        self.layers.icmp(&message, &mut self.sums);
+        if quoted(version, bytes).is_some_and(|quote| quote.protocol == QuotedProtocol::Tcp)
+            && let Some(place) = self.table.find(digest.key.hash())
+        {
+            self.table.pair(place).0.flags |= flag::UNREACHABLE;
+        }
+    }
+
+    /// A connection is over, or gives its place up: tells it, once.
+    fn end(&mut self, place: u32, telling: Telling) {
+        let (connection, _) = self.table.pair(place);
+        let told = connection.flags & flag::TOLD != 0;
+        let closed = connection.flags & flag::CLOSED != 0;
+        connection.flags |= flag::CLOSED | flag::TOLD;
+        let Some((slot, story)) = self.table.story(place) else { return };
+        if told {
+            return;
+        }
+        let app = self.layers.close(slot, telling.told_ns, &mut self.sums);
+        if self.records {
+            // What was closed before is told as it closed.
+            let cause = telling.cause.filter(|_| !closed);
+            let connection = self.table.connection(place);
+            self.told.push(record(connection, story, app, Telling { cause, ..telling }));
+        }
+    }
+
+    /// What a partition does when a tick ends, and what it has to say until then.
+    pub fn cut(&mut self, cut: &Cut) -> Said {
+        match cut.turn {
+            Turn::TickEnds { end_ns, .. } => {
+                self.layers.tick(end_ns, &mut self.sums);
+                self.tell_closed(end_ns);
+            }
+            Turn::JumpBack { .. } => {}
+        }
+        self.said()
+    }
+
+    fn said(&mut self) -> Said {
+        let layers = if self.sums.is_empty() {
+            None
+        } else {
+            Some(Box::new(std::mem::take(&mut self.sums)))
+        };
+        Said {
+            layers,
+            told: std::mem::take(&mut self.told),
+            misfits: std::mem::take(&mut self.misfits),
+        }
+    }
+
+    /// Tells the connections that closed long enough ago.
+    fn tell_closed(&mut self, now_ns: u64) {
+        while let Some(closed) = self.closed.front().filter(|closed| closed.due_ns <= now_ns).copied() {
+            self.closed.pop_front();
+            let connection = self.table.connection(closed.place);
+            let same = connection.fingerprint == closed.fingerprint && !connection.is_open();
+            if same && connection.flags & flag::TOLD == 0 {
+                self.end(closed.place, Telling { told_ns: now_ns, cause: None });
+            }
+        }
+    }
+
+    /// The capture is over: what is left to say, connections in the order of their first packets.
+    pub fn finish(&mut self, now_ns: u64, last: Stamp) -> Said {
+        for place in 0..self.table.connections().len() as u32 {
+            let connection = self.table.connection(place);
+            if connection.fingerprint != 0 && connection.flags & flag::TOLD == 0 {
+                self.end(place, Telling { told_ns: now_ns, cause: None });
+            }
+        }
+        for over in self.half_open.waiting() {
+            let cause =
+                if over.attempt.waiting(last) { CloseCause::Open } else { CloseCause::TimedOut };
+            self.told.push(record_of_attempt(&over, Telling { told_ns: now_ns, cause: None }, cause));
+        }
+        self.layers.finish(now_ns, &mut self.sums);
+        self.said()
+    }
+
+    /// The half-open buckets.
+    pub fn attempts(&self) -> &[AttemptBucket] {
+        self.half_open.buckets()
+    }
+
+    /// All connection places, free ones too.
+    pub fn connections(&self) -> &[Connection] {
+        self.table.connections()
+    }
+}
+
+/// Bits of [`Connection::flags`] beside [`flag`]: what this side sends is not read any further.
+const APP_DONE: [u16; 2] = [1 << 14, 1 << 15];

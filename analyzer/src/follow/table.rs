@@ -1,0 +1,259 @@
+//! One partition's connections: an index by hash, one cache line a bucket, over pools of connections and stories.
+//!
+//! Limits: as many connections and stories as at creation. A new connection takes a free place, else that of a closed,
+//! silent or unproven one: in its bucket where that is full, else wherever a hand that goes round the pool finds one
+//! within [`HAND_STEPS`]. A proven, living one never gives way. Where a connection gets no story it is judged like any
+//! other and has no record.
+//! What happens depends on this partition's packets alone, so it is the same on every machine.
+
+use tidegauge_capture::memory::{advise_huge_pages, prefetch, prefetch_lines};
+use tidegauge_ebpf::flow::{Side, fingerprint};
+use tidegauge_ebpf::stamp::Stamp;
+use tidegauge_ebpf::tcp::connection::{Connection, KeepRank, Story};
+
+/// Connections of a bucket: eight pairs of fingerprint and place are a cache line.
+const WAYS: usize = 8;
+/// Places the hand looks at for one that gives way.
+const HAND_STEPS: usize = 32;
+
+/// Fingerprints and places of connections whose hashes fall together; place 0 is none, others are one more than theirs.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C, align(64))]
+struct Bucket {
+    fingerprints: [u32; WAYS],
+    places: [u32; WAYS],
+}
+
+/// The pools and their index.
+pub(super) struct Table {
+    buckets: Box<[Bucket]>,
+    connections: Box<[Connection]>,
+    /// Bucket of each connection in use.
+    homes: Box<[u32]>,
+    stories: Box<[Story]>,
+    /// Connection of each story in use.
+    owners: Box<[u32]>,
+    free: Vec<u32>,
+    free_stories: Vec<u32>,
+    hand: u32,
+    story_hand: u32,
+    /// Where connections without a story write theirs; nobody reads it.
+    no_story: Box<Story>,
+}
+
+/// What became of a connection that needed a place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Admitted {
+    /// A free place.
+    Free(u32),
+    /// The place of a closed one.
+    Reused(u32),
+    /// The place of one that was open, silent or unproven.
+    Evicted(u32),
+    /// None.
+    Refused,
+}
+
+impl Table {
+    /// For so many connections and stories.
+    pub(super) fn new(connections: u32, stories: u32) -> Self {
+        let buckets = (connections as usize).div_ceil(WAYS / 4).next_power_of_two().max(1);
+        let table = Self {
+            buckets: vec![Bucket::default(); buckets].into_boxed_slice(),
+            connections: vec![Connection::default(); connections as usize].into_boxed_slice(),
+            homes: vec![0; connections as usize].into_boxed_slice(),
+            stories: vec![Story::default(); stories as usize].into_boxed_slice(),
+            owners: vec![0; stories as usize].into_boxed_slice(),
+            free: (0..connections).rev().collect(),
+            free_stories: (0..stories).rev().collect(),
+            hand: 0,
+            story_hand: 0,
+            no_story: Box::default(),
+        };
+        advise_huge_pages(&table.buckets);
+        advise_huge_pages(&table.connections);
+        advise_huge_pages(&table.stories);
+        table
+    }
+
+    /// Bytes of a connection without its story, and of a story. The index has two to four places a connection.
+    pub(super) const BYTES: (usize, usize) =
+        (size_of::<Connection>() + 2 * size_of::<u32>() + size_of::<Bucket>() / 2, size_of::<Story>() + 8);
+
+    #[inline]
+    fn bucket(&self, hash: u64) -> usize {
+        hash as u32 as usize & (self.buckets.len() - 1)
+    }
+
+    /// Has the index line of `hash` fetched.
+    #[inline]
+    pub(super) fn prefetch(&self, hash: u64) {
+        prefetch(&self.buckets[self.bucket(hash)]);
+    }
+
+    /// Has a connection fetched.
+    #[inline]
+    pub(super) fn prefetch_connection(&self, place: u32) {
+        prefetch_lines(&self.connections[place as usize]);
+    }
+
+    /// Has the story of a connection fetched.
+    #[inline]
+    pub(super) fn prefetch_story(&self, place: u32) {
+        let story = self.connections[place as usize].story;
+        if story != 0 {
+            prefetch_lines(&self.stories[story as usize - 1]);
+        }
+    }
+
+    /// Where the connection of `hash` is.
+    #[inline]
+    pub(super) fn find(&self, hash: u64) -> Option<u32> {
+        let bucket = &self.buckets[self.bucket(hash)];
+        let wanted = fingerprint(hash);
+        let way = bucket.fingerprints.iter().position(|known| *known == wanted)?;
+        Some(bucket.places[way] - 1)
+    }
+
+    /// A connection.
+    #[inline]
+    pub(super) fn connection(&self, place: u32) -> &Connection {
+        &self.connections[place as usize]
+    }
+
+    /// A connection, and its story or a place to write to.
+    #[inline]
+    pub(super) fn pair(&mut self, place: u32) -> (&mut Connection, &mut Story) {
+        let connection = &mut self.connections[place as usize];
+        let story = match connection.story {
+            0 => &mut *self.no_story,
+            story => &mut self.stories[story as usize - 1],
+        };
+        (connection, story)
+    }
+
+    /// The story of a connection, and its place.
+    pub(super) fn story(&self, place: u32) -> Option<(u32, &Story)> {
+        let story = self.connections[place as usize].story.checked_sub(1)?;
+        Some((story, &self.stories[story as usize]))
+    }
+
+    /// Finds a place for the connection of `hash`, which has none; `proven` says whether it brings its handshake. What
+    /// was there is still there: the caller tells of it and then calls [`Table::settle`].
+    pub(super) fn admit(&mut self, hash: u64, proven: bool, now: Stamp) -> Admitted {
+        let bucket = self.buckets[self.bucket(hash)];
+        let gives_way = |rank: KeepRank| {
+            rank < KeepRank::Unproven || (rank == KeepRank::Unproven && proven)
+        };
+        if bucket.places.iter().all(|place| *place != 0) {
+            let ranked = bucket.places.iter().map(|place| {
+                let place = place - 1;
+                (self.connections[place as usize].keep_rank(now), place)
+            });
+            return match ranked.min_by_key(|(rank, _)| *rank) {
+                Some((rank, place)) if gives_way(rank) => Admitted::of(rank, place),
+                _ => Admitted::Refused,
+            };
+        }
+        if let Some(place) = self.free.pop() {
+            return Admitted::Free(place);
+        }
+        for _ in 0..HAND_STEPS.min(self.connections.len()) {
+            let place = self.hand;
+            self.hand = (self.hand + 1) % self.connections.len() as u32;
+            let rank = self.connections[place as usize].keep_rank(now);
+            if gives_way(rank) {
+                return Admitted::of(rank, place);
+            }
+        }
+        Admitted::Refused
+    }
+
+    /// Puts a new connection into the place that [`Table::admit`] found; `false`: without a story.
+    pub(super) fn settle(&mut self, hash: u64, place: u32) -> bool {
+        if self.connections[place as usize].fingerprint != 0 {
+            self.leave(place);
+        }
+        let home = self.bucket(hash);
+        let bucket = &mut self.buckets[home];
+        let Some(way) = bucket.places.iter().position(|place| *place == 0) else { return false };
+        (bucket.fingerprints[way], bucket.places[way]) = (fingerprint(hash), place + 1);
+        self.homes[place as usize] = home as u32;
+        let story = self.free_stories.pop();
+        if let Some(story) = story {
+            self.owners[story as usize] = place;
+        }
+        self.connections[place as usize].begin(fingerprint(hash), story.map_or(0, |story| story + 1));
+        story.is_some()
+    }
+
+    /// Begins a new connection where one of the same ends was; its story goes on to the new one.
+    pub(super) fn renew(&mut self, place: u32) -> bool {
+        let connection = &mut self.connections[place as usize];
+        if connection.story == 0
+            && let Some(story) = self.free_stories.pop()
+        {
+            connection.story = story + 1;
+            self.owners[story as usize] = place;
+        }
+        let (fingerprint, story) = (connection.fingerprint, connection.story);
+        connection.begin(fingerprint, story);
+        story != 0
+    }
+
+    /// Takes a connection out of the index.
+    fn leave(&mut self, place: u32) {
+        let bucket = &mut self.buckets[self.homes[place as usize] as usize];
+        if let Some(way) = bucket.places.iter().position(|known| *known == place + 1) {
+            (bucket.fingerprints[way], bucket.places[way]) = (0, 0);
+        }
+        self.release_story(place);
+        self.connections[place as usize].fingerprint = 0;
+    }
+
+    /// Gives a connection's story back.
+    pub(super) fn release_story(&mut self, place: u32) {
+        let story = std::mem::take(&mut self.connections[place as usize].story);
+        if story != 0 {
+            self.free_stories.push(story - 1);
+        }
+    }
+
+    /// Whether a new connection would get no story.
+    pub(super) fn needs_story(&self) -> bool {
+        self.free_stories.is_empty() && !self.owners.is_empty()
+    }
+
+    /// A connection that is over and still has its story, if the hand finds one.
+    pub(super) fn story_to_tell(&mut self, now: Stamp) -> Option<u32> {
+        for _ in 0..HAND_STEPS.min(self.owners.len()) {
+            let owner = self.owners[self.story_hand as usize];
+            self.story_hand = (self.story_hand + 1) % self.owners.len() as u32;
+            if self.connections[owner as usize].keep_rank(now) < KeepRank::Waiting {
+                return Some(owner);
+            }
+        }
+        None
+    }
+
+    /// All connections.
+    pub(super) fn connections(&self) -> &[Connection] {
+        &self.connections
+    }
+}
+
+impl Admitted {
+    const fn of(rank: KeepRank, place: u32) -> Self {
+        match rank {
+            KeepRank::Free => Self::Free(place),
+            KeepRank::Closed => Self::Reused(place),
+            _ => Self::Evicted(place),
+        }
+    }
+}
+
+/// The sender's place in arrays by [`Side`].
+#[inline]
+pub(super) const fn index_of(side: Side) -> usize {
+    side as usize & 1
+}
