@@ -103,8 +103,10 @@ mod tests {
             .collect()
     }
 
-    /// `(tag, start, length, values with their counts)` of each line.
-    fn read(log: &[u8]) -> Vec<(String, Duration, Duration, Vec<(u64, u64)>)> {
+    /// `(tag, start, length, values with their counts)`.
+    type Line = (String, Duration, Duration, Vec<(u64, u64)>);
+
+    fn read(log: &[u8]) -> Vec<Line> {
         let interval = |entry| match entry {
             LogEntry::Interval(line) => Some(line),
             _ => None,

@@ -34,9 +34,11 @@ const fn text<R>(name: &'static str, about: &'static str, get: fn(&R) -> Option<
 
 /// When: windows and listeners.
 pub(super) const SPAN: &[Column<Span>] = &[
-    time("start", "beginning of the window, packet time", |span| Some(span.start_ns)),
-    time("end", "its end", |span| Some(span.end_ns)),
-    number("window_s", "its length; rates are counts divided by it", |span| Some(span.window_s)),
+    time("start", "beginning of its first tick (100 ms) with packets, packet time", |span| {
+        Some(span.start_ns)
+    }),
+    time("end", "end of its last one", |span| Some(span.end_ns)),
+    number("window_s", "length of the window; rates are counts divided by it", |span| Some(span.window_s)),
 ];
 
 /// How well it was seen.

@@ -1,5 +1,7 @@
 //! Landlock: nothing can be written, made or executed, nothing read but what the running loop looks at, and no TCP port
-//! be bound or connected to. What is open stays usable.
+//! be bound or connected to. What is open stays usable, and gets its name in one directory where that is asked for.
+
+use std::path::Path;
 
 use landlock::{
     ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, LandlockStatus, RestrictSelfAttr,
@@ -13,15 +15,17 @@ const NEWEST: ABI = ABI::V7;
 const HOST: [&str; 3] = ["/proc", "/sys/class/net", "/sys/devices"];
 
 /// Restricts the calling thread, and where the kernel can (Linux 7.0) all others; what came of it, in words.
-pub(super) fn restrict(host: bool) -> String {
-    match enforce(if host { &HOST } else { &[] }) {
+pub(super) fn restrict(host: bool, rename_in: Option<&Path>) -> String {
+    match enforce(if host { &HOST } else { &[] }, rename_in) {
         Ok(status) => in_words(&status),
         Err(error) => format!("none ({error})"),
     }
 }
 
-fn enforce(readable: &[&str]) -> Result<RestrictionStatus, RulesetError> {
+fn enforce(readable: &[&str], rename_in: Option<&Path>) -> Result<RestrictionStatus, RulesetError> {
     let read: BitFlags<AccessFs> = AccessFs::ReadFile | AccessFs::ReadDir;
+    // A file goes from one name to another. Making one takes a system call that seccomp does not let through.
+    let rename: BitFlags<AccessFs> = AccessFs::RemoveFile | AccessFs::MakeReg;
     Ruleset::default()
         .set_compatibility(CompatLevel::BestEffort)
         .handle_access(AccessFs::from_all(NEWEST))?
@@ -29,6 +33,7 @@ fn enforce(readable: &[&str]) -> Result<RestrictionStatus, RulesetError> {
         .scope(Scope::from_all(NEWEST))?
         .create()?
         .add_rules(path_beneath_rules(readable, read))?
+        .add_rules(path_beneath_rules(rename_in, rename))?
         .all_threads(true)?
         .restrict_self()
 }

@@ -11,16 +11,20 @@ mod files;
 mod syscalls;
 
 use std::fs;
+use std::path::Path;
 
 pub use capability::Right;
 
 /// What the running loop still needs beyond reading what is open.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Needs {
+pub struct Needs<'a> {
     /// A right that the end of the run needs, and why.
     pub keep: Option<(Right, &'static str)>,
     /// Whether the host is still looked at (`/proc`, `/sys/class/net`, netlink); files are read without.
     pub host: bool,
+    /// The directory of files that are open, and get their names when they are whole: within it, files can still be
+    /// renamed.
+    pub rename_in: Option<&'a Path>,
 }
 
 /// What is in force, each in words for the reader of a report.
@@ -53,15 +57,15 @@ pub fn seccomp_is_there() -> bool {
 }
 
 /// Gives up what is not needed any more, for good.
-pub fn confine(needs: Needs) -> Confined {
+pub fn confine(needs: Needs<'_>) -> Confined {
     // In this order: each step takes a way to undo, or to look at, the ones before.
     let capabilities = drop_capabilities(needs);
-    let landlock = files::restrict(needs.host);
-    let seccomp = syscalls::restrict(needs.host);
+    let landlock = files::restrict(needs.host, needs.rename_in);
+    let seccomp = syscalls::restrict(needs.host, needs.rename_in.is_some());
     Confined { capabilities, landlock, seccomp }
 }
 
-fn drop_capabilities(needs: Needs) -> String {
+fn drop_capabilities(needs: Needs<'_>) -> String {
     let keep = needs.keep.map(|(right, _)| right);
     if let Err(why) = capability::drop_all(keep) {
         return format!("kept ({why})");

@@ -131,6 +131,13 @@ const SOCKETS: &[i64] = &[
     libc::SYS_setsockopt,
     libc::SYS_shutdown,
 ];
+/// Giving a file another name, where [`super::Needs::rename_in`] asks for it; Landlock says in which directory.
+#[cfg(target_arch = "x86_64")]
+const RENAMES: &[i64] = &[libc::SYS_rename, libc::SYS_renameat, libc::SYS_renameat2];
+#[cfg(target_arch = "aarch64")]
+const RENAMES: &[i64] = &[libc::SYS_renameat, libc::SYS_renameat2];
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+const RENAMES: &[i64] = &[libc::SYS_renameat2];
 /// Families of sockets that may still be opened: to ask the kernel, and as a handle for interface requests.
 const FAMILIES: [libc::c_int; 2] = [libc::AF_NETLINK, libc::AF_UNIX];
 /// Terminal and interface requests that only look; and SIOCETHTOOL, whose setting ones need `CAP_NET_ADMIN`.
@@ -169,11 +176,11 @@ const OPENS: &[(i64, u8)] = &[(libc::SYS_openat, 2)];
 const OPEN_CHANGES: u64 = (libc::O_ACCMODE | libc::O_CREAT | libc::O_TRUNC | libc::O_APPEND) as u64;
 
 /// Restricts all threads; what came of it, in words.
-pub(super) fn restrict(host: bool) -> String {
+pub(super) fn restrict(host: bool, renames: bool) -> String {
     let Ok(arch) = TargetArch::try_from(std::env::consts::ARCH) else {
         return format!("none (not known for {})", std::env::consts::ARCH);
     };
-    let program = match filter(host, arch) {
+    let program = match filter(host, renames, arch) {
         Ok(program) => program,
         Err(error) => return format!("none ({error})"),
     };
@@ -183,7 +190,7 @@ pub(super) fn restrict(host: bool) -> String {
     }
 }
 
-fn filter(host: bool, arch: TargetArch) -> Result<BpfProgram, BackendError> {
+fn filter(host: bool, renames: bool, arch: TargetArch) -> Result<BpfProgram, BackendError> {
     let always = [RUNTIME, DESCRIPTORS, LEGACY].concat();
     let mut rules: BTreeMap<i64, Vec<SeccompRule>> =
         always.into_iter().map(|call| (call, Vec::new())).collect();
@@ -201,6 +208,9 @@ fn filter(host: bool, arch: TargetArch) -> Result<BpfProgram, BackendError> {
         rules.extend(SOCKETS.iter().map(|call| (*call, Vec::new())));
         rules.insert(libc::SYS_socket, any_of(0, &FAMILIES.map(|family| family as u64))?);
         rules.insert(libc::SYS_bpf, any_of(0, &BPF_COMMANDS)?);
+    }
+    if renames {
+        rules.extend(RENAMES.iter().map(|call| (*call, Vec::new())));
     }
     let refused = SeccompAction::Errno(libc::EPERM as u32);
     SeccompFilter::new(rules, refused, SeccompAction::Allow, arch)?.try_into()
@@ -234,8 +244,8 @@ mod tests {
     #[test]
     fn the_filters_compile_and_fit() {
         let arch = TargetArch::try_from(std::env::consts::ARCH).expect("tests run where the filter is known");
-        for host in [false, true] {
-            let program = filter(host, arch).expect("the rules are consistent");
+        for (host, renames) in [(false, false), (false, true), (true, true)] {
+            let program = filter(host, renames, arch).expect("the rules are consistent");
             // BPF_MAXINSNS of classic BPF.
             assert!(program.len() < 4_096, "{}", program.len());
         }

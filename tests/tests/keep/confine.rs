@@ -24,6 +24,8 @@ use crate::support::{Ran, events, run, tidegauge};
 const NOBODY: &str = "65534";
 /// Where a confined child tries to write.
 const DIR_VARIABLE: &str = "TIDEGAUGE_TEST_DIR";
+/// Below it, where that child may rename files.
+const NAMING: &str = "naming";
 const PATIENCE: Duration = Duration::from_secs(15);
 const FOR_XDP: [&str; 3] = ["bpf", "net_admin", "perfmon"];
 
@@ -210,6 +212,8 @@ fn nothing_can_be_written_run_or_reached_afterwards() {
     }
     let dir = TempDir::new().unwrap();
     fs::write(dir.path().join("file"), "text").unwrap();
+    fs::create_dir(dir.path().join(NAMING)).unwrap();
+    fs::write(dir.path().join(NAMING).join("unfinished"), "text").unwrap();
     let ran = run(in_a_child("confine::what_is_left").env(DIR_VARIABLE, dir.path()));
     assert_eq!(ran.code, Some(0), "{ran:?}");
     let line = ran.stdout.lines().find(|line| line.starts_with('{')).unwrap_or_else(|| panic!("{ran:?}"));
@@ -230,7 +234,9 @@ fn nothing_can_be_written_run_or_reached_afterwards() {
 fn what_is_left() {
     let dir = PathBuf::from(std::env::var_os(DIR_VARIABLE).unwrap());
     let file = dir.join("file");
-    let Confined { capabilities, landlock, seccomp } = confine(Needs { keep: None, host: true });
+    let naming = dir.join(NAMING);
+    let needs = Needs { keep: None, host: true, rename_in: Some(&naming) };
+    let Confined { capabilities, landlock, seccomp } = confine(needs);
     let landlocked = landlock.starts_with("abi ");
     let new_thread =
         std::thread::spawn(|| vec![1_u8; 64 << 20].iter().map(|byte| u64::from(*byte)).sum::<u64>());
@@ -249,6 +255,12 @@ fn what_is_left() {
         "make a directory": fs::create_dir(dir.join("new")).is_ok(),
         // Reading other files is for Landlock alone to forbid.
         "read another file": landlocked && fs::read(&file).is_ok(),
+        "may give a file its name": fs::rename(naming.join("unfinished"), naming.join("whole")).is_ok(),
+        // Where files may be renamed is for Landlock alone to say.
+        "give another file a name": landlocked && fs::rename(&file, dir.join("other")).is_ok(),
+        "take a file away": landlocked && fs::rename(&file, naming.join("other")).is_ok(),
+        "make a file beside those with names": fs::write(naming.join("new"), "text").is_ok(),
+        "remove one of them": fs::remove_file(naming.join("whole")).is_ok(),
         "run a program": Command::new("/bin/true").status().is_ok(),
         "connect": TcpStream::connect("127.0.0.1:9").err().is_none_or(|error| error.raw_os_error() != Some(1)),
         "open a datagram socket": std::net::UdpSocket::bind("127.0.0.1:0").is_ok(),

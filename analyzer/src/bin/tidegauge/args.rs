@@ -84,7 +84,23 @@ pub(crate) struct ReadArgs {
     #[arg(long)]
     pub(crate) no_mmap: bool,
     #[command(flatten)]
+    pub(crate) exports: ExportArgs,
+    #[command(flatten)]
     pub(crate) common: CommonArgs,
+}
+
+/// What is told or written beside windows and incidents.
+#[derive(Debug, Default, ClapArgs)]
+pub(crate) struct ExportArgs {
+    /// A `flow` line for each TCP connection.
+    #[arg(long, requires = "json")]
+    pub(crate) flows: bool,
+    /// Write windows, listeners, flows and incidents as Parquet tables into DIR; those of an earlier run are replaced.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) parquet: Option<PathBuf>,
+    /// Write latencies as an HDR histogram log: one line for each window and method.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) hlog: Option<PathBuf>,
 }
 
 #[derive(Debug, ClapArgs)]

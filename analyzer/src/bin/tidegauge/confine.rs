@@ -1,6 +1,7 @@
 //! When rights are given up, and the command that removes what a pinned run left.
 
 use std::io::Write;
+use std::path::Path;
 
 use tidegauge_capture::confine::{self, Confined, Needs, Right};
 use tidegauge_capture::xdp::pin;
@@ -10,12 +11,20 @@ use super::args::{CommonArgs, UnpinArgs};
 
 /// Gives up what a live run does not need any more: from now on nothing is opened but what is looked at each second.
 pub(crate) fn live(common: &CommonArgs, keep: Option<(Right, &'static str)>) -> Confined {
-    if common.no_confine { Confined::refused() } else { confine::confine(Needs { keep, host: true }) }
+    if common.no_confine {
+        Confined::refused()
+    } else {
+        confine::confine(Needs { keep, host: true, rename_in: None })
+    }
 }
 
-/// The same for files, once all are open.
-pub(crate) fn read(common: &CommonArgs) -> Confined {
-    if common.no_confine { Confined::refused() } else { confine::confine(Needs::default()) }
+/// The same for files, once all are open; those that are written get their names in `rename_in`.
+pub(crate) fn read(common: &CommonArgs, rename_in: Option<&Path>) -> Confined {
+    if common.no_confine {
+        Confined::refused()
+    } else {
+        confine::confine(Needs { rename_in, ..Needs::default() })
+    }
 }
 
 /// `tidegauge unpin`: removes pinned programs and tables, and what a killed run left.

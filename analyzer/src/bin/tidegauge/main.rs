@@ -7,6 +7,7 @@ mod ahead;
 mod args;
 mod confine;
 mod doctor;
+mod exports;
 mod lane;
 mod live;
 mod live_af_xdp;

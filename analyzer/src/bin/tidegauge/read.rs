@@ -15,6 +15,7 @@ use tidegauge_capture::file::{End, FileReader, Input, Mapping};
 use tidegauge_capture::filter::Filter;
 
 use super::args::ReadArgs;
+use super::exports::Exports;
 use super::sink::{Sink, Telling};
 use super::{Outcome, confine};
 
@@ -36,11 +37,15 @@ pub(crate) fn run(args: &ReadArgs) -> anyhow::Result<Outcome> {
     let config = args.common.thresholds()?;
     let mut filter = args.common.filter.as_deref().map(Filter::new).transpose()?;
     let mut files = open_all(args)?;
+    let exports = Exports::open(&args.exports)?;
     let source = Source {
-        setup: Setup { confined: Some(confine::read(&args.common)), ..Setup::default() },
+        setup: Setup {
+            confined: Some(confine::read(&args.common, args.exports.parquet.as_deref())),
+            ..Setup::default()
+        },
         ..describe(args)
     };
-    let mut sink = Sink::new(&args.common, source, Telling::Nothing);
+    let mut sink = Sink::new(&args.common, source, Telling::Nothing).with_exports(exports);
     let mut replay = Replay::new(Shard::for_files(FILE_SEED), Engine::new(config, true));
     let mut losses = SourceLosses::default();
     for file in &mut files {

@@ -1,4 +1,5 @@
-//! Standard output: JSON Lines or text, flushed whenever something changed that somebody may be waiting for.
+//! Standard output: JSON Lines or text, flushed whenever something changed that somebody may be waiting for; and what
+//! is exported beside it.
 
 use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
@@ -6,6 +7,7 @@ use std::time::Duration;
 use anstream::AutoStream;
 use tidegauge_analyzer::cost::{BpfSample, Cost};
 use tidegauge_analyzer::engine::{Change, Engine, LISTENERS_MAX, Second};
+use tidegauge_analyzer::flow_record::FlowRecord;
 use tidegauge_analyzer::incident::{Incident, Severity, State};
 use tidegauge_analyzer::output::{Source, json, report, status_line};
 use tidegauge_analyzer::quality::{Interval, Quality, SourceLosses};
@@ -15,6 +17,7 @@ use tidegauge_ebpf::counter::Counters;
 
 use super::Outcome;
 use super::args::CommonArgs;
+use super::exports::Exports;
 
 /// Buffered bytes before a write.
 const BUFFER_BYTES: usize = 64 * 1024;
@@ -25,6 +28,7 @@ const STATUS_COLUMNS: usize = 80;
 /// Where results go.
 pub(crate) struct Sink {
     format: Format,
+    exports: Exports,
     source: Source,
     window_ns: u64,
     /// Seconds of the window that is not over yet.
@@ -120,6 +124,7 @@ impl Sink {
         };
         Self {
             format,
+            exports: Exports::default(),
             source,
             window_ns: window_ns(common.window),
             pending: Window::default(),
@@ -129,6 +134,12 @@ impl Sink {
             fail_on: common.fail_on.map(Severity::from),
             failed: false,
         }
+    }
+
+    /// Writes files as well.
+    pub(crate) fn with_exports(mut self, exports: Exports) -> Self {
+        self.exports = exports;
+        self
     }
 
     /// Says what is in force, before the first packet.
@@ -177,6 +188,7 @@ impl Sink {
     }
 
     fn incident(&mut self, incident: &Incident, quality: &Quality) -> io::Result<()> {
+        self.exports.incident(incident, quality)?;
         self.failed |= self.fail_on.is_some_and(|severity| incident.worst_severity <= severity);
         match &mut self.format {
             Format::Json(out) => write_line(out, &json::incident(incident, &self.source, quality)),
@@ -197,10 +209,28 @@ impl Sink {
     /// What was counted between two runs, as a window of its own: a rate over it is a rate over all of it.
     pub(crate) fn gap(&mut self, gap: &Window, losses: &SourceLosses) -> io::Result<()> {
         self.told.add(gap);
-        let Format::Json(out) = &mut self.format else { return Ok(()) };
         let lasted_ns = gap.end_ns.saturating_sub(gap.start_ns).max(1);
+        let lasted_s = lasted_ns as f64 / 1e9;
         let quality = Quality::of(&Interval::of(&gap.totals, lasted_ns), losses);
-        write_line(out, &json::window(gap, lasted_ns as f64 / 1e9, &self.source, &quality, None))
+        self.exports.window(gap, lasted_s, self.source.resolution_us, &quality)?;
+        let Format::Json(out) = &mut self.format else { return Ok(()) };
+        write_line(out, &json::window(gap, lasted_s, &self.source, &quality, None))
+    }
+
+    /// A connection that is over, or is told as it is.
+    #[expect(dead_code, reason = "the tracker that tells connections comes with its own change")]
+    pub(crate) fn flow(&mut self, flow: &FlowRecord) -> io::Result<()> {
+        self.exports.flow(flow)?;
+        match &mut self.format {
+            Format::Json(out) if self.exports.flow_lines() => write_line(out, &json::flow(flow)),
+            Format::Json(_) | Format::Text { .. } => Ok(()),
+        }
+    }
+
+    /// Whether anybody wants to be told of connections.
+    #[expect(dead_code, reason = "the tracker that tells connections comes with its own change")]
+    pub(crate) const fn wants_flows(&self) -> bool {
+        self.exports.flow_lines() || self.exports.has_tables()
     }
 
     /// What was handed out since the start of the run.
@@ -218,7 +248,9 @@ impl Sink {
                 let open = engine.open_incidents().count();
                 write_status(&status_line(window, open, &quality, cost.as_ref(), columns()))?;
             }
-            return Ok(());
+            if !self.exports.wants_windows() {
+                return Ok(());
+            }
         }
         // A window ends with the clock's multiple of its length.
         if self.pending.end_ns != 0
@@ -238,14 +270,15 @@ impl Sink {
     fn window(&mut self, losses: &SourceLosses) -> io::Result<()> {
         let window = std::mem::take(&mut self.pending);
         let seen = std::mem::take(&mut self.pending_seen);
-        let Format::Json(out) = &mut self.format else { return Ok(()) };
         if window.end_ns == 0 {
             return Ok(());
         }
-        self.told.add(&window);
-        let cost = self.costs.window.take().map(|cost| self.costs.complete(cost));
         let quality = Quality::of(&seen, losses);
         let window_s = self.window_ns as f64 / 1e9;
+        self.exports.window(&window, window_s, self.source.resolution_us, &quality)?;
+        let Format::Json(out) = &mut self.format else { return Ok(()) };
+        self.told.add(&window);
+        let cost = self.costs.window.take().map(|cost| self.costs.complete(cost));
         write_line(out, &json::window(&window, window_s, &self.source, &quality, cost.as_ref()))
     }
 
@@ -268,6 +301,7 @@ impl Sink {
             }
         }
         self.flush()?;
+        self.exports.finish()?;
         Ok(if self.failed { Outcome::Failed } else { Outcome::Done })
     }
 

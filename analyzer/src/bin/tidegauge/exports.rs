@@ -1,0 +1,90 @@
+//! Files that a run writes beside standard output: Parquet tables and a histogram log. Opened before rights are given
+//! up; after that they are only written to, and the tables get their names when the run ends.
+
+use std::fs::File;
+use std::io::{self, BufWriter};
+use std::mem;
+
+use anyhow::Context;
+use tidegauge_analyzer::flow_record::FlowRecord;
+use tidegauge_analyzer::hlog::{HlogWriter, latencies};
+use tidegauge_analyzer::incident::Incident;
+use tidegauge_analyzer::parquet::ParquetSink;
+use tidegauge_analyzer::quality::Quality;
+use tidegauge_analyzer::window::Window;
+
+use super::args::ExportArgs;
+
+/// What was asked for; nothing by default.
+#[derive(Default)]
+pub(crate) struct Exports {
+    flow_lines: bool,
+    tables: Option<ParquetSink>,
+    log: Option<HlogWriter<BufWriter<File>>>,
+}
+
+impl Exports {
+    /// Makes the files.
+    pub(crate) fn open(args: &ExportArgs) -> anyhow::Result<Self> {
+        let tables = args.parquet.as_deref().map(ParquetSink::new).transpose()?;
+        let mut log = None;
+        if let Some(path) = &args.hlog {
+            let file = File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
+            log = Some(HlogWriter::new(BufWriter::new(file))?);
+        }
+        Ok(Self { flow_lines: args.flows, tables, log })
+    }
+
+    /// Whether connections are lines of standard output.
+    pub(crate) const fn flow_lines(&self) -> bool {
+        self.flow_lines
+    }
+
+    /// Whether tables are written.
+    pub(crate) const fn has_tables(&self) -> bool {
+        self.tables.is_some()
+    }
+
+    /// Whether windows are needed at all.
+    pub(crate) const fn wants_windows(&self) -> bool {
+        self.tables.is_some() || self.log.is_some()
+    }
+
+    /// A window that is over.
+    pub(crate) fn window(
+        &mut self,
+        window: &Window,
+        window_s: f64,
+        resolution_us: u32,
+        quality: &Quality,
+    ) -> io::Result<()> {
+        if let Some(tables) = &mut self.tables {
+            tables.window(window, window_s, resolution_us, quality).map_err(io::Error::other)?;
+        }
+        if let Some(log) = &mut self.log {
+            for (tag, values) in latencies(&window.totals) {
+                log.interval(window.start_ns, window.end_ns, tag, values)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A connection.
+    pub(crate) fn flow(&mut self, flow: &FlowRecord) -> io::Result<()> {
+        self.tables.as_mut().map_or(Ok(()), |tables| tables.flow(flow)).map_err(io::Error::other)
+    }
+
+    /// A change of an incident.
+    pub(crate) fn incident(&mut self, incident: &Incident, quality: &Quality) -> io::Result<()> {
+        let written = self.tables.as_mut().map_or(Ok(()), |tables| tables.incident(incident, quality));
+        written.map_err(io::Error::other)
+    }
+
+    /// The end: tables get their names.
+    pub(crate) fn finish(&mut self) -> io::Result<()> {
+        if let Some(mut log) = self.log.take() {
+            log.flush()?;
+        }
+        mem::take(&mut self.tables).map_or(Ok(()), ParquetSink::finish).map_err(io::Error::other)
+    }
+}
