@@ -4,6 +4,7 @@
 //! the same bytes on every machine (`REVISION` counts the deliberate exceptions). Files are written under
 //! another name and renamed when whole, so that an interrupted run leaves nothing that looks finished.
 
+mod flows1m;
 mod mix;
 mod population;
 mod script;
@@ -34,6 +35,10 @@ const SNAP_WHOLE_BYTES: usize = 65_535;
 pub enum Kind {
     /// Twenty long transfers with whole frames, and their ACKs.
     Elephants,
+    /// Short TCP connections, all of them open at the same time.
+    #[serde(rename = "flows1m")]
+    #[value(name = "flows1m")]
+    Flows1M,
     /// Many interleaved TCP and UDP conversations, headers only.
     Mix,
     /// One listener flooded by spoofed SYNs at 500,000/s, with ordinary conversations among them.
@@ -45,6 +50,7 @@ impl Kind {
     pub fn packets_default(self) -> u64 {
         match self {
             Self::Elephants => 2_000_000,
+            Self::Flows1M => 9_600_000,
             Self::Mix => 5_000_000,
             Self::Synflood => 10_000_000,
         }
@@ -54,6 +60,7 @@ impl Kind {
     pub fn name(self) -> &'static str {
         match self {
             Self::Elephants => "elephants",
+            Self::Flows1M => "flows1m",
             Self::Mix => "mix",
             Self::Synflood => "synflood",
         }
@@ -65,7 +72,7 @@ impl Kind {
 pub struct Spec {
     /// What it contains.
     pub kind: Kind,
-    /// Scale: about so many packets (`mix`), exactly so many spoofed SYNs (`synflood`), so many data segments
+    /// Scale: about so many packets (`mix`, `flows1m`), exactly so many spoofed SYNs (`synflood`), so many data segments
     /// (`elephants`). The truth says what was written.
     pub packets: u64,
     /// Seed of everything random.
@@ -152,12 +159,13 @@ fn write(spec: &Spec, path: &Path) -> Result<Truth> {
     let file = File::create(&partial_path).with_context(|| format!("create {}", partial_path.display()))?;
     let snap_bytes = match spec.kind {
         Kind::Elephants => SNAP_WHOLE_BYTES,
-        Kind::Mix | Kind::Synflood => SNAP_HEADERS_BYTES,
+        Kind::Flows1M | Kind::Mix | Kind::Synflood => SNAP_HEADERS_BYTES,
     };
     let mut sink = Sink::new(BufWriter::with_capacity(1 << 20, file), snap_bytes)?;
     let mut rng = Rng::new(spec.seed);
     match spec.kind {
         Kind::Elephants => mix::elephants(spec.packets, &mut rng, &mut sink)?,
+        Kind::Flows1M => flows1m::flows1m(spec.packets, &mut rng, &mut sink)?,
         Kind::Mix => mix::mix(spec.packets, &mut rng, &mut sink)?,
         Kind::Synflood => synflood::synflood(spec.packets, &mut rng, &mut sink)?,
     }

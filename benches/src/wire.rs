@@ -3,7 +3,12 @@
 //! Payload is one repeated byte ([`FILLER`]) unless given, so its checksum has a closed form and the part beyond
 //! the snap length is never built. Frames shorter than 60 bytes are padded, as a receiver sees them.
 
+mod options;
+
 use std::net::{Ipv4Addr, Ipv6Addr};
+
+use options::OPTIONS_BYTES_MAX;
+pub use options::{Mixture, Options, SACK_BLOCKS_MAX};
 
 /// The payload byte of everything that is not DNS.
 pub const FILLER: u8 = b'a';
@@ -25,6 +30,12 @@ pub mod flag {
     pub const PSH: u8 = 0x08;
     /// The acknowledgement field is meant.
     pub const ACK: u8 = 0x10;
+    /// The urgent pointer is meant.
+    pub const URG: u8 = 0x20;
+    /// Congestion was told of (ECN echo).
+    pub const ECE: u8 = 0x40;
+    /// Congestion window reduced.
+    pub const CWR: u8 = 0x80;
 }
 
 /// Who speaks: the initiator (forward) or the other side.
@@ -68,40 +79,6 @@ impl Path {
     }
 }
 
-/// TCP options in the combinations that Linux sends.
-#[derive(Clone, Copy, Debug)]
-pub enum Options {
-    /// None.
-    Empty,
-    /// MSS alone: the smallest SYN tools send.
-    Mss,
-    /// MSS, SACK permitted, timestamps, window scale 7.
-    Syn {
-        /// The sender's clock.
-        value: u32,
-        /// The peer's clock as last heard.
-        echo: u32,
-    },
-    /// Timestamps.
-    Timestamps {
-        /// The sender's clock.
-        value: u32,
-        /// The peer's clock as last heard.
-        echo: u32,
-    },
-    /// Timestamps and one SACK block.
-    Sack {
-        /// The sender's clock.
-        value: u32,
-        /// The peer's clock as last heard.
-        echo: u32,
-        /// First sequence number of the block.
-        left: u32,
-        /// The one after its last.
-        right: u32,
-    },
-}
-
 /// One TCP segment; what the path does not know.
 #[derive(Clone, Copy, Debug)]
 pub struct Segment {
@@ -121,6 +98,19 @@ pub struct Segment {
     pub payload_bytes: u16,
     /// Options.
     pub options: Options,
+    /// What most segments do not have.
+    pub marks: Marks,
+}
+
+/// Rarer properties of a segment; the default is none of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Marks {
+    /// The urgent pointer; it counts with [`flag::URG`].
+    pub urgent: u16,
+    /// Both bits of explicit congestion notification in the IP header (RFC 3168): 2 capable, 3 congestion experienced.
+    pub ecn: u8,
+    /// The IPv4 identification, where it is not just the next one: the very packet seen again has the same.
+    pub ip_id: Option<u16>,
 }
 
 /// Payload of a datagram.
@@ -130,6 +120,15 @@ pub enum Payload {
     Bytes(Vec<u8>),
     /// So many of [`FILLER`].
     Filler(u16),
+}
+
+/// What both versions of the IP header say beside the addresses.
+#[derive(Clone, Copy)]
+struct IpHeader {
+    ttl: u8,
+    protocol: u8,
+    l4_bytes: usize,
+    marks: Marks,
 }
 
 /// Builds one frame at a time in a buffer that is reused.
@@ -148,11 +147,11 @@ impl FrameBuilder {
 
     /// A TCP frame; returns its length on the wire and the captured bytes.
     pub fn tcp(&mut self, path: &Path, segment: &Segment) -> (u32, &[u8]) {
-        let mut options = [0; 24];
-        let options_bytes = write_options(segment.options, &mut options);
+        let mut options = [0; OPTIONS_BYTES_MAX];
+        let options_bytes = options::write(segment.options, &mut options);
         let header_bytes = 20 + options_bytes;
         let l4_bytes = header_bytes + usize::from(segment.payload_bytes);
-        let sum = self.link_and_network(path, segment.direction, TCP, l4_bytes);
+        let sum = self.link_and_network(path, segment.direction, TCP, l4_bytes, segment.marks);
 
         let start = self.bytes.len();
         let (source, destination) = ports(path, segment.direction);
@@ -162,7 +161,8 @@ impl FrameBuilder {
         self.bytes.extend_from_slice(&segment.ack.to_be_bytes());
         self.bytes.extend_from_slice(&[((header_bytes / 4) << 4) as u8, segment.flags]);
         self.bytes.extend_from_slice(&segment.rwnd.to_be_bytes());
-        self.bytes.extend_from_slice(&[0; 4]);
+        self.bytes.extend_from_slice(&[0; 2]);
+        self.bytes.extend_from_slice(&segment.marks.urgent.to_be_bytes());
         self.bytes.extend_from_slice(&options[..options_bytes]);
         let sum = sum + sum_words(&self.bytes[start..]) + sum_filler(segment.payload_bytes);
         self.bytes[start + 16..start + 18].copy_from_slice(&fold(sum).to_be_bytes());
@@ -176,7 +176,7 @@ impl FrameBuilder {
             Payload::Filler(filler_bytes) => (&[][..], *filler_bytes),
         };
         let l4_bytes = 8 + given.len() + usize::from(filler_bytes);
-        let sum = self.link_and_network(path, direction, UDP, l4_bytes);
+        let sum = self.link_and_network(path, direction, UDP, l4_bytes, Marks::default());
 
         let start = self.bytes.len();
         let (source, destination) = ports(path, direction);
@@ -193,7 +193,15 @@ impl FrameBuilder {
     }
 
     /// Writes Ethernet, the tag and IP; returns the unfolded sum of the pseudo header.
-    fn link_and_network(&mut self, path: &Path, direction: Direction, protocol: u8, l4_bytes: usize) -> u64 {
+    fn link_and_network(
+        &mut self,
+        path: &Path,
+        direction: Direction,
+        protocol: u8,
+        l4_bytes: usize,
+        marks: Marks,
+    ) -> u64 {
+        let header = IpHeader { ttl: path.ttl, protocol, l4_bytes, marks };
         let mut macs = [[2, 0, 0, 0, 0, 2], [2, 0, 0, 0, 0, 1]];
         if direction == Direction::Reverse {
             macs.swap(0, 1);
@@ -207,29 +215,24 @@ impl FrameBuilder {
         let addresses_sum = match path.addresses {
             Addresses::V4(client, server) => {
                 let pair = oriented(client, server, direction);
-                self.ipv4(pair, path.ttl, protocol, l4_bytes)
+                self.ipv4(pair, header)
             }
             Addresses::V6(client, server) => {
                 let pair = oriented(client, server, direction);
-                self.ipv6(pair, path.ttl, protocol, l4_bytes)
+                self.ipv6(pair, header)
             }
         };
         addresses_sum + u64::from(protocol) + l4_bytes as u64
     }
 
-    fn ipv4(
-        &mut self,
-        (source, destination): (Ipv4Addr, Ipv4Addr),
-        ttl: u8,
-        protocol: u8,
-        l4_bytes: usize,
-    ) -> u64 {
+    fn ipv4(&mut self, (source, destination): (Ipv4Addr, Ipv4Addr), header: IpHeader) -> u64 {
+        let IpHeader { ttl, protocol, l4_bytes, marks } = header;
         self.bytes.extend_from_slice(&[0x08, 0x00]);
         let start = self.bytes.len();
         self.ip_id = self.ip_id.wrapping_add(1);
-        self.bytes.extend_from_slice(&[0x45, 0]);
+        self.bytes.extend_from_slice(&[0x45, marks.ecn]);
         self.bytes.extend_from_slice(&((20 + l4_bytes) as u16).to_be_bytes());
-        self.bytes.extend_from_slice(&self.ip_id.to_be_bytes());
+        self.bytes.extend_from_slice(&marks.ip_id.unwrap_or(self.ip_id).to_be_bytes());
         self.bytes.extend_from_slice(&[0x40, 0, ttl, protocol, 0, 0]);
         self.bytes.extend_from_slice(&source.octets());
         self.bytes.extend_from_slice(&destination.octets());
@@ -238,14 +241,9 @@ impl FrameBuilder {
         sum_words(&self.bytes[start + 12..])
     }
 
-    fn ipv6(
-        &mut self,
-        (source, destination): (Ipv6Addr, Ipv6Addr),
-        ttl: u8,
-        protocol: u8,
-        l4_bytes: usize,
-    ) -> u64 {
-        self.bytes.extend_from_slice(&[0x86, 0xdd, 0x60, 0, 0, 0]);
+    fn ipv6(&mut self, (source, destination): (Ipv6Addr, Ipv6Addr), header: IpHeader) -> u64 {
+        let IpHeader { ttl, protocol, l4_bytes, marks } = header;
+        self.bytes.extend_from_slice(&[0x86, 0xdd, 0x60, marks.ecn << 4, 0, 0]);
         self.bytes.extend_from_slice(&(l4_bytes as u16).to_be_bytes());
         self.bytes.extend_from_slice(&[protocol, ttl]);
         let start = self.bytes.len();
@@ -275,38 +273,6 @@ fn oriented<T>(client: T, server: T, direction: Direction) -> (T, T) {
 
 fn ports(path: &Path, direction: Direction) -> (u16, u16) {
     oriented(path.ports.0, path.ports.1, direction)
-}
-
-/// Writes `options`, padded to words, and returns their length.
-fn write_options(options: Options, out: &mut [u8; 24]) -> usize {
-    const NOP: u8 = 1;
-    match options {
-        Options::Empty => 0,
-        Options::Mss => {
-            out[..4].copy_from_slice(&[2, 4, 0x05, 0xb4]);
-            4
-        }
-        Options::Syn { value, echo } => {
-            out[..8].copy_from_slice(&[2, 4, 0x05, 0xb4, 4, 2, 8, 10]);
-            out[8..12].copy_from_slice(&value.to_be_bytes());
-            out[12..16].copy_from_slice(&echo.to_be_bytes());
-            out[16..20].copy_from_slice(&[NOP, 3, 3, 7]);
-            20
-        }
-        Options::Timestamps { value, echo } => {
-            out[..4].copy_from_slice(&[NOP, NOP, 8, 10]);
-            out[4..8].copy_from_slice(&value.to_be_bytes());
-            out[8..12].copy_from_slice(&echo.to_be_bytes());
-            12
-        }
-        Options::Sack { value, echo, left, right } => {
-            write_options(Options::Timestamps { value, echo }, out);
-            out[12..16].copy_from_slice(&[NOP, NOP, 5, 10]);
-            out[16..20].copy_from_slice(&left.to_be_bytes());
-            out[20..24].copy_from_slice(&right.to_be_bytes());
-            24
-        }
-    }
 }
 
 fn sum_words(bytes: &[u8]) -> u64 {
@@ -350,6 +316,7 @@ mod tests {
             rwnd: 500,
             payload_bytes,
             options: Options::Timestamps { value: 3, echo: 4 },
+            marks: Marks::default(),
         }
     }
 

@@ -22,6 +22,8 @@ const PACKETS_QUICK: u64 = 1_000_000;
 const ROUNDS_QUICK: usize = 3;
 const ROUNDS_FULL: usize = 5;
 const TIDEGAUGE: &str = "tidegauge";
+/// Numbers of workers with which tidegauge is measured; peers are compared with the first, which is called just by name.
+const WORKERS: [u32; 2] = [1, 2];
 
 /// Packets per second and peak memory of reading captures, beside peers and a limit reader.
 #[derive(Parser)]
@@ -92,7 +94,7 @@ fn measure(args: &Args) -> Result<Report> {
     let bounds = Bounds { memory_bytes: args.memory_gib << 30, cpu_s: args.cpu_seconds };
     let machine = Machine::read();
     let kinds = match args.kind.as_slice() {
-        [] => &[Kind::Mix, Kind::Synflood, Kind::Elephants],
+        [] => &[Kind::Mix, Kind::Synflood, Kind::Elephants, Kind::Flows1M],
         kinds => kinds,
     };
     let mut contests = Vec::new();
@@ -112,8 +114,7 @@ fn contest(args: &Args, kind: Kind, packets: u64, rounds: usize, bounds: Bounds)
     let mut absent = Vec::new();
     let tidegauge = args.tidegauge.clone().map_or_else(|| sibling_path(TIDEGAUGE), Ok)?;
     if tidegauge.is_file() {
-        let argv = [&tidegauge.display().to_string(), "read", &capture.path.display().to_string(), "--json"];
-        subjects.push(Subject { name: TIDEGAUGE.into(), argv: argv.map(str::to_owned).to_vec() });
+        subjects.extend(WORKERS.map(|workers| tidegauge_subject(&tidegauge, workers, &capture.path)));
     } else {
         absent.push("tidegauge (not built)".to_owned());
     }
@@ -137,6 +138,18 @@ fn contest(args: &Args, kind: Kind, packets: u64, rounds: usize, bounds: Bounds)
     let Capture { path, file_bytes, truth } = capture;
     let file_name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     Ok(Contest { kind, file_name, file_bytes, truth, measured, absent })
+}
+
+/// tidegauge's usual answer, by so many workers.
+fn tidegauge_subject(program: &Path, workers: u32, capture: &Path) -> Subject {
+    let name = match workers {
+        1 => TIDEGAUGE.to_owned(),
+        more => format!("{TIDEGAUGE}, {more} workers"),
+    };
+    let (program, workers) = (program.display().to_string(), workers.to_string());
+    let file = capture.display().to_string();
+    let argv = [&program, "read", "--json", "--workers", &workers, &file];
+    Subject { name, argv: argv.map(str::to_owned).to_vec() }
 }
 
 /// Has the `generate` binary make the capture, or find it.

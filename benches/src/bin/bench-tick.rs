@@ -20,7 +20,9 @@ use tidegauge_benches::machine::Machine;
 use tidegauge_benches::measure::median;
 use tidegauge_benches::packet::test_run_ns;
 use tidegauge_benches::table::{Table, figure};
-use tidegauge_benches::wire::{Addresses, Direction, FrameBuilder, Options, Path, Payload, Segment, flag};
+use tidegauge_benches::wire::{
+    Addresses, Direction, FrameBuilder, Marks, Options, Path, Payload, Segment, flag,
+};
 use tidegauge_capture::xdp::object::{Object, Settings};
 
 /// Listeners that frames go to.
@@ -140,6 +142,7 @@ fn syn(listener: u16) -> Vec<u8> {
         rwnd: 64_240,
         payload_bytes: 0,
         options: Options::Mss,
+        marks: Marks::default(),
     };
     FrameBuilder::new(1514).tcp(&path(listener), &segment).1.to_vec()
 }

@@ -23,7 +23,7 @@ const DNS_PORT: u16 = 53;
 const MEDIA_PORT: u16 = 5004;
 
 /// The path of ordinary conversation `index`: 10 % IPv6, 5 % tagged.
-fn path(index: u64, server_port: u16, rng: &mut Rng) -> Path {
+pub(super) fn path(index: u64, server_port: u16, rng: &mut Rng) -> Path {
     let client = index % CLIENTS;
     let port = PORT_FIRST + (index / CLIENTS * PORT_STEP + client) % PORTS;
     let server = rng.range(0, SERVERS);

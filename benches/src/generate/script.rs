@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use super::Truth;
 use super::sink::Packet;
 use crate::rng::Rng;
-use crate::wire::{Direction, Options, Segment, flag};
+use crate::wire::{Direction, Marks, Options, Segment, flag};
 
 /// Microseconds between segments sent back to back, 1,514 bytes at 1 Gbit/s.
 const SEGMENT_GAP_US: u64 = 12;
@@ -355,6 +355,7 @@ impl TcpScript {
             rwnd,
             payload_bytes: 0,
             options,
+            marks: Marks::default(),
         }
     }
 }

@@ -10,7 +10,7 @@ use super::population;
 use super::sink::Sink;
 use super::timeline::Timeline;
 use crate::rng::Rng;
-use crate::wire::{Addresses, Direction, Options, Path, Segment, flag};
+use crate::wire::{Addresses, Direction, Marks, Options, Path, Segment, flag};
 
 const SYN_GAP_US: u64 = 2;
 const SYNS_PER_CONVERSATION: u64 = 500;
@@ -62,5 +62,6 @@ fn spoofed_syn(at_us: u64, rng: &mut Rng) -> Segment {
         rwnd: 64_240,
         payload_bytes: 0,
         options: Options::Mss,
+        marks: Marks::default(),
     }
 }

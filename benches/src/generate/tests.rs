@@ -6,6 +6,8 @@ use std::process::Command;
 use super::*;
 use crate::scratch::Scratch;
 
+const KINDS: [Kind; 4] = [Kind::Elephants, Kind::Mix, Kind::Synflood, Kind::Flows1M];
+
 fn generate(kind: Kind, packets: u64, seed: u64) -> (Scratch, Capture) {
     let scratch = Scratch::new("generate").unwrap();
     let capture = ensure(&Spec { kind, packets, seed }, scratch.path()).unwrap();
@@ -21,7 +23,7 @@ fn digest(path: &Path) -> u64 {
 
 #[test]
 fn equal_seeds_give_equal_bytes_and_others_do_not() {
-    for kind in [Kind::Elephants, Kind::Mix, Kind::Synflood] {
+    for kind in KINDS {
         let (_first_dir, first) = generate(kind, 5_000, 42);
         let (_second_dir, second) = generate(kind, 5_000, 42);
         let (_other_dir, other) = generate(kind, 5_000, 43);
@@ -33,11 +35,14 @@ fn equal_seeds_give_equal_bytes_and_others_do_not() {
 /// Fails when the bytes change: raise `REVISION`, then enter the new digests.
 #[test]
 fn the_bytes_are_those_of_this_revision() {
-    let digests = [Kind::Elephants, Kind::Mix, Kind::Synflood].map(|kind| {
+    let digests = KINDS.map(|kind| {
         let (_dir, capture) = generate(kind, 5_000, 42);
         digest(&capture.path)
     });
-    assert_eq!((REVISION, digests), (1, [918667593902028898, 70747576655347967, 11568166198770069783]));
+    assert_eq!(
+        (REVISION, digests),
+        (1, [918667593902028898, 70747576655347967, 11568166198770069783, 1599581188681467338])
+    );
 }
 
 #[test]
@@ -55,6 +60,15 @@ fn a_mix_has_the_shares_it_promises() {
     assert_eq!(truth.syn, truth.tcp_flows + truth.syn_retransmissions);
     assert_eq!(truth.handshakes_completed, truth.tcp_flows - truth.refused);
     assert!(truth.retransmissions > 0 && truth.reordered > 0 && truth.upstream_holes > 0);
+}
+
+#[test]
+fn all_short_connections_are_open_at_once() {
+    let (_dir, capture) = generate(Kind::Flows1M, 96_000, 42);
+    let truth = capture.truth;
+    assert_eq!((truth.tcp_flows, truth.syn, truth.syn_ack, truth.fin), (10_000, 10_000, 10_000, 20_000));
+    assert!((95_000..97_000).contains(&truth.packets), "{truth:?}");
+    assert_eq!((truth.rst, truth.retransmissions), (0, 0));
 }
 
 #[test]
@@ -76,7 +90,7 @@ fn tshark_counts_the_same() {
         eprintln!("skipped: tshark is not installed");
         return;
     }
-    for kind in [Kind::Elephants, Kind::Mix, Kind::Synflood] {
+    for kind in KINDS {
         let (_dir, capture) = generate(kind, 20_000, 42);
         let seen = tshark_counts(&capture.path);
         let truth = &capture.truth;

@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use crate::wire::{self, Addresses, Direction, FrameBuilder, Options, Payload, Segment, flag};
+use crate::wire::{self, Addresses, Direction, FrameBuilder, Marks, Options, Payload, Segment, flag};
 use crate::xdp::PAYLOAD_BYTES;
 
 /// First source network, a /8; each network is measured once.
@@ -53,6 +53,7 @@ pub fn frame(network: u8, kind: Kind, seq: u32) -> Vec<u8> {
         rwnd: 502,
         payload_bytes,
         options,
+        marks: Marks::default(),
     };
     let (_, bytes) = match kind {
         Kind::Data => {
