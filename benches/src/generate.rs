@@ -4,6 +4,7 @@
 //! the same bytes on every machine (`REVISION` counts the deliberate exceptions). Files are written under
 //! another name and renamed when whole, so that an interrupted run leaves nothing that looks finished.
 
+mod adversarial;
 mod flows1m;
 mod mix;
 mod population;
@@ -33,6 +34,8 @@ const SNAP_WHOLE_BYTES: usize = 65_535;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
+    /// Conversations with every trouble that TCP analysis has a word for.
+    Adversarial,
     /// Twenty long transfers with whole frames, and their ACKs.
     Elephants,
     /// Short TCP connections, all of them open at the same time.
@@ -49,6 +52,7 @@ impl Kind {
     /// Packets of the full-size capture.
     pub fn packets_default(self) -> u64 {
         match self {
+            Self::Adversarial => 5_000,
             Self::Elephants => 2_000_000,
             Self::Flows1M => 9_600_000,
             Self::Mix => 5_000_000,
@@ -59,6 +63,7 @@ impl Kind {
     /// The name used in files and tables.
     pub fn name(self) -> &'static str {
         match self {
+            Self::Adversarial => "adversarial",
             Self::Elephants => "elephants",
             Self::Flows1M => "flows1m",
             Self::Mix => "mix",
@@ -73,7 +78,7 @@ pub struct Spec {
     /// What it contains.
     pub kind: Kind,
     /// Scale: about so many packets (`mix`, `flows1m`), exactly so many spoofed SYNs (`synflood`), so many data segments
-    /// (`elephants`). The truth says what was written.
+    /// (`elephants`) or conversations (`adversarial`). The truth says what was written.
     pub packets: u64,
     /// Seed of everything random.
     pub seed: u64,
@@ -124,6 +129,10 @@ pub struct Truth {
     pub reordered: u64,
     /// Pure ACKs that repeat the acknowledgement number before them.
     pub duplicate_acks: u64,
+    /// Second copies of the very same packet. Of the troubles of `adversarial` this is the only one counted: the others
+    /// are a matter of judgement.
+    #[serde(default)]
+    pub captured_twice: u64,
 }
 
 /// A capture on disk.
@@ -159,11 +168,12 @@ fn write(spec: &Spec, path: &Path) -> Result<Truth> {
     let file = File::create(&partial_path).with_context(|| format!("create {}", partial_path.display()))?;
     let snap_bytes = match spec.kind {
         Kind::Elephants => SNAP_WHOLE_BYTES,
-        Kind::Flows1M | Kind::Mix | Kind::Synflood => SNAP_HEADERS_BYTES,
+        Kind::Adversarial | Kind::Flows1M | Kind::Mix | Kind::Synflood => SNAP_HEADERS_BYTES,
     };
     let mut sink = Sink::new(BufWriter::with_capacity(1 << 20, file), snap_bytes)?;
     let mut rng = Rng::new(spec.seed);
     match spec.kind {
+        Kind::Adversarial => adversarial::adversarial(spec.packets, &mut rng, &mut sink)?,
         Kind::Elephants => mix::elephants(spec.packets, &mut rng, &mut sink)?,
         Kind::Flows1M => flows1m::flows1m(spec.packets, &mut rng, &mut sink)?,
         Kind::Mix => mix::mix(spec.packets, &mut rng, &mut sink)?,

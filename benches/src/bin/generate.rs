@@ -12,7 +12,7 @@ use tidegauge_benches::machine::data_directory;
 struct Args {
     /// What it contains.
     kind: Kind,
-    /// Scale: packets (mix, flows1m), spoofed SYNs (synflood) or data segments (elephants) [default: the full size].
+    /// Scale: packets (mix, flows1m), spoofed SYNs (synflood), data segments (elephants) or conversations (adversarial) [default: the full size].
     #[arg(long)]
     packets: Option<u64>,
     /// Equal seeds give equal bytes.

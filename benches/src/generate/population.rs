@@ -91,7 +91,7 @@ pub(super) fn udp(index: u64, start_us: u64, rng: &mut Rng) -> Conversation {
             (start_us, Direction::Forward, dns_message(id, index, DnsPart::Query)),
             (answer_us, Direction::Reverse, dns_message(id, index, DnsPart::Response)),
         ];
-        return Conversation::udp(path, round.into_iter().map(datagram).collect());
+        return Conversation::whole(path, round.into_iter().map(datagram).collect());
     }
     let path = path(index, MEDIA_PORT, rng);
     let gap_us = rng.range(2_000, 20_000);
@@ -102,7 +102,7 @@ pub(super) fn udp(index: u64, start_us: u64, rng: &mut Rng) -> Conversation {
             datagram((start_us + position * gap_us, direction, payload))
         })
         .collect();
-    Conversation::udp(path, round)
+    Conversation::whole(path, round)
 }
 
 fn datagram((at_us, direction, payload): (u64, Direction, Payload)) -> Packet {

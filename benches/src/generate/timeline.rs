@@ -25,8 +25,8 @@ impl Conversation {
         Self { path, round: VecDeque::new(), script: Some(Box::new(script)) }
     }
 
-    /// UDP: the whole exchange is one round.
-    pub(super) fn udp(path: Path, round: VecDeque<Packet>) -> Self {
+    /// A conversation that is known from its first packet to its last: one round.
+    pub(super) fn whole(path: Path, round: VecDeque<Packet>) -> Self {
         Self { path, round, script: None }
     }
 }
