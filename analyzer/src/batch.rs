@@ -4,6 +4,8 @@
 //! which of its frames belong to which tick. A frame that is a little late (several interfaces, several queues) counts
 //! in the tick it arrives in. Packet time that jumps back by more than [`BACKWARDS_NS`] starts anew.
 
+use std::collections::BTreeMap;
+
 use tidegauge_capture::file::{FrameBatch, FrameMeta};
 use tidegauge_ebpf::counter::{Counters, VALUES};
 use tidegauge_ebpf::settings::Settings;
@@ -14,6 +16,8 @@ use crate::worker::BACKWARDS_NS;
 
 /// Frames of a batch: its digests fit a core's second-level cache.
 pub const FRAMES_MAX: usize = 1_024;
+/// Unread link types told apart; a capture with more of them than exist is hostile.
+const UNREAD_LINKS_MAX: usize = 64;
 
 /// What happens before a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,7 +46,7 @@ pub struct Cut {
 }
 
 /// Where packet time is.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Ticks {
     /// The current tick; `None` before the first frame.
     start_ns: Option<u64>,
@@ -50,6 +54,8 @@ pub struct Ticks {
     first_last_ns: Option<(u64, u64)>,
     /// Frames that count in a later tick than their own.
     late: u64,
+    /// Frames by DLT number that is not read, beyond [`UNREAD_LINKS_MAX`] under the last one.
+    unread_links: BTreeMap<u16, u64>,
 }
 
 impl Ticks {
@@ -77,6 +83,17 @@ impl Ticks {
             }
         }
         self.start_ns = Some(tick_ns);
+    }
+
+    #[cold]
+    fn note_unread(&mut self, dlt: u16) {
+        let full = self.unread_links.len() >= UNREAD_LINKS_MAX && !self.unread_links.contains_key(&dlt);
+        *self.unread_links.entry(if full { u16::MAX } else { dlt }).or_default() += 1;
+    }
+
+    /// Frames of link types that are not read, by DLT number.
+    pub const fn unread_links(&self) -> &BTreeMap<u16, u64> {
+        &self.unread_links
     }
 
     /// The turn that ends the last tick.
@@ -158,8 +175,11 @@ impl Batch {
         self.first_packet = first_packet;
         self.cuts.clear();
         for index in 0..self.len() {
-            let ts_ns = self.meta(index).ts_ns;
+            let FrameMeta { ts_ns, dlt, link, .. } = *self.meta(index);
             ticks.pass(ts_ns, index, &mut self.cuts);
+            if link.is_none() {
+                ticks.note_unread(dlt);
+            }
         }
     }
 
@@ -185,12 +205,5 @@ impl Batch {
             self.headers.push(std::mem::replace(&mut counters.values, [0; VALUES]));
         }
         self.headers.push(std::mem::replace(&mut counters.values, [0; VALUES]));
-    }
-
-    /// Empties it, for one that only ends ticks.
-    pub fn end(&mut self, turns: impl Iterator<Item = Turn>) {
-        self.frames = FrameBatch::new();
-        self.chosen = None;
-        self.cuts = turns.map(|turn| Cut { index: 0, turn }).collect();
     }
 }

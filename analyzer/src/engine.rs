@@ -16,6 +16,7 @@ use crate::listener_state::{Judging, ListenerState};
 use crate::quality::{Interval, Lag, SourceLosses};
 use crate::sample::Sampling;
 use crate::sight::Sight;
+use crate::truth::Truth;
 use crate::window::{ListenerKey, TARGETS_MAX, TargetWindow, Window, trim_targets};
 
 /// Listeners remembered.
@@ -93,6 +94,8 @@ pub struct Run {
     pub lag: Option<Lag>,
     /// What sampling did to the totals, where flows were sampled.
     pub sampling: Option<Sampling>,
+    /// What only sources of whole packets tell.
+    pub truth: Option<Box<Truth>>,
 }
 
 impl Engine {
@@ -128,6 +131,9 @@ impl Engine {
         self.run.totals.merge(&window.totals);
         if let Some(sampling) = &window.sampling {
             self.run.sampling.get_or_insert_default().merge(sampling);
+        }
+        if let Some(truth) = &window.truth {
+            self.run.truth.get_or_insert_default().merge(truth);
         }
         self.catch_up(window.start_ns, changes);
         self.now_ns = window.end_ns;

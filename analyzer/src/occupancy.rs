@@ -13,7 +13,9 @@ use tidegauge_ebpf::limits::{
 };
 use tidegauge_ebpf::source::SourceBucket;
 use tidegauge_ebpf::stamp::Stamp;
+use tidegauge_ebpf::tcp::connection::KeepRank;
 
+use crate::follow::Follower;
 use crate::track::Shard;
 
 /// Buckets looked at in a time, of flows and of half-open attempts each.
@@ -111,6 +113,29 @@ impl Occupancy {
     /// Flow slots in use, proven or not, as a share.
     pub fn flows_share(&self) -> Option<f64> {
         Some(self.proven.share()? + self.unproven.share()?)
+    }
+}
+
+impl Occupancy {
+    /// Of followers at the end of a run: all their places. `listeners` are the rows, and those in use.
+    pub fn of_followers(followers: &[Follower], listeners: (u64, u64), now: Stamp) -> Self {
+        let mut occupancy = Self::default();
+        for follower in followers {
+            for connection in follower.connections() {
+                let rank = connection.keep_rank(now);
+                occupancy.proven.look(rank == KeepRank::Proven);
+                occupancy.unproven.look(matches!(rank, KeepRank::Waiting | KeepRank::Unproven));
+            }
+            for attempt in follower.attempts().iter().flat_map(|bucket| &bucket.ways) {
+                occupancy.waiting.look(attempt.waiting(now));
+            }
+        }
+        let (slots, used) = listeners;
+        occupancy.listeners = Slots { slots, looked_at: slots, used };
+        for slots in [&mut occupancy.proven, &mut occupancy.unproven, &mut occupancy.waiting] {
+            slots.slots = slots.looked_at;
+        }
+        occupancy
     }
 }
 

@@ -12,6 +12,9 @@ use rustix::mm::Advice;
 /// What a prefetch fetches, on every CPU that is built for here.
 const CACHE_LINE_BYTES: usize = 64;
 
+/// A multiple of every page size that Linux has: asking for the real one takes rights that may be given up by now.
+const PAGE_BYTES: usize = 64 << 10;
+
 /// Asks the CPU for the cache line in which `place` begins, ahead of its use. Does nothing on CPUs other than
 /// x86-64 and AArch64.
 #[inline(always)]
@@ -58,11 +61,10 @@ fn prefetch_line(address: *const u8) {
 /// up at random. For tables of several MiB, before anything is written to them: a page that has its memory keeps
 /// it until the kernel gets round to moving it. Kernels without huge pages refuse, which changes nothing.
 pub fn advise_huge_pages<T>(items: &[T]) {
-    let page_bytes = rustix::param::page_size();
     let start = items.as_ptr().cast::<u8>();
-    let skipped = start.align_offset(page_bytes);
+    let skipped = start.align_offset(PAGE_BYTES);
     let Some(inside) = size_of_val(items).checked_sub(skipped) else { return };
-    let len = inside / page_bytes * page_bytes;
+    let len = inside / PAGE_BYTES * PAGE_BYTES;
     if len > 0 {
         // SAFETY: this advice never changes what memory holds, who may access it or where it is, so it is harmless
         // for any range; this one is whole pages, all of which belong to the slice.

@@ -22,7 +22,7 @@ use crate::follow::Verdict;
 use crate::truth::Truth;
 use crate::window::Window;
 use listeners::Listeners;
-pub use round_trips::{PlaceRtt, RoundTrips};
+pub use round_trips::{PLACES_MAX, PlaceRtt, RoundTrips};
 use sources::Sources;
 use targets::Targets;
 

@@ -24,7 +24,7 @@ use crate::flow_record::{CloseCause, FlowRecord};
 use crate::layer::{Datagram, IcmpMessage, Interest, LayerSums, Layers, QuotedProtocol, StreamPart, quoted};
 use half_open::{HalfOpen, Over};
 use record::{Ends, Telling, record, record_of_attempt};
-pub use sizes::Sizes;
+pub use sizes::{MEMORY_MIB_DEFAULT, MEMORY_MIB_MIN, Sizes};
 use table::{Admitted, Table, index_of};
 
 /// How far ahead table lines are asked for: the index, then the connection, then its story. Together they cover the

@@ -5,16 +5,19 @@ use serde_json::{Map, Value, json};
 use tidegauge_capture::confine::Confined;
 use tidegauge_ebpf::counter::Counter;
 use tidegauge_ebpf::listener::ListenerCounter;
+use tidegauge_ebpf::tcp::mark;
 
 use super::{Gap, PinState, Source};
 use crate::cost::Cost;
+use crate::digest::Digest;
 use crate::feature::ratio;
 use crate::flow_record::FlowRecord;
+use crate::follow::Verdict;
 use crate::incident::{Incident, State, Target};
 use crate::quality::Quality;
 use crate::summary::{Quantiles, RttSummary, RwndSummary, Summary, Tcp, tables, top_sources, top_targets};
 use crate::time::timestamp;
-use crate::window::{ListenerKey, ListenerWindow, Window};
+use crate::window::{ListenerKey, ListenerWindow, Window, ip_addr};
 
 /// Listeners named in a window, the busiest by attempts and then packets.
 const WINDOW_LISTENERS: usize = 10;
@@ -107,9 +110,9 @@ pub fn window(
     quality: &Quality,
     cost: Option<&Cost>,
 ) -> Value {
-    let totals = &window.totals;
+    let (totals, truth) = (&window.totals, window.truth.as_deref());
     let count = |counter| totals.get(counter);
-    json!({
+    let mut line = json!({
         "ts": timestamp(window.end_ns),
         "event": "window",
         "start_ts": timestamp(window.start_ns),
@@ -118,7 +121,7 @@ pub fn window(
         "bytes": count(Counter::Bytes),
         "super_frames": count(Counter::SuperFrames),
         "conn_rate": count(Counter::Attempted) as f64 / window_s,
-        "tcp": Tcp::of(totals),
+        "tcp": Tcp::of(totals, truth),
         "handshake": {
             "attempted": count(Counter::Attempted),
             "answered": count(Counter::Answered),
@@ -129,7 +132,7 @@ pub fn window(
         },
         "rwnd_bytes": RwndSummary::of(totals),
         "transfer_1mib_ms": Quantiles::of_us(&totals.transfer_us, source.resolution_us),
-        "rtt_ms": RttSummary::of(totals),
+        "rtt_ms": RttSummary::of(totals, truth),
         "targets": top_targets(&window.targets),
         "listeners": listeners(window, window_s),
         "tables": tables(totals),
@@ -137,7 +140,11 @@ pub fn window(
         "sampling": window.sampling.map(|sampling| sampling.json(totals)),
         "cost": cost.map(|cost| cost.json(window.end_ns)),
         "source": source,
-    })
+    });
+    if let (Some(truth), Value::Object(fields)) = (truth, &mut line) {
+        fields.append(&mut truth.layers.json());
+    }
+    line
 }
 
 fn listeners(window: &Window, window_s: f64) -> Vec<Value> {
@@ -183,6 +190,27 @@ pub fn flow(flow: &FlowRecord) -> Value {
     // `ts` comes again, to the same place: an object keeps the order in which names first came.
     if let (Value::Object(line), Value::Object(record)) = (&mut line, json!(flow)) {
         line.extend(record);
+    }
+    line
+}
+
+/// A TCP segment that was judged to be something; `packet` is its number in the run, from 1.
+pub fn judgement(packet: u64, digest: &Digest, verdict: &Verdict) -> Value {
+    let marks = verdict.judged.marks;
+    let names: Vec<_> =
+        mark::NAMES.iter().filter(|(bit, _)| marks & bit != 0).map(|(_, name)| *name).collect();
+    let end = |address, port| std::net::SocketAddr::new(ip_addr(address), port).to_string();
+    let header = &digest.packet;
+    let mut line = json!({
+        "ts": timestamp(digest.ts_ns),
+        "event": "judgement",
+        "packet": packet,
+        "names": names,
+        "source": end(header.source, header.source_port),
+        "destination": end(header.destination, header.destination_port),
+    });
+    if marks & mark::DUPLICATE_ACK != 0 {
+        line["duplicate_ack_number"] = json!(verdict.judged.duplicate_ack);
     }
     line
 }

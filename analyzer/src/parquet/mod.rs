@@ -80,10 +80,10 @@ impl ParquetSink {
     ) -> Result<(), Error> {
         let span = Span { start_ns: window.start_ns, end_ns: window.end_ns, window_s };
         let totals = &window.totals;
-        let mut rtt = RttSummary::of(totals).by_method;
+        let mut rtt = RttSummary::of(totals, window.truth.as_deref()).by_method;
         let row = &mut self.windows;
         row.cells(SPAN, Some(&span)).cells(QUALITY, Some(quality)).cells(TOTALS, Some(totals));
-        row.cells(TCP, Some(&Tcp::of(totals))).cells(RWND, Some(&RwndSummary::of(totals)));
+        row.cells(TCP, Some(&Tcp::of(totals, window.truth.as_deref()))).cells(RWND, Some(&RwndSummary::of(totals)));
         row.cells(TIMES, Some(&Quantiles::of_us(&totals.transfer_us, resolution_us)));
         for method in METHODS {
             row.cells(TIMES, rtt.remove(method).as_ref());

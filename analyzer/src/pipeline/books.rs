@@ -62,9 +62,9 @@ impl<E, T: FnMut(Told<'_>) -> Result<(), E>> Books<T> {
         Self { accounts, tell, judgements }
     }
 
-    /// The accounts.
-    pub const fn accounts(&self) -> &Accounts {
-        &self.accounts
+    /// The accounts, when all is booked.
+    pub fn into_accounts(self) -> Accounts {
+        self.accounts
     }
 
     /// Books a batch that all partitions have followed.

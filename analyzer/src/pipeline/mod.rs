@@ -57,8 +57,8 @@ struct Slot {
     shares: [Mutex<Share>; PARTITIONS],
 }
 
-struct Filling<F> {
-    fill: F,
+struct Filling<'a, F> {
+    fill: &'a mut F,
     ticks: Ticks,
     packets: u64,
 }
@@ -67,7 +67,7 @@ struct Filling<F> {
 struct Floor<'a, F: Fill, T> {
     settings: Settings,
     board: Board<F::Error>,
-    filling: Mutex<Filling<F>>,
+    filling: Mutex<Filling<'a, F>>,
     slots: Vec<Slot>,
     followers: Vec<Mutex<Follower>>,
     books: Mutex<&'a mut Books<T>>,
@@ -75,7 +75,7 @@ struct Floor<'a, F: Fill, T> {
 
 /// Takes all that `fill` has through the steps, on `workers` threads; `books` tells what comes of it.
 pub fn run<F: Fill, T: FnMut(Told<'_>) -> Result<(), F::Error> + Send>(
-    fill: F,
+    fill: &mut F,
     workers: usize,
     sizes: Sizes,
     settings: Settings,

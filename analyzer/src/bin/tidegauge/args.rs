@@ -6,7 +6,9 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use tidegauge_analyzer::config::Config;
+use tidegauge_analyzer::follow::{MEMORY_MIB_DEFAULT, MEMORY_MIB_MIN};
 use tidegauge_analyzer::incident::Severity;
+use tidegauge_analyzer::pipeline::WORKERS_MAX;
 use tidegauge_ebpf::settings::{INWARD, OUTWARD};
 
 /// Counts packets on the NIC fast path, in packet rings and in capture files, and names what is wrong.
@@ -83,6 +85,15 @@ pub(crate) struct ReadArgs {
     /// Read files through a buffer instead of mapping them (for files that may shrink meanwhile).
     #[arg(long)]
     pub(crate) no_mmap: bool,
+    /// Threads [default: one per CPU, 8 at most]; the result is the same for any number.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=8))]
+    workers: Option<u32>,
+    /// Memory for connections and all else, MiB; what does not fit is counted.
+    #[arg(long, value_name = "MIB", default_value_t = MEMORY_MIB_DEFAULT, value_parser = clap::value_parser!(u32).range(i64::from(MEMORY_MIB_MIN)..=65_536))]
+    pub(crate) memory_mib: u32,
+    /// A `judgement` line for each TCP segment that was judged to be something.
+    #[arg(long, requires = "json")]
+    pub(crate) judgements: bool,
     #[command(flatten)]
     pub(crate) exports: ExportArgs,
     #[command(flatten)]
@@ -101,6 +112,14 @@ pub(crate) struct ExportArgs {
     /// Write latencies as an HDR histogram log: one line for each window and method.
     #[arg(long, value_name = "FILE")]
     pub(crate) hlog: Option<PathBuf>,
+}
+
+impl ReadArgs {
+    /// Threads.
+    pub(crate) fn workers(&self) -> usize {
+        let cpus = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        self.workers.map_or_else(cpus, |workers| workers as usize).min(WORKERS_MAX)
+    }
 }
 
 #[derive(Debug, ClapArgs)]

@@ -8,6 +8,7 @@ mod args;
 mod confine;
 mod doctor;
 mod exports;
+mod files;
 mod lane;
 mod live;
 mod live_af_xdp;

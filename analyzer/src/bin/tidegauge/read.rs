@@ -1,21 +1,26 @@
 //! `tidegauge read`: capture files through the packet logic, in the order of their first packets.
 
-use std::ops::ControlFlow;
 use std::path::Path;
 
 use anyhow::{Context, bail};
+use tidegauge_analyzer::account::Accounts;
 use tidegauge_analyzer::cost::Cost;
 use tidegauge_analyzer::engine::Engine;
+use tidegauge_analyzer::follow::Sizes;
+use tidegauge_analyzer::occupancy::Occupancy;
 use tidegauge_analyzer::output::{Setup, Source};
+use tidegauge_analyzer::pipeline::{self, Books, Told};
 use tidegauge_analyzer::quality::SourceLosses;
-use tidegauge_analyzer::replay::Replay;
+use tidegauge_analyzer::replay::waiting;
 use tidegauge_analyzer::summary::{Span, Summary};
-use tidegauge_analyzer::track::Shard;
-use tidegauge_capture::file::{End, FileReader, Input, Mapping};
+use tidegauge_capture::file::{FileReader, Input, Mapping};
 use tidegauge_capture::filter::Filter;
+use tidegauge_ebpf::settings::Settings;
+use tidegauge_ebpf::stamp::Stamp;
 
 use super::args::ReadArgs;
 use super::exports::Exports;
+use super::files::{Files, OpenFile};
 use super::sink::{Sink, Telling};
 use super::{Outcome, confine};
 
@@ -25,18 +30,11 @@ const FILE_SEED: u64 = 0x7469_6465_6761_7567;
 /// Time stamps of most files are in microseconds.
 const RESOLUTION_US: u32 = 1;
 
-/// A file that is open, and when it begins.
-struct OpenFile {
-    name: String,
-    reader: FileReader,
-    first_ts_ns: Option<u64>,
-}
-
 /// Reads all files.
 pub(crate) fn run(args: &ReadArgs) -> anyhow::Result<Outcome> {
     let config = args.common.thresholds()?;
-    let mut filter = args.common.filter.as_deref().map(Filter::new).transpose()?;
-    let mut files = open_all(args)?;
+    let filter = args.common.filter.as_deref().map(Filter::new).transpose()?;
+    let files = open_all(args)?;
     let exports = Exports::open(&args.exports)?;
     let source = Source {
         setup: Setup {
@@ -46,29 +44,55 @@ pub(crate) fn run(args: &ReadArgs) -> anyhow::Result<Outcome> {
         ..describe(args)
     };
     let mut sink = Sink::new(&args.common, source, Telling::Nothing).with_exports(exports);
-    let mut replay = Replay::new(Shard::for_files(FILE_SEED), Engine::new(config, true));
-    let mut losses = SourceLosses::default();
-    for file in &mut files {
-        read_file(file, &mut replay, filter.as_mut(), &mut sink, &mut losses)?;
+    let mut engine = Engine::new(config, true);
+    let settings = Settings::with_seed(FILE_SEED);
+    let sizes = Sizes::of_memory(args.memory_mib, sink.wants_flows());
+    let mut files = Files::new(files, filter);
+    let mut changes = Vec::new();
+    let nothing_lost = SourceLosses::default();
+    let tell = |told: Told<'_>| -> anyhow::Result<()> {
+        match told {
+            Told::Window(window) => engine.push(*window, &mut changes),
+            Told::JumpBack(start_ns) => engine.jump_back(start_ns, &mut changes),
+            Told::Flow(flow) => return Ok(sink.flow(&flow)?),
+            Told::Judgement(packet, digest, verdict) => return Ok(sink.judgement(packet, digest, verdict)?),
+        }
+        Ok(sink.tell(&mut changes, &engine, &nothing_lost)?)
+    };
+    let mut books = Books::new(Accounts::new(settings), args.judgements, tell);
+    let outcome = pipeline::run(&mut files, args.workers(), sizes, settings, &mut books);
+    if let Some(error) = outcome.error {
+        return Err(error);
     }
-    if replay.worker().first_last_ns().is_none() && !losses.cut.is_empty() {
+    let accounts = books.into_accounts();
+    let first_last_ns = outcome.ticks.first_last_ns();
+    let losses = SourceLosses {
+        cut: files.cuts(),
+        unread_links: outcome.ticks.unread_links().clone(),
+        ..SourceLosses::default()
+    };
+    if first_last_ns.is_none() && !losses.cut.is_empty() {
         bail!("no packet could be read: {}", losses.cut.join("; "));
     }
     tell_cuts(&losses);
-    losses.unread_links.clone_from(replay.worker().shard().unread_links());
-    let mut changes = Vec::new();
-    replay.finish(&mut changes);
-    sink.tell(&mut changes, replay.engine(), &losses)?;
+    if first_last_ns.is_some() {
+        engine.settle(&mut changes);
+    }
+    engine.finish(&mut changes);
+    sink.tell(&mut changes, &engine, &losses)?;
+    let last_ns = first_last_ns.map_or(0, |(_, last_ns)| last_ns);
+    let last = Stamp::from_ns(last_ns);
+    let buckets = outcome.followers.iter().flat_map(|follower| follower.attempts()).copied();
     let span = Span {
-        first_last_ns: replay.worker().first_last_ns(),
-        waiting_attempts: replay.worker().waiting_attempts(),
+        first_last_ns,
+        waiting_attempts: waiting(buckets, last),
         resolution_us: RESOLUTION_US,
-        late_frames: replay.worker().late(),
+        late_frames: outcome.ticks.late(),
     };
-    let mut summary = Summary::of(replay.engine().run(), &losses, &span);
-    summary.cost = Some(Cost { occupancy: Some(replay.worker().occupancy()), ..Cost::default() });
-    let last_ns = replay.worker().first_last_ns().map_or(0, |(_, last)| last);
-    Ok(sink.finish(&summary, replay.engine(), &losses, last_ns)?)
+    let mut summary = Summary::of(engine.run(), &losses, &span).with_round_trips(accounts.round_trips());
+    let occupancy = Occupancy::of_followers(&outcome.followers, accounts.listeners_used(), last);
+    summary.cost = Some(Cost { occupancy: Some(occupancy), ..Cost::default() });
+    Ok(sink.finish(&summary, &engine, &losses, last_ns)?)
 }
 
 /// Opens every file before reading any: a wrong name is said at once.
@@ -81,7 +105,7 @@ fn open_all(args: &ReadArgs) -> anyhow::Result<Vec<OpenFile>> {
     for path in &args.files {
         let input = if path.as_path() == Path::new("-") { Input::Stdin } else { Input::Path(path.clone()) };
         let mut reader = FileReader::open(&input, mapping)?;
-        let first_ts_ns = reader.next_ts_ns()?;
+        let first_ts_ns = reader.next_ts_ns().with_context(|| input.to_string())?;
         files.push(OpenFile { name: input.to_string(), reader, first_ts_ns });
     }
     files.sort_by_key(|file| file.first_ts_ns);
@@ -106,48 +130,6 @@ fn describe(args: &ReadArgs) -> Source {
         resolution_us: RESOLUTION_US,
         setup: Setup::default(),
     }
-}
-
-/// Reads one file to its last whole record.
-fn read_file(
-    file: &mut OpenFile,
-    replay: &mut Replay,
-    mut filter: Option<&mut Filter>,
-    sink: &mut Sink,
-    losses: &mut SourceLosses,
-) -> anyhow::Result<()> {
-    let mut changes = Vec::new();
-    let mut failure = None;
-    let end = file.reader.for_each(|frame| {
-        if let Some(filter) = filter.as_deref_mut() {
-            match filter.matches(&frame) {
-                Ok(true) => {}
-                Ok(false) => return ControlFlow::Continue(()),
-                Err(error) => {
-                    failure = Some(anyhow::Error::from(error));
-                    return ControlFlow::Break(());
-                }
-            }
-        }
-        replay.frame(&frame, &mut changes);
-        if !changes.is_empty()
-            && let Err(error) = sink.tell(&mut changes, replay.engine(), losses)
-        {
-            failure = Some(error.into());
-            return ControlFlow::Break(());
-        }
-        ControlFlow::Continue(())
-    });
-    if let Some(failure) = failure {
-        return Err(failure);
-    }
-    match end.with_context(|| file.name.clone()) {
-        Ok(End::Whole | End::Stopped) => {}
-        Ok(end @ (End::Broken { .. } | End::Cut { .. })) => losses.cut.push(format!("{}: {end}", file.name)),
-        // What was read before stands: the error is told, and the report says what is missing.
-        Err(error) => losses.cut.push(format!("{error:#}")),
-    }
-    Ok(())
 }
 
 fn tell_cuts(losses: &SourceLosses) {

@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use anstream::AutoStream;
 use tidegauge_analyzer::cost::{BpfSample, Cost};
+use tidegauge_analyzer::digest::Digest;
 use tidegauge_analyzer::engine::{Change, Engine, LISTENERS_MAX, Second};
 use tidegauge_analyzer::flow_record::FlowRecord;
+use tidegauge_analyzer::follow::Verdict;
 use tidegauge_analyzer::incident::{Incident, Severity, State};
 use tidegauge_analyzer::output::{Source, json, report, status_line};
 use tidegauge_analyzer::quality::{Interval, Quality, SourceLosses};
@@ -218,7 +220,6 @@ impl Sink {
     }
 
     /// A connection that is over, or is told as it is.
-    #[expect(dead_code, reason = "the tracker that tells connections comes with its own change")]
     pub(crate) fn flow(&mut self, flow: &FlowRecord) -> io::Result<()> {
         self.exports.flow(flow)?;
         match &mut self.format {
@@ -227,8 +228,15 @@ impl Sink {
         }
     }
 
+    /// A segment that was judged to be something, number `packet` of the run.
+    pub(crate) fn judgement(&mut self, packet: u64, digest: &Digest, verdict: &Verdict) -> io::Result<()> {
+        match &mut self.format {
+            Format::Json(out) => write_line(out, &json::judgement(packet, digest, verdict)),
+            Format::Text { .. } => Ok(()),
+        }
+    }
+
     /// Whether anybody wants to be told of connections.
-    #[expect(dead_code, reason = "the tracker that tells connections comes with its own change")]
     pub(crate) const fn wants_flows(&self) -> bool {
         self.exports.flow_lines() || self.exports.has_tables()
     }

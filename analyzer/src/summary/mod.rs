@@ -1,19 +1,26 @@
 //! The numbers of a whole run, as the output contract has them. What was not measured is `null`, never zero.
 
+mod rtt;
+mod tcp;
+
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use tidegauge_ebpf::counter::{Counter, Counters};
 use tidegauge_ebpf::histogram::Histogram;
 use tidegauge_ebpf::target::TargetCounter;
 
+use crate::account::RoundTrips;
 use crate::cost::Cost;
 use crate::engine::Run;
 use crate::feature::ratio;
 use crate::quality::{Interval, Quality, SourceLosses};
 use crate::time::timestamp;
 use crate::window::TargetWindow;
+
+pub use rtt::{PlaceRttSummary, RttSummary};
+pub use tcp::Tcp;
 
 /// Sources named in a summary.
 const TOP_SOURCES: usize = 10;
@@ -59,35 +66,12 @@ pub struct Summary {
     pub tables: BTreeMap<&'static str, u64>,
     /// Packet time that did not run forwards: frames counted in a later tick than their own, and jumps back.
     pub time: BTreeMap<&'static str, u64>,
+    /// What was read above TCP, UDP and ICMP, by protocol; nothing where the source does not show whole packets.
+    #[serde(flatten)]
+    pub layers: Map<String, Value>,
     /// What the run cost, as far as it was measured; its form is [`Cost::json`]'s.
     #[serde(skip)]
     pub cost: Option<Cost>,
-}
-
-/// TCP counts. `null`: this version does not tell that judgement apart.
-#[derive(Clone, Debug, Serialize)]
-#[expect(missing_docs, reason = "the field names are the output contract's, DESIGN section 6")]
-pub struct Tcp {
-    pub segments: u64,
-    pub syn: u64,
-    pub syn_ack: u64,
-    pub fin: u64,
-    pub rst: u64,
-    pub payload_segments: u64,
-    pub payload_bytes: u64,
-    pub syn_retransmission: u64,
-    pub retransmit_or_reordered: u64,
-    pub retransmission: Option<u64>,
-    pub fast_retransmission: Option<u64>,
-    pub spurious_retransmission: Option<u64>,
-    pub out_of_order: Option<u64>,
-    pub lost_segment: u64,
-    pub duplicate_ack: Option<u64>,
-    pub zero_window: u64,
-    pub window_full: Option<u64>,
-    pub window_update: Option<u64>,
-    pub keep_alive: u64,
-    pub keep_alive_ack: Option<u64>,
 }
 
 /// Handshake truth of the run.
@@ -134,39 +118,6 @@ pub struct Quantiles {
     pub p90: Option<f64>,
     pub p99: Option<f64>,
     pub max: Option<f64>,
-}
-
-/// Round trips with the method that measured them. Each runs from where we look to one end and back.
-#[derive(Clone, Debug, Serialize)]
-pub struct RttSummary {
-    /// SYN to SYN-ACK: to the listener and back.
-    #[serde(flatten)]
-    pub handshake: Quantiles,
-    /// `handshake_listener` (SYN to SYN-ACK), `handshake_peer` (SYN-ACK to ACK), `timestamps_listener` and
-    /// `timestamps_peer` (payload until that end echoed its timestamp, RFC 7323).
-    pub by_method: BTreeMap<&'static str, Quantiles>,
-    /// Round trips that ended when no precise clock reading was left in its tick: in no quantile.
-    pub untimed: u64,
-}
-
-/// Clock of round trips in all sources: stamp units are 1.024 us.
-const RTT_RESOLUTION_US: u32 = 1;
-
-impl RttSummary {
-    /// The round trips of any totals.
-    pub fn of(totals: &Counters) -> Self {
-        let quantiles = |histogram| Quantiles::of_us(histogram, RTT_RESOLUTION_US);
-        Self {
-            handshake: quantiles(&totals.handshake_us),
-            by_method: BTreeMap::from([
-                ("handshake_listener", quantiles(&totals.handshake_us)),
-                ("handshake_peer", quantiles(&totals.handshake_ack_us)),
-                ("timestamps_listener", quantiles(&totals.echo_listener_us)),
-                ("timestamps_peer", quantiles(&totals.echo_peer_us)),
-            ]),
-            untimed: totals.get(Counter::RoundTripsUntimed),
-        }
-    }
 }
 
 /// What went to one address and is not TCP.
@@ -290,7 +241,7 @@ impl Summary {
                     Counter::SuperFrames,
                 ],
             ),
-            tcp: Tcp::of(totals),
+            tcp: Tcp::of(totals, run.truth.as_deref()),
             handshake: HandshakeSummary::of(run, span.waiting_attempts),
             rwnd_bytes: RwndSummary::of(totals),
             transfer_1mib_ms: Quantiles::of_us(&totals.transfer_us, resolution_us),
@@ -298,13 +249,22 @@ impl Summary {
                 distinct: run.distinct_sources.estimate(),
                 top: top_sources(run.top_sources.iter(), TOP_SOURCES),
             },
-            rtt_ms: RttSummary::of(totals),
+            rtt_ms: RttSummary::of(totals, run.truth.as_deref()),
             targets: top_targets(&run.targets),
             incidents,
             tables: tables_of_run(run),
+            layers: run.truth.as_ref().map(|truth| truth.layers.json()).unwrap_or_default(),
             cost: None,
             time: BTreeMap::from([("late_frames", span.late_frames), ("jumps_back", run.time_jumps_back)]),
         }
+    }
+}
+
+impl Summary {
+    /// With round trips by listener and by network.
+    pub fn with_round_trips(mut self, round_trips: &RoundTrips) -> Self {
+        self.rtt_ms.add_places(round_trips);
+        self
     }
 }
 
@@ -331,40 +291,15 @@ fn tables_of_run(run: &Run) -> BTreeMap<&'static str, u64> {
     tables.insert("sources_forgotten", run.sources_forgotten);
     tables.insert("targets_forgotten", run.targets_forgotten);
     tables.insert("incidents_dropped", run.incidents_dropped);
+    if let Some(truth) = &run.truth {
+        tables.insert("stories_refused", truth.misfits.stories_refused);
+        tables.insert("flows_told_early", truth.misfits.told_early);
+    }
     tables
 }
 
 fn by_name(totals: &Counters, counters: &[Counter]) -> BTreeMap<&'static str, u64> {
     counters.iter().map(|counter| (counter.name(), totals.get(*counter))).collect()
-}
-
-impl Tcp {
-    /// The TCP counts of any totals.
-    pub fn of(totals: &Counters) -> Self {
-        let count = |counter| totals.get(counter);
-        Self {
-            segments: count(Counter::Segments),
-            syn: count(Counter::Syn),
-            syn_ack: count(Counter::SynAck),
-            fin: count(Counter::Fin),
-            rst: count(Counter::Rst),
-            payload_segments: count(Counter::PayloadSegments),
-            payload_bytes: count(Counter::PayloadBytes),
-            syn_retransmission: count(Counter::SynRetransmission),
-            retransmit_or_reordered: count(Counter::RetransmitOrReordered),
-            retransmission: None,
-            fast_retransmission: None,
-            spurious_retransmission: None,
-            out_of_order: None,
-            lost_segment: count(Counter::LostSegment),
-            duplicate_ack: None,
-            zero_window: count(Counter::ZeroWindow),
-            window_full: None,
-            window_update: None,
-            keep_alive: count(Counter::KeepAlive),
-            keep_alive_ack: None,
-        }
-    }
 }
 
 impl HandshakeSummary {
