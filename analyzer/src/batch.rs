@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use tidegauge_capture::file::{FrameBatch, FrameMeta};
 use tidegauge_ebpf::counter::{Counters, VALUES};
+use tidegauge_ebpf::packet::{Transport, tcp_flag};
 use tidegauge_ebpf::settings::Settings;
 
 use crate::digest::{Digest, NOT_FOLLOWED, PARTITIONS};
@@ -112,6 +113,47 @@ impl Ticks {
     }
 }
 
+/// A frame that a partition follows, with what a look ahead needs of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Ticket {
+    /// Hash of its flow.
+    pub hash: u64,
+    /// Its place in the batch.
+    pub index: u16,
+    /// What it is.
+    pub kind: TicketKind,
+}
+
+/// What of the tables a frame will need.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TicketKind {
+    /// SYN or SYN-ACK: the half-open cache.
+    Handshake,
+    /// A segment without payload: its connection.
+    Bare,
+    /// A segment with payload: its connection and its story.
+    Payload,
+    /// No TCP: nothing.
+    Other,
+}
+
+impl Ticket {
+    #[inline]
+    fn of(digest: &Digest, index: usize) -> Self {
+        let segment = &digest.packet.segment;
+        let kind = if digest.packet.transport != Transport::Tcp {
+            TicketKind::Other
+        } else if segment.has(tcp_flag::SYN) {
+            TicketKind::Handshake
+        } else if segment.payload_bytes == 0 {
+            TicketKind::Bare
+        } else {
+            TicketKind::Payload
+        };
+        Self { hash: digest.hash, index: index as u16, kind }
+    }
+}
+
 /// Frames, and what is known of them.
 pub struct Batch {
     /// The frames themselves.
@@ -125,7 +167,7 @@ pub struct Batch {
     /// What was read of each frame.
     pub digests: Vec<Digest>,
     /// Frames that each partition follows.
-    pub lists: [Vec<u16>; PARTITIONS],
+    pub lists: [Vec<Ticket>; PARTITIONS],
     /// Header facts: one set for each cut, of the frames before it, and one for those behind the last.
     pub headers: Vec<[u64; VALUES]>,
 }
@@ -198,7 +240,7 @@ impl Batch {
             let digest = &mut self.digests[index];
             digest.read(&self.frames.frame(place), settings, counters);
             if digest.partition != NOT_FOLLOWED {
-                self.lists[usize::from(digest.partition) & (PARTITIONS - 1)].push(index as u16);
+                self.lists[usize::from(digest.partition) & (PARTITIONS - 1)].push(Ticket::of(digest, index));
             }
         }
         for _ in cuts {

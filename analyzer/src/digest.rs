@@ -38,6 +38,8 @@ pub struct Digest {
     pub packet: Packet,
     /// Both ends, of TCP and UDP; meaningful with these only.
     pub key: FlowKey,
+    /// Its hash, equal for both directions.
+    pub hash: u64,
     /// Packet time, nanoseconds.
     pub ts_ns: u64,
     /// Bytes on the wire.
@@ -59,6 +61,7 @@ impl Digest {
     pub const EMPTY: Self = Self {
         packet: Packet::EMPTY,
         key: FlowKey { source: 0, destination: 0 },
+        hash: 0,
         ts_ns: 0,
         wire_bytes: 0,
         segments: 1,
@@ -99,16 +102,14 @@ impl Digest {
         count_headers(bytes, counters, &self.packet, &arrival, self.wire_bytes);
         match self.packet.transport {
             Transport::Tcp => {
-                self.key = FlowKey::of(&self.packet, settings.seed);
-                self.partition = partition(self.key.hash());
+                self.belongs_to(FlowKey::of(&self.packet, settings.seed));
                 self.print = print(bytes, &self.packet);
                 self.sack = sack(bytes, &self.packet);
             }
             Transport::Udp => {
-                self.key = FlowKey::of(&self.packet, settings.seed);
-                self.partition = partition(self.key.hash());
+                self.belongs_to(FlowKey::of(&self.packet, settings.seed));
             }
-            Transport::Icmp => self.partition = self.icmp_partition(bytes, settings),
+            Transport::Icmp => self.read_icmp(bytes, settings),
             Transport::None | Transport::Other => {}
         }
     }
@@ -141,9 +142,9 @@ impl Digest {
     }
 
     /// An error goes to the flow that it quotes, anything else to its pair of addresses.
-    fn icmp_partition(&mut self, bytes: &[u8], settings: Settings) -> u8 {
+    fn read_icmp(&mut self, bytes: &[u8], settings: Settings) {
         if self.packet.fragment == Fragment::Later {
-            return NOT_FOLLOWED;
+            return;
         }
         let quote = quoted(self.icmp_version(), self.transport_bytes(bytes));
         if let Some(quote) = quote.filter(|quote| quote.protocol == QuotedProtocol::Tcp) {
@@ -154,12 +155,18 @@ impl Digest {
                 destination_port: quote.destination_port,
                 ..Packet::EMPTY
             };
-            self.key = FlowKey::of(&quoted, settings.seed);
+            self.belongs_to(FlowKey::of(&quoted, settings.seed));
         } else {
             let ends = Packet { source_port: 0, destination_port: 0, ..self.packet };
-            self.key = FlowKey::of(&ends, settings.seed);
+            self.belongs_to(FlowKey::of(&ends, settings.seed));
         }
-        partition(self.key.hash())
+    }
+
+    #[inline(always)]
+    fn belongs_to(&mut self, key: FlowKey) {
+        self.key = key;
+        self.hash = key.hash();
+        self.partition = partition(self.hash);
     }
 }
 

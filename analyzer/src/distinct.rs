@@ -27,9 +27,11 @@ impl Distinct {
                 continue;
             }
             let words = &row.distinct[bank * DISTINCT_WORDS..(bank + 1) * DISTINCT_WORDS];
-            let bytes = words.iter().flat_map(|word| word.to_le_bytes());
-            for (own, register) in sketch.registers.iter_mut().zip(bytes) {
-                *own = (*own).max(register);
+            for (own, word) in sketch.registers.as_chunks_mut::<8>().0.iter_mut().zip(words) {
+                let registers = word.to_le_bytes();
+                for place in 0..8 {
+                    own[place] = own[place].max(registers[place]);
+                }
             }
         }
         sketch

@@ -3,7 +3,7 @@
 //! Bounded: at most [`LISTENERS_MAX`] listeners are remembered, the silent and unproven ones give way first and are
 //! counted; a gap in time is skipped in one step, however long.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use tidegauge_ebpf::counter::{Counter, Counters};
@@ -52,6 +52,10 @@ pub struct Engine {
     /// Whether the source shows both directions' handshake segments.
     answers_visible: bool,
     listeners: BTreeMap<ListenerKey, ListenerState>,
+    /// Those in which a detector could find something, or has: the others are not looked at each tick.
+    watched: BTreeSet<ListenerKey>,
+    /// Ticks that began.
+    tick: u64,
     /// End of the last tick, nanoseconds; 0 before the first.
     now_ns: u64,
     /// The second being gathered.
@@ -105,6 +109,8 @@ impl Engine {
             config,
             answers_visible,
             listeners: BTreeMap::new(),
+            watched: BTreeSet::new(),
+            tick: 0,
             now_ns: 0,
             second: Window::default(),
             sight: Sight::default(),
@@ -139,18 +145,46 @@ impl Engine {
         self.now_ns = window.end_ns;
         self.note_sources(&window);
         self.note_targets(&window);
-        for (key, listener) in &window.listeners {
-            if self.listeners.len() >= LISTENERS_MAX + LISTENERS_SLACK {
-                self.make_room();
-            }
-            self.listeners.entry(*key).or_default().add(listener, window.end_ns);
-        }
+        self.add_listeners(&window);
         self.make_room();
         if let Some(lag) = self.sight.count(&window) {
             self.run.lag.get_or_insert_default().merge(lag);
         }
         self.second.merge(window);
         self.judge(changes);
+    }
+
+    /// Adds a tick's listeners to what is remembered of them.
+    fn add_listeners(&mut self, window: &Window) {
+        let (tick, end_ns, config) = (self.tick, window.end_ns, &self.config);
+        let mut new = Vec::new();
+        let mut known = self.listeners.iter_mut().peekable();
+        // Where most are known both are walked side by side; where few came they are looked up.
+        let side_by_side = window.listeners.len() >= known.len() / 16;
+        for (key, listener) in &window.listeners {
+            if side_by_side {
+                while known.next_if(|(known, _)| *known < key).is_some() {}
+            }
+            match known.next_if(|(known, _)| side_by_side && *known == key) {
+                Some((_, state)) => {
+                    state.add(listener, tick, end_ns);
+                    if state.is_worth_judging(config) {
+                        self.watched.insert(*key);
+                    }
+                }
+                None => new.push((key, listener)),
+            }
+        }
+        for (key, listener) in new {
+            if self.listeners.len() >= LISTENERS_MAX + LISTENERS_SLACK {
+                self.make_room();
+            }
+            let state = self.listeners.entry(*key).or_default();
+            state.add(listener, tick, end_ns);
+            if state.is_worth_judging(&self.config) {
+                self.watched.insert(*key);
+            }
+        }
     }
 
     /// Ends ticks and seconds up to `start_ns`; a gap of more than a few seconds is skipped in one step.
@@ -163,7 +197,7 @@ impl Engine {
             let missing_s = (start_ns - self.now_ns) / (TICKS as u64 * TICK_NS);
             if missing_s > u64::from(self.config.close_after_s) + 1 && !self.has_incidents() {
                 self.end_second(changes);
-                self.listeners.values_mut().for_each(|listener| listener.skip(missing_s));
+                self.skip(missing_s);
                 self.now_ns = start_ns;
                 return;
             }
@@ -176,15 +210,24 @@ impl Engine {
         }
     }
 
+    /// Forgets what the sums hold: a time without packets was skipped.
+    fn skip(&mut self, seconds: u64) {
+        self.listeners.values_mut().for_each(|listener| listener.skip(seconds, self.tick));
+    }
+
     /// Begins a tick at `now_ns`; ends the second before if the clock says so.
     fn next_tick(&mut self, changes: &mut Vec<Change>) {
-        let second_ends = self.now_ns.is_multiple_of(TICKS as u64 * TICK_NS);
-        for listener in self.listeners.values_mut() {
-            listener.advance(&self.config, second_ends, self.now_ns);
+        self.tick += 1;
+        if !self.now_ns.is_multiple_of(TICKS as u64 * TICK_NS) {
+            return;
         }
-        if second_ends {
-            self.end_second(changes);
+        for (key, listener) in &mut self.listeners {
+            listener.end_second(&self.config, self.tick, self.now_ns);
+            if listener.is_worth_judging(&self.config) {
+                self.watched.insert(*key);
+            }
         }
+        self.end_second(changes);
     }
 
     fn end_second(&mut self, changes: &mut Vec<Change>) {
@@ -215,9 +258,12 @@ impl Engine {
             sight: &self.sight,
             blindness: blindness.as_deref(),
         };
-        for (key, listener) in &mut self.listeners {
+        self.watched.retain(|key| {
+            let Some(listener) = self.listeners.get_mut(key) else { return false };
+            listener.catch_up(self.tick);
             listener.judge(&judging, *key, &mut self.incident_numbers, &mut changed);
-        }
+            !listener.incidents.is_empty() || listener.is_worth_judging(&self.config)
+        });
         self.tell(changed, changes);
     }
 
@@ -292,7 +338,7 @@ impl Engine {
     pub fn jump_back(&mut self, start_ns: u64, changes: &mut Vec<Change>) {
         self.close_all(changes);
         self.run.time_jumps_back += 1;
-        self.listeners.values_mut().for_each(|listener| listener.skip(0));
+        self.skip(0);
         self.now_ns = start_ns;
     }
 

@@ -24,28 +24,43 @@ pub struct Sliding {
     newest: usize,
     seconds: [Counts; SECONDS],
     newest_second: usize,
+    /// Bits of the ticks and seconds that are not all zero: a quiet listener is looked at and moved on at no cost.
+    used_ticks: u16,
+    used_seconds: u16,
 }
 
 impl Default for Sliding {
     fn default() -> Self {
         let zero = [0; ListenerCounter::COUNT];
-        Self { ticks: [zero; TICKS], newest: 0, seconds: [zero; SECONDS], newest_second: 0 }
+        Self { ticks: [zero; TICKS], newest: 0, seconds: [zero; SECONDS], newest_second: 0, used_ticks: 0, used_seconds: 0 }
     }
 }
 
 impl Sliding {
-    /// Begins the next tick; with `second`, the next whole second too.
-    pub fn advance(&mut self, second: bool) {
-        self.newest = (self.newest + 1) % TICKS;
-        self.ticks[self.newest] = [0; ListenerCounter::COUNT];
-        if second {
-            self.newest_second = (self.newest_second + 1) % SECONDS;
+    /// So many ticks passed since the newest one.
+    pub fn advance(&mut self, ticks: u64) {
+        for _ in 0..ticks.min(TICKS as u64) {
+            self.newest = (self.newest + 1) % TICKS;
+            if self.used_ticks & 1 << self.newest != 0 {
+                self.ticks[self.newest] = [0; ListenerCounter::COUNT];
+                self.used_ticks &= !(1 << self.newest);
+            }
+        }
+    }
+
+    /// Begins the next whole second.
+    pub fn advance_second(&mut self) {
+        self.newest_second = (self.newest_second + 1) % SECONDS;
+        if self.used_seconds & 1 << self.newest_second != 0 {
             self.seconds[self.newest_second] = [0; ListenerCounter::COUNT];
+            self.used_seconds &= !(1 << self.newest_second);
         }
     }
 
     /// Adds a window to the newest tick.
     pub fn add(&mut self, window: &ListenerWindow) {
+        self.used_ticks |= 1 << self.newest;
+        self.used_seconds |= 1 << self.newest_second;
         let second = &mut self.seconds[self.newest_second];
         for ((tick, second), value) in self.ticks[self.newest].iter_mut().zip(second).zip(&window.counters) {
             *tick = tick.saturating_add(*value);
@@ -55,7 +70,10 @@ impl Sliding {
 
     /// A counter over the sliding second.
     pub fn last_second(&self, counter: ListenerCounter) -> u64 {
-        self.ticks.iter().map(|tick| tick[counter as usize]).sum()
+        let used = |(place, tick): (usize, &Counts)| {
+            if self.used_ticks & 1 << place == 0 { 0 } else { tick[counter as usize] }
+        };
+        self.ticks.iter().enumerate().map(used).sum()
     }
 
     /// A counter over the sliding second without its `grace` newest ticks.
@@ -71,7 +89,10 @@ impl Sliding {
 
     /// A counter over the last ten whole seconds.
     pub fn ten_seconds(&self, counter: ListenerCounter) -> u64 {
-        self.seconds.iter().map(|second| second[counter as usize]).sum()
+        let used = |(place, second): (usize, &Counts)| {
+            if self.used_seconds & 1 << place == 0 { 0 } else { second[counter as usize] }
+        };
+        self.seconds.iter().enumerate().map(used).sum()
     }
 }
 
@@ -186,7 +207,7 @@ mod tests {
     fn the_newest_attempts_have_not_matured() {
         let mut sliding = Sliding::default();
         for _ in 0..5 {
-            sliding.advance(false);
+            sliding.advance(1);
             sliding.add(&window(100, 10));
         }
         let handshakes = Handshakes::of(&sliding, 1);
@@ -197,9 +218,9 @@ mod tests {
     fn a_tick_leaves_the_sliding_second_after_ten() {
         let mut sliding = Sliding::default();
         sliding.add(&window(7, 0));
-        (0..9).for_each(|_| sliding.advance(false));
+        (0..9).for_each(|_| sliding.advance(1));
         assert_eq!(sliding.last_second(ListenerCounter::Attempted), 7);
-        sliding.advance(false);
+        sliding.advance(1);
         assert_eq!(sliding.last_second(ListenerCounter::Attempted), 0);
     }
 

@@ -36,6 +36,8 @@ pub(crate) struct ListenerState {
     low_window_seconds: u32,
     /// Whole seconds since the sums went to zero; learnt when traffic returns.
     silent_seconds: u64,
+    /// Number of the engine's tick that `sliding` has come to.
+    tick: u64,
     /// Packet time of the last window with traffic, nanoseconds.
     pub(crate) seen_ns: u64,
     /// Open ones, at most one of a kind.
@@ -45,24 +47,33 @@ pub(crate) struct ListenerState {
 }
 
 impl ListenerState {
-    /// Moves on by one tick to the one beginning at `now_ns`; at the end of a second, learns from it.
-    pub(crate) fn advance(&mut self, config: &Config, second_ends: bool, now_ns: u64) {
+    /// Moves on to tick number `tick`: listeners that nobody looks at are not moved at each.
+    pub(crate) fn catch_up(&mut self, tick: u64) {
+        let passed = tick - self.tick;
+        if passed != 0 {
+            self.sliding.advance(passed);
+            self.tick = tick;
+        }
+    }
+
+    /// A second ends, and tick number `tick` begins, at `now_ns`: learns from it.
+    pub(crate) fn end_second(&mut self, config: &Config, tick: u64, now_ns: u64) {
         if self.is_silent(now_ns) {
-            self.silent_seconds += u64::from(second_ends);
+            self.silent_seconds += 1;
+            self.tick = tick;
             return;
         }
-        if second_ends {
-            self.low_window_seconds = match is_low_window_second(config, &self.sliding) {
-                Some(true) => self.low_window_seconds + 1,
-                Some(false) | None => 0,
-            };
-            if self.incidents.is_empty() {
-                self.asked.learn(self.sliding.this_second(ListenerCounter::Attempted));
-                let one_sided = self.sliding.this_second(ListenerCounter::CompletedOneSided);
-                self.completed.learn(self.sliding.this_second(ListenerCounter::Completed) + one_sided);
-            }
+        self.low_window_seconds = match is_low_window_second(config, &self.sliding) {
+            Some(true) => self.low_window_seconds + 1,
+            Some(false) | None => 0,
+        };
+        if self.incidents.is_empty() {
+            self.asked.learn(self.sliding.this_second(ListenerCounter::Attempted));
+            let one_sided = self.sliding.this_second(ListenerCounter::CompletedOneSided);
+            self.completed.learn(self.sliding.this_second(ListenerCounter::Completed) + one_sided);
         }
-        self.sliding.advance(second_ends);
+        self.catch_up(tick);
+        self.sliding.advance_second();
     }
 
     /// Whether all sums are zero and nothing is open: then a tick costs nothing.
@@ -70,8 +81,9 @@ impl ListenerState {
         self.incidents.is_empty() && now_ns.saturating_sub(self.seen_ns) > SILENT_AFTER_NS
     }
 
-    /// Skips time in which nothing was captured at all.
-    pub(crate) fn skip(&mut self, seconds: u64) {
+    /// Skips time in which nothing was captured at all, up to tick number `tick`.
+    pub(crate) fn skip(&mut self, seconds: u64, tick: u64) {
+        self.tick = tick;
         self.sliding = Sliding::default();
         self.low_window_seconds = 0;
         self.silent_seconds += seconds;
@@ -89,7 +101,7 @@ impl ListenerState {
     }
 
     /// Whether a detector could find anything: most listeners at most ticks are quiet.
-    fn is_worth_judging(&self, config: &Config) -> bool {
+    pub(crate) fn is_worth_judging(&self, config: &Config) -> bool {
         let syn = self.sliding.last_second(ListenerCounter::Attempted)
             + self.sliding.last_second(ListenerCounter::SynRetransmission);
         syn as f64 >= config.conn_rise_floor_per_s.min(config.conn_rate_limit_per_s)
@@ -97,8 +109,9 @@ impl ListenerState {
             || self.sliding.ten_seconds(ListenerCounter::TransfersSlow) != 0
     }
 
-    /// Adds a tick's window.
-    pub(crate) fn add(&mut self, window: &ListenerWindow, end_ns: u64) {
+    /// Adds the window of tick number `tick`.
+    pub(crate) fn add(&mut self, window: &ListenerWindow, tick: u64, end_ns: u64) {
+        self.catch_up(tick);
         if self.silent_seconds != 0 {
             self.sliding = Sliding::default();
             self.learn_silence();

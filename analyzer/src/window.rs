@@ -87,6 +87,10 @@ impl Window {
 
     /// Adds another shard's or interval's window.
     pub fn merge(&mut self, other: Self) {
+        if self.is_blank() {
+            *self = other;
+            return;
+        }
         if other.end_ns != 0 {
             self.start_ns = if self.end_ns == 0 { other.start_ns } else { self.start_ns.min(other.start_ns) };
             self.end_ns = self.end_ns.max(other.end_ns);
@@ -110,6 +114,17 @@ impl Window {
 }
 
 impl Window {
+    /// Whether nothing was ever added.
+    fn is_blank(&self) -> bool {
+        self.end_ns == 0
+            && self.truth.is_none()
+            && self.sampling.is_none()
+            && self.listeners.is_empty()
+            && self.targets.is_empty()
+            && self.totals.values.iter().all(|value| *value == 0)
+            && self.totals.histograms().iter().all(|histogram| histogram.buckets.iter().all(|count| *count == 0))
+    }
+
     /// Keeps the busiest listeners and sources, for a window that gathers for long: sums stay whole, what is named is
     /// bounded.
     pub fn trim(&mut self, listeners_max: usize) {

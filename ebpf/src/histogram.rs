@@ -31,6 +31,9 @@ impl Default for Histogram {
 /// Number of the highest set bit; 0 for 0 and 1.
 #[inline(always)]
 pub const fn octave_of(value: u32) -> u32 {
+    if !cfg!(target_arch = "bpf") {
+        return 31 - (value | 1).leading_zeros();
+    }
     // Branches instead of a count of leading zeros, which BPF has no instruction for.
     let mut rest = value;
     let mut octave = 0;
@@ -133,6 +136,14 @@ mod tests {
             assert!(bucket == BUCKETS - 1 || value < lower_bound(bucket + 1), "{value} in {bucket}");
         }
         assert_eq!((bucket_of(u32::MAX), lower_bound(BUCKETS - 1)), (BUCKETS - 1, 31 << 27));
+    }
+
+    #[test]
+    fn octaves_are_those_of_the_highest_bit() {
+        for bit in 0..32 {
+            assert_eq!((octave_of(1 << bit), octave_of(u32::MAX >> bit)), (bit, (31 - bit).max(0)));
+        }
+        assert_eq!(octave_of(0), 0);
     }
 
     #[test]

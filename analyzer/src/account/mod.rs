@@ -60,18 +60,14 @@ impl Accounts {
 
     /// Has the lines fetched that a packet will need.
     #[inline]
-    pub fn look_ahead(&self, digest: &Digest, verdict: Option<&Verdict>) {
-        if let Some(verdict) = verdict {
-            self.listeners.prefetch(listener_id(digest, verdict));
-        }
+    pub fn look_ahead(&self, digest: &Digest, verdict: &Verdict) {
+        self.listeners.prefetch(listener_id(digest, verdict));
     }
 
     /// The same, nearer.
     #[inline]
-    pub fn look_near(&self, digest: &Digest, verdict: Option<&Verdict>) {
-        if let Some(verdict) = verdict {
-            self.listeners.prefetch_row(listener_id(digest, verdict));
-        }
+    pub fn look_near(&self, digest: &Digest, verdict: &Verdict) {
+        self.listeners.prefetch_row(listener_id(digest, verdict));
     }
 
     /// Counts a packet; `verdict` is that of a TCP segment.

@@ -3,7 +3,7 @@
 //!
 //! Limits: as many attempts as at creation; the oldest gives way, and one that still waited is counted.
 
-use tidegauge_capture::memory::{advise_huge_pages, prefetch};
+use tidegauge_capture::memory::prefetch;
 use tidegauge_ebpf::attempt::{
     ANSWERED, ASKED, Answer, Asked, Attempt, AttemptBucket, Handshake, Reset, UNASKED,
 };
@@ -13,16 +13,37 @@ use tidegauge_ebpf::stamp::Moment;
 use tidegauge_ebpf::tcp::connection::{Opening, clock_us, elapsed_us};
 use tidegauge_ebpf::tcp::mark;
 
+use super::huge;
 use super::record::Ends;
 use crate::digest::Digest;
 
-/// An attempt's own, 64 bytes.
+/// An attempt's own, 40 bytes: what becomes an [`Opening`], and how to know a copy of its last packet.
 #[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
 struct Beside {
-    opening: Opening,
+    first_ns: u64,
+    first_packet: u64,
+    sequences: [u32; 2],
     /// Fingerprint of the last packet, and when it came.
     print: u32,
     last_us: u32,
+    windows: [u16; 2],
+    again: [u8; 2],
+    simultaneous: u8,
+    reserved: u8,
+}
+
+impl Beside {
+    const fn opening(&self) -> Opening {
+        Opening {
+            first_ns: self.first_ns,
+            first_packet: self.first_packet,
+            windows: self.windows,
+            again: self.again,
+            simultaneous: self.simultaneous != 0,
+            sequences: self.sequences,
+        }
+    }
 }
 
 /// Where an attempt is: its bucket and way.
@@ -31,8 +52,8 @@ pub(super) struct Place(u32);
 
 /// The cache.
 pub(super) struct HalfOpen {
-    buckets: Box<[AttemptBucket]>,
-    beside: Box<[Beside]>,
+    buckets: huge::Table<AttemptBucket>,
+    beside: huge::Table<Beside>,
     /// Who each attempt is between; empty where nobody wants records.
     ends: Box<[Ends]>,
 }
@@ -50,14 +71,11 @@ impl HalfOpen {
     pub(super) fn new(attempts: u32, records: bool) -> Self {
         let buckets = (attempts as usize).div_ceil(ATTEMPT_WAYS).next_power_of_two();
         let slots = buckets * ATTEMPT_WAYS;
-        let cache = Self {
-            buckets: vec![AttemptBucket::default(); buckets].into_boxed_slice(),
-            beside: vec![Beside::default(); slots].into_boxed_slice(),
+        Self {
+            buckets: huge::Table::new(buckets),
+            beside: huge::Table::new(slots),
             ends: vec![Ends::default(); if records { slots } else { 0 }].into_boxed_slice(),
-        };
-        advise_huge_pages(&cache.buckets);
-        advise_huge_pages(&cache.beside);
-        cache
+        }
     }
 
     /// Bytes of one attempt.
@@ -68,7 +86,7 @@ impl HalfOpen {
 
     /// The half-open buckets.
     pub(super) fn buckets(&self) -> &[AttemptBucket] {
-        &self.buckets
+        self.buckets.items()
     }
 
     #[inline]
@@ -87,7 +105,7 @@ impl HalfOpen {
     #[inline]
     pub(super) fn prefetch_beside(&self, hash: u64) {
         let bucket = self.bucket(hash);
-        self.beside[bucket * ATTEMPT_WAYS..][..ATTEMPT_WAYS].iter().for_each(prefetch);
+        self.beside.items()[bucket * ATTEMPT_WAYS..][..ATTEMPT_WAYS].iter().for_each(prefetch);
     }
 
     #[inline]
@@ -109,7 +127,7 @@ impl HalfOpen {
         packet_number: u64,
         mut over: impl FnMut(Over),
     ) -> (Asked, u32) {
-        let (hash, sender) = (digest.key.hash(), digest.key.sender());
+        let (hash, sender) = (digest.hash, digest.key.sender());
         let segment = &digest.packet.segment;
         let reused = self.place(hash).is_some_and(|place| self.attempt(place).state() != UNASKED);
         let bucket = self.bucket(hash);
@@ -125,28 +143,29 @@ impl HalfOpen {
                 let old = before.ways[index % ATTEMPT_WAYS];
                 let told = matches!(old.state(), ASKED | ANSWERED);
                 if let Some(ends) = self.ends.get(index).filter(|_| told) {
-                    over(Over { attempt: old, opening: self.beside[index].opening, ends: *ends });
+                    over(Over { attempt: old, opening: self.beside[index].opening(), ends: *ends });
                 }
                 if reused {
                     marks = mark::REUSED_PORTS;
                 }
-                let opening = Opening {
+                self.beside[index] = Beside {
                     first_ns: digest.ts_ns,
                     first_packet: packet_number,
                     windows: [segment.window, 0],
                     sequences: [segment.sequence, 0],
-                    ..Opening::default()
+                    print: digest.print,
+                    last_us: now_us,
+                    ..Beside::default()
                 };
-                self.beside[index] = Beside { opening, print: digest.print, last_us: now_us };
                 if let Some(ends) = self.ends.get_mut(index) {
                     *ends = Ends::of(&digest.packet, sender);
                 }
             }
             Asked::Again => marks = self.again(index, digest, now_us, 0, mark::SYN_RETRANSMISSION),
             Asked::Crossed => {
-                self.beside[index].opening.simultaneous = true;
-                self.beside[index].opening.sequences[1] = segment.sequence;
-                self.beside[index].opening.windows[1] = segment.window;
+                self.beside[index].simultaneous = 1;
+                self.beside[index].sequences[1] = segment.sequence;
+                self.beside[index].windows[1] = segment.window;
                 marks = mark::SIMULTANEOUS_OPEN;
             }
         }
@@ -163,20 +182,20 @@ impl HalfOpen {
         if copy {
             return mark::CAPTURED_TWICE;
         }
-        beside.opening.again[end] = beside.opening.again[end].saturating_add(1);
+        beside.again[end] = beside.again[end].saturating_add(1);
         mark::RETRANSMISSION | kind
     }
 
     /// A SYN-ACK.
     pub(super) fn answer(&mut self, digest: &Digest) -> (Answer, u32) {
-        let (hash, sender) = (digest.key.hash(), digest.key.sender());
+        let (hash, sender) = (digest.hash, digest.key.sender());
         let segment = &digest.packet.segment;
         let bucket = self.bucket(hash);
         let at = Moment { stamp: digest.now(), precise: true };
         let now_us = clock_us(digest.ts_ns);
         let known = self.place(hash);
         if let Some(place) = known
-            && self.beside[place.0 as usize].opening.simultaneous
+            && self.beside[place.0 as usize].simultaneous != 0
             && self.attempt(place).initiator() == sender as u8
         {
             // The initiator's half of a simultaneous open answers the responder's SYN.
@@ -186,14 +205,14 @@ impl HalfOpen {
         let marks = match (answer, known) {
             (Answer::First { .. }, Some(place)) => {
                 let beside = &mut self.beside[place.0 as usize];
-                beside.opening.windows[1] = segment.window;
-                beside.opening.sequences[1] = segment.sequence;
+                beside.windows[1] = segment.window;
+                beside.sequences[1] = segment.sequence;
                 (beside.print, beside.last_us) = (digest.print, now_us);
                 0
             }
             (Answer::Again, Some(place)) => {
                 let index = place.0 as usize;
-                let answered = &mut self.beside[index].opening;
+                let answered = &mut self.beside[index];
                 let renewed = answered.sequences[1] != segment.sequence;
                 if self.buckets[bucket].ways[index % ATTEMPT_WAYS].state() == ANSWERED {
                     answered.sequences[1] = segment.sequence;
@@ -207,7 +226,7 @@ impl HalfOpen {
 
     /// A SYN-ACK to no SYN that we know: remembered, so that it is known when it comes again.
     fn unasked(&mut self, digest: &Digest, known: Option<Place>, now_us: u32) -> u32 {
-        let (hash, sender) = (digest.key.hash(), digest.key.sender());
+        let (hash, sender) = (digest.hash, digest.key.sender());
         let segment = &digest.packet.segment;
         if let Some(place) = known {
             let attempt = self.attempt(place);
@@ -223,16 +242,20 @@ impl HalfOpen {
         if self.buckets[bucket].note_unasked(fingerprint(hash), sender, segment, digest.now())
             && let Some(place) = self.place(hash)
         {
-            let opening =
-                Opening { first_ns: digest.ts_ns, sequences: [0, segment.sequence], ..Opening::default() };
-            self.beside[place.0 as usize] = Beside { opening, print: digest.print, last_us: now_us };
+            self.beside[place.0 as usize] = Beside {
+                first_ns: digest.ts_ns,
+                sequences: [0, segment.sequence],
+                print: digest.print,
+                last_us: now_us,
+                ..Beside::default()
+            };
         }
         0
     }
 
     /// The handshake that an ACK completes, if any, and what is known of its beginning.
     pub(super) fn complete(&mut self, digest: &Digest) -> Option<(Handshake, Opening)> {
-        let hash = digest.key.hash();
+        let hash = digest.hash;
         let bucket = self.bucket(hash);
         let segment = &digest.packet.segment;
         let handshake = self.buckets[bucket].complete(fingerprint(hash), digest.key.sender(), segment);
@@ -240,12 +263,12 @@ impl HalfOpen {
             return None;
         }
         let place = self.place(hash)?;
-        Some((handshake, self.beside[place.0 as usize].opening))
+        Some((handshake, self.beside[place.0 as usize].opening()))
     }
 
     /// A RST.
     pub(super) fn reset(&mut self, digest: &Digest, mut over: impl FnMut(Over)) -> Reset {
-        let hash = digest.key.hash();
+        let hash = digest.hash;
         let bucket = self.bucket(hash);
         let segment = &digest.packet.segment;
         let reset = self.buckets[bucket].reset(fingerprint(hash), digest.key.sender(), segment);
@@ -253,7 +276,7 @@ impl HalfOpen {
             && let Some(place) = self.place(hash)
             && let Some(ends) = self.ends.get(place.0 as usize)
         {
-            let opening = self.beside[place.0 as usize].opening;
+            let opening = self.beside[place.0 as usize].opening();
             over(Over { attempt: self.attempt(place), opening, ends: *ends });
         }
         reset
@@ -261,10 +284,10 @@ impl HalfOpen {
 
     /// What still waits at the end.
     pub(super) fn waiting(&self) -> impl Iterator<Item = Over> {
-        let attempts = self.buckets.iter().flat_map(|bucket| &bucket.ways);
-        attempts.zip(&self.beside).zip(&self.ends).filter_map(|((attempt, beside), ends)| {
+        let attempts = self.buckets.items().iter().flat_map(|bucket| &bucket.ways);
+        attempts.zip(self.beside.items()).zip(&self.ends).filter_map(|((attempt, beside), ends)| {
             let waits = matches!(attempt.state(), ASKED | ANSWERED);
-            waits.then_some(Over { attempt: *attempt, opening: beside.opening, ends: *ends })
+            waits.then_some(Over { attempt: *attempt, opening: beside.opening(), ends: *ends })
         })
     }
 }

@@ -5,6 +5,7 @@
 //! however the packets were batched. Memory is fixed at creation ([`Sizes`]); what did not fit is counted ([`Misfits`]).
 
 mod half_open;
+mod huge;
 mod record;
 mod sizes;
 mod table;
@@ -18,7 +19,7 @@ use tidegauge_ebpf::stamp::Stamp;
 use tidegauge_ebpf::tcp::connection::{Connection, Opening, clock_us, flag};
 use tidegauge_ebpf::tcp::{Judged, Seen, mark};
 
-use crate::batch::{Batch, Cut, Turn};
+use crate::batch::{Batch, Cut, Ticket, TicketKind, Turn};
 use crate::digest::Digest;
 use crate::flow_record::{CloseCause, FlowRecord};
 use crate::layer::{Datagram, IcmpMessage, Interest, LayerSums, Layers, QuotedProtocol, StreamPart, quoted};
@@ -32,9 +33,15 @@ use table::{Admitted, Table, index_of};
 const INDEX_AHEAD: usize = 12;
 const CONNECTION_AHEAD: usize = 6;
 const STORY_AHEAD: usize = 3;
+/// Connections that were found ahead, for their stories.
+const PLACES: usize = 8;
+const _: () = assert!(CONNECTION_AHEAD < PLACES && STORY_AHEAD < CONNECTION_AHEAD);
 
 /// How long a closed connection waits for late segments before it is told.
 const LINGER_NS: u64 = 2_000_000_000;
+/// How long it is remembered then, so that late segments are still known; after that its place goes to the next new
+/// connection, before any place that was never used: what is used again is in the caches.
+const REST_NS: u64 = 8_000_000_000;
 
 /// What a packet was.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -96,11 +103,15 @@ pub struct Follower {
     table: Table,
     layers: Layers,
     sums: LayerSums,
+    /// Closed connections, in the order of their ends: those to tell, and those told.
     closed: VecDeque<Closed>,
+    resting: VecDeque<Closed>,
     /// Whether connections are told.
     records: bool,
     told: Vec<FlowRecord>,
     misfits: Misfits,
+    /// Places of connections found ahead, by position in the list; hints.
+    places: [Option<u32>; PLACES],
     /// Flows of which the hash has one of these bits are not followed.
     unsampled_bits: u64,
 }
@@ -113,10 +124,12 @@ impl Follower {
             table: Table::new(sizes.connections, sizes.stories),
             layers: Layers::new(sizes.stories),
             sums: LayerSums::default(),
-            closed: VecDeque::with_capacity(if sizes.records { sizes.connections as usize } else { 0 }),
+            closed: VecDeque::with_capacity(sizes.connections as usize),
+            resting: VecDeque::with_capacity(sizes.connections as usize),
             records: sizes.records,
             told: Vec::new(),
             misfits: Misfits::default(),
+            places: [None; PLACES],
             unsampled_bits: 0,
         }
     }
@@ -127,14 +140,14 @@ impl Follower {
         share.said.clear();
         let list = &batch.lists[partition];
         let mut cuts = batch.cuts.iter().peekable();
-        for (position, index) in list.iter().enumerate() {
-            let index = usize::from(*index);
+        for (position, ticket) in list.iter().enumerate() {
+            let index = usize::from(ticket.index);
             while let Some(cut) = cuts.next_if(|cut| cut.index <= index) {
                 share.said.push(self.cut(cut));
             }
-            self.look_ahead(batch, list, position);
+            self.look_ahead(list, position);
             let digest = &batch.digests[index];
-            let bytes = batch.bytes(index);
+            let bytes = || batch.bytes(index);
             share.verdicts.push(self.packet(digest, bytes, batch.first_packet + index as u64));
         }
         for cut in cuts {
@@ -144,28 +157,31 @@ impl Follower {
 
     /// Has the lines fetched that the next packets need.
     #[inline]
-    fn look_ahead(&self, batch: &Batch, list: &[u16], position: usize) {
-        let tcp = |ahead: usize| {
-            let digest = &batch.digests[usize::from(*list.get(position + ahead)?)];
-            (digest.packet.transport == Transport::Tcp).then_some(digest)
-        };
-        if let Some(digest) = tcp(INDEX_AHEAD) {
-            let hash = digest.key.hash();
-            if digest.packet.segment.has(tcp_flag::SYN) {
-                self.half_open.prefetch(hash);
-                self.half_open.prefetch_beside(hash);
+    fn look_ahead(&mut self, list: &[Ticket], position: usize) {
+        if let Some(ticket) = list.get(position + INDEX_AHEAD) {
+            match ticket.kind {
+                TicketKind::Handshake => {
+                    self.half_open.prefetch(ticket.hash);
+                    self.half_open.prefetch_beside(ticket.hash);
+                    self.table.prefetch(ticket.hash);
+                }
+                TicketKind::Bare | TicketKind::Payload => self.table.prefetch(ticket.hash),
+                TicketKind::Other => {}
             }
-            self.table.prefetch(hash);
         }
-        if let Some(digest) = tcp(CONNECTION_AHEAD) {
-            let hash = digest.key.hash();
-            match self.table.find(hash) {
+        if let Some(ticket) = list.get(position + CONNECTION_AHEAD)
+            && matches!(ticket.kind, TicketKind::Bare | TicketKind::Payload)
+        {
+            let place = self.table.find(ticket.hash);
+            match place {
                 Some(place) => self.table.prefetch_connection(place),
-                None => self.half_open.prefetch(hash),
+                None => self.half_open.prefetch(ticket.hash),
             }
+            self.places[(position + CONNECTION_AHEAD) % PLACES] = place;
         }
-        if let Some(digest) = tcp(STORY_AHEAD)
-            && let Some(place) = self.table.find(digest.key.hash())
+        if let Some(ticket) = list.get(position + STORY_AHEAD)
+            && ticket.kind == TicketKind::Payload
+            && let Some(place) = self.places[(position + STORY_AHEAD) % PLACES]
         {
             self.table.prefetch_story(place);
         }
@@ -173,19 +189,24 @@ impl Follower {
 
     /// Takes one packet, number `packet_number` of the run from 1.
     #[inline]
-    pub fn packet(&mut self, digest: &Digest, bytes: &[u8], packet_number: u64) -> Verdict {
+    pub fn packet<'a>(
+        &mut self,
+        digest: &Digest,
+        bytes: impl FnOnce() -> &'a [u8],
+        packet_number: u64,
+    ) -> Verdict {
         match digest.packet.transport {
-            Transport::Tcp if digest.key.hash() & self.unsampled_bits == 0 => {
+            Transport::Tcp if digest.hash & self.unsampled_bits == 0 => {
                 self.segment(digest, bytes, packet_number)
             }
             Transport::Udp if digest.packet.fragment == Fragment::Whole => {
-                if let Some(datagram) = Datagram::of(bytes, &digest.packet, digest.ts_ns) {
+                if let Some(datagram) = Datagram::of(bytes(), &digest.packet, digest.ts_ns) {
                     self.layers.udp(&datagram, &mut self.sums);
                 }
                 Verdict::default()
             }
             Transport::Icmp => {
-                self.icmp(digest, bytes);
+                self.icmp(digest, bytes());
                 Verdict::default()
             }
             _ => Verdict::default(),
@@ -193,7 +214,12 @@ impl Follower {
     }
 
     #[inline]
-    fn segment(&mut self, digest: &Digest, bytes: &[u8], packet_number: u64) -> Verdict {
+    fn segment<'a>(
+        &mut self,
+        digest: &Digest,
+        bytes: impl FnOnce() -> &'a [u8],
+        packet_number: u64,
+    ) -> Verdict {
         let segment = &digest.packet.segment;
         if segment.is_syn() {
             return self.asked(digest, packet_number);
@@ -227,7 +253,7 @@ impl Follower {
             Asked::Crossed => event::SYN_CROSSED,
         };
         if matches!(asked, Asked::First { .. })
-            && let Some(place) = self.table.find(digest.key.hash())
+            && let Some(place) = self.table.find(digest.hash)
         {
             marks |= mark::REUSED_PORTS;
             self.end(place, Telling { told_ns, cause: Some(CloseCause::ReusedPorts) });
@@ -253,8 +279,14 @@ impl Follower {
 
     /// A segment without SYN: of a known connection, completing a handshake, resetting one, or from mid-connection.
     #[inline]
-    fn established(&mut self, digest: &Digest, bytes: &[u8], packet_number: u64, verdict: &mut Verdict) {
-        let hash = digest.key.hash();
+    fn established<'a>(
+        &mut self,
+        digest: &Digest,
+        bytes: impl FnOnce() -> &'a [u8],
+        packet_number: u64,
+        verdict: &mut Verdict,
+    ) {
+        let hash = digest.hash;
         let segment = &digest.packet.segment;
         let mut place = self.table.find(hash);
         let open = place.is_some_and(|place| self.table.connection(place).is_open());
@@ -311,7 +343,7 @@ impl Follower {
             verdict.outcome.events &= !event::FROM_LISTENER;
             verdict.outcome.events |= event::LISTENER_KNOWN | from_listener;
         }
-        if self.records && connection.flags & !before & flag::CLOSED != 0 {
+        if connection.flags & !before & flag::CLOSED != 0 {
             let (fingerprint, due_ns) = (connection.fingerprint, digest.ts_ns + LINGER_NS);
             if self.closed.len() < self.closed.capacity() {
                 self.closed.push_back(Closed { place, fingerprint, due_ns });
@@ -383,7 +415,7 @@ impl Follower {
 
     /// Finds a place for the digest's flow.
     fn admit(&mut self, digest: &Digest, proven: bool, outcome: &mut Outcome) -> Option<u32> {
-        let hash = digest.key.hash();
+        let hash = digest.hash;
         let telling = |cause| Telling { told_ns: digest.ts_ns, cause };
         let place = match self.table.admit(hash, proven, digest.now()) {
             Admitted::Free(place) => {
@@ -433,7 +465,13 @@ impl Follower {
 
     /// Hands payload to what reads it, as long as that wants more.
     #[inline]
-    fn read_stream(&mut self, place: u32, digest: &Digest, bytes: &[u8], marks: u32) {
+    fn read_stream<'a>(
+        &mut self,
+        place: u32,
+        digest: &Digest,
+        bytes: impl FnOnce() -> &'a [u8],
+        marks: u32,
+    ) {
         let sender = digest.key.sender();
         let own_done = APP_DONE[index_of(sender)];
         let connection = self.table.connection(place);
@@ -454,7 +492,7 @@ impl Follower {
             from_initiator: index_of(sender) != responder,
             sequence: digest.packet.segment.sequence,
             payload_bytes: digest.packet.segment.payload_bytes,
-            bytes: digest.payload(bytes),
+            bytes: digest.payload(bytes()),
             ts_ns: digest.ts_ns,
             responder_port: connection.ports[responder],
         };
@@ -477,7 +515,7 @@ impl Follower {
         let message = IcmpMessage { version, source, destination, bytes, ts_ns: digest.ts_ns };
         self.layers.icmp(&message, &mut self.sums);
         if quoted(version, bytes).is_some_and(|quote| quote.protocol == QuotedProtocol::Tcp)
-            && let Some(place) = self.table.find(digest.key.hash())
+            && let Some(place) = self.table.find(digest.hash)
         {
             self.table.pair(place).0.flags |= flag::UNREACHABLE;
         }
@@ -527,16 +565,28 @@ impl Follower {
         }
     }
 
-    /// Tells the connections that closed long enough ago.
+    /// Tells the connections that closed long enough ago, and gives the places of those told long ago away.
     fn tell_closed(&mut self, now_ns: u64) {
-        while let Some(closed) = self.closed.front().filter(|closed| closed.due_ns <= now_ns).copied() {
-            self.closed.pop_front();
-            let connection = self.table.connection(closed.place);
-            let same = connection.fingerprint == closed.fingerprint && !connection.is_open();
-            if same && connection.flags & flag::TOLD == 0 {
-                self.end(closed.place, Telling { told_ns: now_ns, cause: None });
+        while let Some(closed) = self.closed.pop_front_if(|closed| closed.due_ns <= now_ns) {
+            if !self.is_still(closed) {
+                continue;
+            }
+            self.end(closed.place, Telling { told_ns: now_ns, cause: None });
+            if self.resting.len() < self.resting.capacity() {
+                self.resting.push_back(Closed { due_ns: closed.due_ns + REST_NS, ..closed });
             }
         }
+        while let Some(closed) = self.resting.pop_front_if(|closed| closed.due_ns <= now_ns) {
+            if self.is_still(closed) {
+                self.table.offer(closed.place);
+            }
+        }
+    }
+
+    /// Whether the connection that closed is still the one in its place, and closed.
+    fn is_still(&self, closed: Closed) -> bool {
+        let connection = self.table.connection(closed.place);
+        connection.fingerprint == closed.fingerprint && !connection.is_open()
     }
 
     /// The capture is over: what is left to say, connections in the order of their first packets.

@@ -62,7 +62,8 @@ pub(super) fn record(
         usize::from(connection.ports[0] < connection.ports[1])
     };
     let responder = 1 - initiator;
-    let lasted_s = f64::from(story.lasted_us) / 1e6;
+    let last_ns = connection.last_ns(story.first_ns);
+    let lasted_s = (last_ns - story.first_ns) as f64 / 1e9;
     let direction = |index: usize| {
         direction(&connection.directions[index], &story.details[index], connection.flags, lasted_s)
     };
@@ -71,7 +72,7 @@ pub(super) fn record(
         told_ns: telling.told_ns,
         number: story.first_packet,
         first_ns: story.first_ns,
-        last_ns: story.first_ns + u64::from(story.lasted_us) * 1_000,
+        last_ns,
         initiator: ends.endpoint(initiator),
         responder: ends.endpoint(responder),
         initiator_known: known,
@@ -124,14 +125,14 @@ fn handshake(connection: &Connection, story: &Story) -> HandshakeRecord {
 }
 
 fn direction(direction: &Direction, details: &Details, flags: u16, lasted_s: f64) -> DirectionRecord {
-    let scale_known = !direction.shift_unknown() && details.window_min <= details.window_max;
+    let scale_known = !direction.shift_unknown() && direction.window_min <= direction.window_max;
     let scaled = |window: u16| scale_known.then(|| u32::from(window) << (direction.shift & 0x0f));
     let goodput_bytes = direction.payload_bytes.saturating_sub(details.resent_bytes.into());
     let per_second = |bytes: u64| (lasted_s > 0.0 && bytes != 0).then(|| bytes as f64 * 8.0 / lasted_s);
     let used = |bit: u16| direction.state & bit != 0;
     DirectionRecord {
         packets: direction.packets.into(),
-        bytes: direction.bytes,
+        bytes: direction.payload_bytes + u64::from(direction.header_bytes),
         payload_bytes: direction.payload_bytes,
         goodput_bytes,
         retransmission: details.get(Tally::Retransmission),
@@ -145,8 +146,8 @@ fn direction(direction: &Direction, details: &Details, flags: u16, lasted_s: f64
         keep_alive: details.get(Tally::KeepAlive),
         captured_twice: details.get(Tally::CapturedTwice),
         rtt: rtt(details),
-        rwnd_min_bytes: scaled(details.window_min),
-        rwnd_max_bytes: scaled(details.window_max),
+        rwnd_min_bytes: scaled(direction.window_min),
+        rwnd_max_bytes: scaled(direction.window_max),
         window_shift: (!direction.shift_unknown()).then_some(direction.shift),
         in_flight_max_bytes: (details.in_flight_max_bytes != 0).then_some(details.in_flight_max_bytes),
         throughput_bps: per_second(direction.payload_bytes),

@@ -38,7 +38,7 @@ impl Sizes {
         let attempts = (ATTEMPTS_DEFAULT as usize / PARTITIONS).min(bytes / 3 / HalfOpen::bytes(records));
         let rest = bytes - attempts * HalfOpen::bytes(records);
         let (connection_bytes, story_bytes) = Table::BYTES;
-        let closed_bytes = if records { size_of::<super::Closed>() } else { 0 };
+        let closed_bytes = 2 * size_of::<super::Closed>();
         let set = CONNECTIONS_PER_STORY * (connection_bytes + closed_bytes) + story_bytes + LAYER_BYTES;
         let stories = rest / set;
         Self {

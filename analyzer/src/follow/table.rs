@@ -6,13 +6,19 @@
 //! other and has no record.
 //! What happens depends on this partition's packets alone, so it is the same on every machine.
 
-use tidegauge_capture::memory::{advise_huge_pages, prefetch, prefetch_lines};
+use std::collections::VecDeque;
+
+use tidegauge_capture::memory::{prefetch, prefetch_lines};
 use tidegauge_ebpf::flow::{Side, fingerprint};
 use tidegauge_ebpf::stamp::Stamp;
 use tidegauge_ebpf::tcp::connection::{Connection, KeepRank, Story};
 
+use super::huge;
+
 /// Connections of a bucket: eight pairs of fingerprint and place are a cache line.
 const WAYS: usize = 8;
+/// Connections for each bucket where the table is full: of random hashes hardly one in a hundred finds its bucket full.
+const PER_BUCKET: usize = 3;
 /// Places the hand looks at for one that gives way.
 const HAND_STEPS: usize = 32;
 
@@ -26,19 +32,23 @@ struct Bucket {
 
 /// The pools and their index.
 pub(super) struct Table {
-    buckets: Box<[Bucket]>,
-    connections: Box<[Connection]>,
+    buckets: huge::Table<Bucket>,
+    /// Grows to its capacity, which never changes: memory that no connection ever needed is not touched.
+    connections: Vec<Connection>,
     /// Bucket of each connection in use.
-    homes: Box<[u32]>,
-    stories: Box<[Story]>,
+    homes: Vec<u32>,
+    stories: Vec<Story>,
     /// Connection of each story in use.
-    owners: Box<[u32]>,
-    free: Vec<u32>,
+    owners: Vec<u32>,
+    /// Places of connections that closed long ago, for the next new ones.
+    offered: VecDeque<u32>,
     free_stories: Vec<u32>,
     hand: u32,
     story_hand: u32,
     /// Where connections without a story write theirs; nobody reads it.
     no_story: Box<Story>,
+    /// Most connections and stories.
+    limits: (usize, usize),
 }
 
 /// What became of a connection that needed a place.
@@ -57,28 +67,25 @@ pub(super) enum Admitted {
 impl Table {
     /// For so many connections and stories.
     pub(super) fn new(connections: u32, stories: u32) -> Self {
-        let buckets = (connections as usize).div_ceil(WAYS / 4).next_power_of_two().max(1);
-        let table = Self {
-            buckets: vec![Bucket::default(); buckets].into_boxed_slice(),
-            connections: vec![Connection::default(); connections as usize].into_boxed_slice(),
-            homes: vec![0; connections as usize].into_boxed_slice(),
-            stories: vec![Story::default(); stories as usize].into_boxed_slice(),
-            owners: vec![0; stories as usize].into_boxed_slice(),
-            free: (0..connections).rev().collect(),
-            free_stories: (0..stories).rev().collect(),
+        let buckets = (connections as usize).div_ceil(PER_BUCKET).next_power_of_two().max(1);
+        Self {
+            buckets: huge::Table::new(buckets),
+            connections: huge::pool(connections as usize),
+            homes: Vec::with_capacity(connections as usize),
+            stories: huge::pool(stories as usize),
+            owners: Vec::with_capacity(stories as usize),
+            offered: VecDeque::with_capacity(connections as usize),
+            free_stories: huge::pool(stories as usize),
             hand: 0,
             story_hand: 0,
             no_story: Box::default(),
-        };
-        advise_huge_pages(&table.buckets);
-        advise_huge_pages(&table.connections);
-        advise_huge_pages(&table.stories);
-        table
+            limits: (connections as usize, stories as usize),
+        }
     }
 
     /// Bytes of a connection without its story, and of a story. The index has two to four places a connection.
     pub(super) const BYTES: (usize, usize) =
-        (size_of::<Connection>() + 2 * size_of::<u32>() + size_of::<Bucket>() / 2, size_of::<Story>() + 8);
+        (size_of::<Connection>() + 3 * size_of::<u32>() + size_of::<Bucket>() / 2, size_of::<Story>() + 8);
 
     #[inline]
     fn bucket(&self, hash: u64) -> usize {
@@ -102,7 +109,7 @@ impl Table {
     pub(super) fn prefetch_story(&self, place: u32) {
         let story = self.connections[place as usize].story;
         if story != 0 {
-            prefetch_lines(&self.stories[story as usize - 1]);
+            prefetch_lines(&self.stories[story as usize - 1].details);
         }
     }
 
@@ -155,8 +162,15 @@ impl Table {
                 _ => Admitted::Refused,
             };
         }
-        if let Some(place) = self.free.pop() {
-            return Admitted::Free(place);
+        while let Some(place) = self.offered.pop_front() {
+            if self.connections[place as usize].keep_rank(now) == KeepRank::Closed {
+                return Admitted::Reused(place);
+            }
+        }
+        if self.connections.len() < self.limits.0 {
+            self.connections.push(Connection::default());
+            self.homes.push(0);
+            return Admitted::Free(self.connections.len() as u32 - 1);
         }
         for _ in 0..HAND_STEPS.min(self.connections.len()) {
             let place = self.hand;
@@ -179,26 +193,41 @@ impl Table {
         let Some(way) = bucket.places.iter().position(|place| *place == 0) else { return false };
         (bucket.fingerprints[way], bucket.places[way]) = (fingerprint(hash), place + 1);
         self.homes[place as usize] = home as u32;
-        let story = self.free_stories.pop();
-        if let Some(story) = story {
-            self.owners[story as usize] = place;
-        }
+        let story = self.new_story(place);
         self.connections[place as usize].begin(fingerprint(hash), story.map_or(0, |story| story + 1));
         story.is_some()
     }
 
     /// Begins a new connection where one of the same ends was; its story goes on to the new one.
     pub(super) fn renew(&mut self, place: u32) -> bool {
-        let connection = &mut self.connections[place as usize];
-        if connection.story == 0
-            && let Some(story) = self.free_stories.pop()
-        {
-            connection.story = story + 1;
-            self.owners[story as usize] = place;
+        let mut story = self.connections[place as usize].story;
+        if story == 0 {
+            story = self.new_story(place).map_or(0, |story| story + 1);
         }
-        let (fingerprint, story) = (connection.fingerprint, connection.story);
-        connection.begin(fingerprint, story);
+        let connection = &mut self.connections[place as usize];
+        connection.begin(connection.fingerprint, story);
         story != 0
+    }
+
+    fn new_story(&mut self, place: u32) -> Option<u32> {
+        let story = match self.free_stories.pop() {
+            Some(story) => story,
+            None if self.stories.len() < self.limits.1 => {
+                self.stories.push(Story::default());
+                self.owners.push(0);
+                self.stories.len() as u32 - 1
+            }
+            None => return None,
+        };
+        self.owners[story as usize] = place;
+        Some(story)
+    }
+
+    /// Offers the place of a closed connection to the next new one.
+    pub(super) fn offer(&mut self, place: u32) {
+        if self.offered.len() < self.offered.capacity() {
+            self.offered.push_back(place);
+        }
     }
 
     /// Takes a connection out of the index.
@@ -221,7 +250,7 @@ impl Table {
 
     /// Whether a new connection would get no story.
     pub(super) fn needs_story(&self) -> bool {
-        self.free_stories.is_empty() && !self.owners.is_empty()
+        self.free_stories.is_empty() && !self.owners.is_empty() && self.stories.len() >= self.limits.1
     }
 
     /// A connection that is over and still has its story, if the hand finds one.

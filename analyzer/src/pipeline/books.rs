@@ -7,9 +7,10 @@ use crate::flow_record::FlowRecord;
 use crate::follow::{Said, Share, Verdict};
 use crate::window::Window;
 
-/// How far ahead table lines are asked for: which row, then the row.
-const ROW_AHEAD: usize = 4;
+/// How far ahead table lines are asked for: which row a listener has, and so much later the row.
 const IDS_AHEAD: usize = 8;
+const ROW_BEHIND: usize = 4;
+const _: () = assert!(ROW_BEHIND < IDS_AHEAD);
 
 /// What comes of a capture, in its order.
 #[derive(Debug)]
@@ -36,24 +37,32 @@ pub struct Books<T> {
 #[derive(Clone, Copy, Default)]
 struct Cursor {
     index: usize,
-    places: [usize; PARTITIONS],
+    places: [u16; PARTITIONS],
 }
 
+/// A packet's verdict: its partition and its place there.
+type Found = (u8, u16);
+
 impl Cursor {
-    /// The verdict of the next packet; none where it was not followed.
+    /// Where the verdict of the next packet is; with [`NOT_FOLLOWED`] nowhere.
     #[inline]
-    fn next<'a>(&mut self, batch: &Batch, shares: &'a [&mut Share; PARTITIONS]) -> Option<&'a Verdict> {
+    fn next(&mut self, batch: &Batch) -> Found {
         let partition = batch.digests[self.index].partition;
         self.index += 1;
-        if partition == NOT_FOLLOWED {
-            return None;
-        }
-        let partition = usize::from(partition) & (PARTITIONS - 1);
-        let place = &mut self.places[partition];
-        let verdict = shares[partition].verdicts.get(*place);
-        *place += 1;
-        verdict
+        let place = &mut self.places[usize::from(partition) & (PARTITIONS - 1)];
+        let found = (partition, *place);
+        *place += u16::from(partition != NOT_FOLLOWED);
+        found
     }
+}
+
+#[inline]
+fn verdict<'a>(found: Found, shares: &'a [&mut Share; PARTITIONS]) -> Option<&'a Verdict> {
+    let (partition, place) = found;
+    if partition == NOT_FOLLOWED {
+        return None;
+    }
+    shares[usize::from(partition) & (PARTITIONS - 1)].verdicts.get(usize::from(place))
 }
 
 impl<E, T: FnMut(Told<'_>) -> Result<(), E>> Books<T> {
@@ -70,29 +79,29 @@ impl<E, T: FnMut(Told<'_>) -> Result<(), E>> Books<T> {
     /// Books a batch that all partitions have followed.
     pub(super) fn book(&mut self, batch: &Batch, mut shares: [&mut Share; PARTITIONS]) -> Result<(), E> {
         let count = batch.len();
-        let (mut here, mut near, mut far) = (Cursor::default(), Cursor::default(), Cursor::default());
+        let mut far = Cursor::default();
+        let mut found = [(NOT_FOLLOWED, 0); IDS_AHEAD];
         let mut cut = 0;
-        for index in 0..count {
-            while batch.cuts.get(cut).is_some_and(|cut| cut.index <= index) {
-                self.turn(batch, cut, &mut shares)?;
-                cut += 1;
+        for index in 0..count + IDS_AHEAD {
+            // The packet that is booked now came by here before; its place is then the far one's.
+            if let Some(index) = index.checked_sub(IDS_AHEAD) {
+                while batch.cuts.get(cut).is_some_and(|cut| cut.index <= index) {
+                    self.turn(batch, cut, &mut shares)?;
+                    cut += 1;
+                }
+                self.packet(batch, index, verdict(found[index % IDS_AHEAD], &shares))?;
             }
-            while far.index < count.min(index + IDS_AHEAD) {
-                let digest = &batch.digests[far.index];
-                self.accounts.look_ahead(digest, far.next(batch, &shares));
+            if index < count {
+                found[index % IDS_AHEAD] = far.next(batch);
+                if let Some(verdict) = verdict(found[index % IDS_AHEAD], &shares) {
+                    self.accounts.look_ahead(&batch.digests[index], verdict);
+                }
             }
-            while near.index < count.min(index + ROW_AHEAD) {
-                let digest = &batch.digests[near.index];
-                self.accounts.look_near(digest, near.next(batch, &shares));
-            }
-            let digest = &batch.digests[index];
-            let Some(verdict) = here.next(batch, &shares) else {
-                self.accounts.count(digest, &Verdict::default());
-                continue;
-            };
-            self.accounts.count(digest, verdict);
-            if self.judgements && verdict.judged.marks != 0 {
-                (self.tell)(Told::Judgement(batch.first_packet + index as u64, digest, verdict))?;
+            if let Some(index) = index.checked_sub(ROW_BEHIND)
+                && index < count
+                && let Some(verdict) = verdict(found[index % IDS_AHEAD], &shares)
+            {
+                self.accounts.look_near(&batch.digests[index], verdict);
             }
         }
         while cut < batch.cuts.len() {
@@ -101,6 +110,20 @@ impl<E, T: FnMut(Told<'_>) -> Result<(), E>> Books<T> {
         }
         if let Some(headers) = batch.headers.last() {
             self.accounts.headers(headers);
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn packet(&mut self, batch: &Batch, index: usize, verdict: Option<&Verdict>) -> Result<(), E> {
+        let digest = &batch.digests[index];
+        let Some(verdict) = verdict else {
+            self.accounts.count(digest, &Verdict::default());
+            return Ok(());
+        };
+        self.accounts.count(digest, verdict);
+        if self.judgements && verdict.judged.marks != 0 {
+            (self.tell)(Told::Judgement(batch.first_packet + index as u64, digest, verdict))?;
         }
         Ok(())
     }

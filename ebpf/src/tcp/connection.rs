@@ -134,8 +134,12 @@ pub struct Direction {
     pub packets: u32,
     /// Payload.
     pub payload_bytes: u64,
-    /// Bytes on the wire.
-    pub bytes: u64,
+    /// Bytes on the wire that are not payload.
+    pub header_bytes: u32,
+    /// Smallest window advertised on the established connection, as it stood in the header.
+    pub window_min: u16,
+    /// Largest.
+    pub window_max: u16,
 }
 
 /// What one end sent: what comes less often.
@@ -166,10 +170,6 @@ pub struct Details {
     pub network_us: u32,
     /// The MiB being timed.
     pub transfer: Transfer,
-    /// Smallest window advertised on the established connection, as it stood in the header.
-    pub window_min: u16,
-    /// Largest.
-    pub window_max: u16,
     /// By [`Tally`].
     pub events: [u16; TALLIES],
 }
@@ -189,8 +189,6 @@ impl Default for Details {
             receiver_us: 0,
             network_us: 0,
             transfer: Transfer::NONE,
-            window_min: u16::MAX,
-            window_max: 0,
             events: [0; TALLIES],
         }
     }
@@ -222,6 +220,8 @@ pub struct Connection {
     pub probe_flags: u8,
     /// Handshake's duration as 1 + its octave of stamp units, 0 where it was not seen.
     pub round_trip: u8,
+    /// Times that [`clock_us`] came round since the first packet.
+    pub rounds: u16,
     /// By [`Side`].
     pub directions: [Direction; 2],
 }
@@ -236,8 +236,6 @@ pub struct Story {
     pub first_ns: u64,
     /// Number of the first packet in the run, from 1.
     pub first_packet: u64,
-    /// Last packet, microseconds behind the first.
-    pub lasted_us: u32,
     /// SYN to SYN-ACK, microseconds; 0 where it is unknown.
     pub listener_us: u32,
     /// SYN-ACK to ACK, microseconds; 0 where it is unknown.
@@ -317,7 +315,7 @@ impl Story {
 impl Connection {
     /// Begins a connection that nothing is known of.
     pub fn begin(&mut self, fingerprint: u32, story: u32) {
-        let direction = Direction { shift: UNKNOWN_SHIFT, ..Direction::default() };
+        let direction = Direction { shift: UNKNOWN_SHIFT, window_min: u16::MAX, ..Direction::default() };
         *self = Self { fingerprint, story, directions: [direction; 2], ..Self::default() };
     }
 
@@ -357,6 +355,17 @@ impl Connection {
     #[inline(always)]
     pub const fn initiator(&self) -> Side {
         if self.flags & flag::INITIATOR_HIGH == 0 { Side::Low } else { Side::High }
+    }
+
+    /// Last packet, nanoseconds, if `first_ns` was the first one.
+    pub fn last_ns(&self, first_ns: u64) -> u64 {
+        let first_us = first_ns / 1_000;
+        let since_us = |direction: &Direction| {
+            if direction.packets == 0 { 0 } else { elapsed_us(direction.last_us, first_us as u32) }
+        };
+        let [low, high] = &self.directions;
+        let us = u64::from(since_us(low).max(since_us(high))) + (u64::from(self.rounds) << 32);
+        first_ns + us * 1_000
     }
 
     /// Whether segments belong to the connection it remembers.

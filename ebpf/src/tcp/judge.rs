@@ -86,11 +86,14 @@ impl Connection {
             return Judged { marks: mark::CAPTURED_TWICE, ..Judged::default() };
         }
         self.seen = seen.now.coarse();
-        story.lasted_us = (seen.now_ns.saturating_sub(story.first_ns) / 1_000).min(u32::MAX.into()) as u32;
         let Ends { own, peer, own_details, peer_details } = ends;
         own.print = seen.print;
         own.packets = own.packets.wrapping_add(seen.segments);
-        own.bytes = own.bytes.wrapping_add(seen.wire_bytes);
+        own.header_bytes =
+            own.header_bytes.saturating_add((seen.wire_bytes as u32).saturating_sub(segment.payload_bytes));
+        let newest_us = if is_after(own.last_us, peer.last_us) { own.last_us } else { peer.last_us };
+        // More than half an hour of silence each time would be missed: the connection is told before that.
+        self.rounds += u16::from(now_us < newest_us && newest_us - now_us > 1 << 31);
         own.payload_bytes = own.payload_bytes.wrapping_add(u64::from(segment.payload_bytes));
         if segment.has(tcp_flag::RST) {
             return Judged { marks: self.reset(sender, segment), ..Judged::default() };
@@ -124,7 +127,7 @@ impl Connection {
         if segment.flags & (tcp_flag::URG | tcp_flag::ECE | tcp_flag::CWR) != 0 || seen.sack.blocks != 0 {
             judged.marks |= unusual(own, segment, &seen.sack);
         }
-        advertise(own, own_details, segment, outcome);
+        advertise(own, segment, outcome);
         outcome.events |= events(judged.marks);
         judged
     }
@@ -423,17 +426,15 @@ fn unusual(own: &mut Direction, segment: &Segment, sack: &Sack) -> u32 {
 
 /// Gives the sample of the advertised window.
 #[inline(always)]
-fn advertise(own: &Direction, details: &mut Details, segment: &Segment, outcome: &mut Outcome) {
+fn advertise(own: &mut Direction, segment: &Segment, outcome: &mut Outcome) {
     if own.shift_unknown() {
         outcome.events |= event::RWND_SCALE_UNKNOWN;
     } else {
         outcome.events |= event::RWND;
         outcome.rwnd_bytes = own.rwnd_bytes();
     }
-    if segment.window > details.window_max || segment.window < details.window_min {
-        details.window_max = details.window_max.max(segment.window);
-        details.window_min = details.window_min.min(segment.window);
-    }
+    own.window_max = own.window_max.max(segment.window);
+    own.window_min = own.window_min.min(segment.window);
 }
 
 /// The same facts as the kernel program tells them.

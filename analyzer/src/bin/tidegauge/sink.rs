@@ -183,7 +183,7 @@ impl Sink {
                 Change::Incident(incident) => {
                     self.incident(&incident, &Quality::of(&incident.seen, losses))?;
                 }
-                Change::Second(second) => self.second(&second, engine, losses)?,
+                Change::Second(second) => self.second(*second, engine, losses)?,
             }
         }
         Ok(())
@@ -246,15 +246,15 @@ impl Sink {
         &self.told
     }
 
-    fn second(&mut self, second: &Second, engine: &Engine, losses: &SourceLosses) -> io::Result<()> {
+    fn second(&mut self, second: Second, engine: &Engine, losses: &SourceLosses) -> io::Result<()> {
         let Second { window, seen } = second;
         if let Format::Text { told_as_they_happen, .. } = &mut self.format {
-            self.told.add(window);
+            self.told.add(&window);
             if *told_as_they_happen == Telling::Status {
                 let cost = self.costs.second.clone().map(|cost| self.costs.complete(cost));
-                let quality = Quality::of(seen, losses);
+                let quality = Quality::of(&seen, losses);
                 let open = engine.open_incidents().count();
-                write_status(&status_line(window, open, &quality, cost.as_ref(), columns()))?;
+                write_status(&status_line(&window, open, &quality, cost.as_ref(), columns()))?;
             }
             if !self.exports.wants_windows() {
                 return Ok(());
@@ -266,9 +266,9 @@ impl Sink {
         {
             self.window(losses)?;
         }
-        self.pending.merge(window.clone());
+        self.pending.merge(window);
         self.pending.trim(LISTENERS_MAX);
-        self.pending_seen.merge(seen);
+        self.pending_seen.merge(&seen);
         if self.pending.end_ns.is_multiple_of(self.window_ns) {
             self.window(losses)?;
         }
