@@ -16,7 +16,7 @@ use crate::feature::TICK_NS;
 use crate::worker::BACKWARDS_NS;
 
 /// Frames of a batch: its digests fit a core's second-level cache.
-pub const FRAMES_MAX: usize = 1_024;
+pub const FRAMES_MAX: usize = 2_048;
 /// Unread link types told apart; a capture with more of them than exist is hostile.
 const UNREAD_LINKS_MAX: usize = 64;
 

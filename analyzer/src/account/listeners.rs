@@ -6,10 +6,11 @@
 //! A row is handed over at the end of a whole second, or of a tick in which [`ATTEMPTS_IN_EARNEST`] attempts have come
 //! together: a rate that detectors judge within the second is told within the tick, and quiet listeners cost a tenth.
 
-use tidegauge_capture::memory::{advise_huge_pages, prefetch};
+use tidegauge_capture::memory::{advise_huge_pages, prefetch, prefetch_lines};
 use tidegauge_ebpf::counter::{Counter, Counters};
 use tidegauge_ebpf::event::{self, Outcome};
 use tidegauge_ebpf::flow::pair_hash;
+use tidegauge_ebpf::histogram::octave_of;
 use tidegauge_ebpf::limits::{LISTENER_IDLE, PROVEN_IDLE};
 use tidegauge_ebpf::listener::{Askers, ListenerCounter, RWND_OCTAVES};
 use tidegauge_ebpf::observe::row::{Row, count_row};
@@ -29,32 +30,32 @@ const BUCKETS: usize = ROWS / WAYS;
 /// Attempts since the last handing over that make a listener be told at the end of the tick: of 50/s, half the rate
 /// from which on a rise can be a surge.
 pub const ATTEMPTS_IN_EARNEST: u64 = 5;
-/// Octaves that the smallest windows share a cache line with; see [`Tally::octaves`].
-const PLACES: usize = 32;
+/// Counters that are not in the row's first line; see [`PLACE`].
+const PLACES: usize = 24;
+/// Counters in the row's first line: those that most segments touch.
+const HOT: [ListenerCounter; 7] = [
+    ListenerCounter::Packets,
+    ListenerCounter::PayloadSegments,
+    ListenerCounter::RwndListener,
+    ListenerCounter::RwndListenerLow,
+    ListenerCounter::RwndPeer,
+    ListenerCounter::RwndPeerLow,
+    ListenerCounter::RwndScaleUnknown,
+];
 
-/// Where each counter is: those that most segments touch lie in one cache line.
+/// Where each counter is: below `HOT.len()` in the first line, else in the rest. Bytes have a place of their own.
 const PLACE: [u8; ListenerCounter::COUNT] = places();
 
 const fn places() -> [u8; ListenerCounter::COUNT] {
-    let hot = [
-        ListenerCounter::Packets as usize,
-        ListenerCounter::Bytes as usize,
-        ListenerCounter::PayloadSegments as usize,
-        ListenerCounter::RwndListener as usize,
-        ListenerCounter::RwndListenerLow as usize,
-        ListenerCounter::RwndPeer as usize,
-        ListenerCounter::RwndPeerLow as usize,
-        ListenerCounter::RwndScaleUnknown as usize,
-    ];
     let mut places = [u8::MAX; ListenerCounter::COUNT];
     let mut index = 0;
-    while index < hot.len() {
-        places[hot[index]] = index as u8;
+    while index < HOT.len() {
+        places[HOT[index] as usize] = index as u8;
         index += 1;
     }
-    let (mut counter, mut next) = (0, hot.len() as u8);
+    let (mut counter, mut next) = (0, HOT.len() as u8);
     while counter < ListenerCounter::COUNT {
-        if places[counter] == u8::MAX {
+        if places[counter] == u8::MAX && counter != ListenerCounter::Bytes as usize {
             places[counter] = next;
             next += 1;
         }
@@ -63,28 +64,41 @@ const fn places() -> [u8; ListenerCounter::COUNT] {
     places
 }
 
-/// One listener's counts.
+/// One listener's counts: a cache line for every segment, one of the octaves, and the rest.
 #[derive(Clone, Debug)]
 #[repr(C, align(64))]
 struct Tally {
     address: Address,
+    bytes: u64,
     seen: Stamp,
+    /// By [`PLACE`]. A listener is handed over before one of them could overflow: at the end of each second.
+    hot: [u32; HOT.len()],
     port: u16,
     /// A handshake told that it listens.
     known: bool,
-    /// It completed a handshake once.
-    proven: bool,
-    /// It is on the list of those to hand over.
-    touched: bool,
+    flags: u8,
+    /// Fills the line.
+    reserved: u32,
+    octaves: [u32; RWND_OCTAVES],
     /// By [`PLACE`].
     counters: [u64; PLACES],
-    octaves: [u32; RWND_OCTAVES],
 }
+
+/// Bits of [`Tally::flags`]: it completed a handshake once; it is on the list of those to hand over.
+const PROVEN: u8 = 1;
+const TOUCHED: u8 = 2;
 
 impl Row for Tally {
     #[inline(always)]
     fn add(&mut self, counter: ListenerCounter, amount: u64) {
-        self.counters[usize::from(PLACE[counter as usize]) % PLACES] += amount;
+        let place = usize::from(PLACE[counter as usize]);
+        if matches!(counter, ListenerCounter::Bytes) {
+            self.bytes += amount;
+        } else if let Some(hot) = self.hot.get_mut(place) {
+            *hot = hot.saturating_add(amount as u32);
+        } else if let Some(rest) = self.counters.get_mut(place - HOT.len()) {
+            *rest += amount;
+        }
     }
 
     #[inline(always)]
@@ -94,29 +108,35 @@ impl Row for Tally {
 
     #[inline(always)]
     fn record_rwnd(&mut self, bytes: u32) {
-        // The octave of 0 and 1 is 0.
-        self.octaves[(31 - (bytes | 1).leading_zeros()) as usize % RWND_OCTAVES] += 1;
+        self.octaves[octave_of(bytes) as usize % RWND_OCTAVES] += 1;
     }
 }
 
 impl Tally {
     const EMPTY: Self = Self {
         address: [0; 4],
+        bytes: 0,
         seen: Stamp(0),
+        hot: [0; HOT.len()],
         port: 0,
         known: false,
-        proven: false,
-        touched: false,
-        counters: [0; PLACES],
+        flags: 0,
+        reserved: 0,
         octaves: [0; RWND_OCTAVES],
+        counters: [0; PLACES],
     };
 
     fn get(&self, counter: ListenerCounter) -> u64 {
-        self.counters[usize::from(PLACE[counter as usize]) % PLACES]
+        let place = usize::from(PLACE[counter as usize]);
+        match self.hot.get(place) {
+            _ if matches!(counter, ListenerCounter::Bytes) => self.bytes,
+            Some(hot) => u64::from(*hot),
+            None => self.counters.get(place - HOT.len()).copied().unwrap_or_default(),
+        }
     }
 
     fn silent(&self, now: Stamp) -> bool {
-        now.since(self.seen) > if self.proven { PROVEN_IDLE } else { LISTENER_IDLE }
+        now.since(self.seen) > if self.flags & PROVEN != 0 { PROVEN_IDLE } else { LISTENER_IDLE }
     }
 
     fn key(&self) -> ListenerKey {
@@ -157,13 +177,16 @@ impl Listeners {
     }
 
     #[inline]
-    pub(super) fn prefetch_row(&self, id: u64) {
+    pub(super) fn prefetch_row(&self, id: u64, asks: bool) {
         let bucket = Self::bucket(id);
         if let Some(way) = self.ids[bucket].iter().position(|known| *known == id) {
             let row = &self.rows[bucket * WAYS + way];
             prefetch(row);
-            prefetch(&row.counters);
             prefetch(&row.octaves[RWND_OCTAVES / 2]);
+            if asks {
+                prefetch_lines(&self.askers[bucket * WAYS + way]);
+                prefetch_lines(&row.counters);
+            }
         }
     }
 
@@ -184,8 +207,8 @@ impl Listeners {
         };
         let row = &mut self.rows[place];
         row.seen = digest.now();
-        if !row.touched {
-            row.touched = true;
+        if row.flags & TOUCHED == 0 {
+            row.flags |= TOUCHED;
             self.touched.push(place as u32);
         }
         count_row(
@@ -197,7 +220,7 @@ impl Listeners {
             settings,
         );
         if outcome.has(event::COMPLETED) {
-            row.proven = true;
+            row.flags |= PROVEN;
         }
         Some(place as u32)
     }
@@ -217,7 +240,7 @@ impl Listeners {
         // What was not handed over yet cannot give way; it is at most a second old.
         let silent = |way: &usize| {
             let row = &self.rows[bucket * WAYS + way];
-            !row.touched && row.silent(now)
+            row.flags & TOUCHED == 0 && row.silent(now)
         };
         let way = free.or_else(|| (0..WAYS).find(silent));
         let Some(way) = way else {
@@ -255,7 +278,7 @@ impl Listeners {
             if !in_earnest(row) {
                 return true;
             }
-            row.touched = false;
+            row.flags &= !TOUCHED;
             due.push((row.key(), *place));
             false
         });
@@ -280,12 +303,13 @@ impl Listeners {
     fn take(&mut self, place: u32) -> ListenerWindow {
         let row = &mut self.rows[place as usize];
         let mut listener = ListenerWindow { known: row.known, ..ListenerWindow::default() };
-        for (own, place) in listener.counters.iter_mut().zip(PLACE) {
-            *own = row.counters[usize::from(place) % PLACES];
+        for counter in ListenerCounter::ALL {
+            listener.counters[*counter as usize] = row.get(*counter);
         }
         for (own, count) in listener.rwnd_octaves.iter_mut().zip(row.octaves) {
             *own = u64::from(count);
         }
+        (row.bytes, row.hot) = (0, [0; HOT.len()]);
         (row.counters, row.octaves) = ([0; PLACES], [0; RWND_OCTAVES]);
         let askers = &self.askers[place as usize];
         if listener.get(ListenerCounter::Attempted) != 0 {
@@ -302,17 +326,22 @@ impl Listeners {
     }
 }
 
-const _: () = assert!(ListenerCounter::COUNT <= PLACES && BUCKETS.is_power_of_two());
+const _: () = assert!(ListenerCounter::COUNT - 1 <= PLACES + HOT.len() && BUCKETS.is_power_of_two());
+const _: () = assert!(std::mem::offset_of!(Tally, octaves) == 64);
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn every_counter_has_a_place_of_its_own() {
-        let mut places = PLACE.to_vec();
-        places.sort_unstable();
-        assert!(places.iter().copied().eq(0..ListenerCounter::COUNT as u8), "{PLACE:?}");
+    fn every_counter_is_counted_and_read_back() {
+        let mut row = Tally::EMPTY;
+        for (amount, counter) in (1..).zip(ListenerCounter::ALL) {
+            row.add(*counter, amount);
+        }
+        for (amount, counter) in (1..).zip(ListenerCounter::ALL) {
+            assert_eq!(row.get(*counter), amount, "{}", counter.name());
+        }
     }
 
     #[test]
@@ -321,7 +350,7 @@ mod tests {
         for bytes in [0, 1, 2, 3, 1_023, 1_024, u32::MAX] {
             row.octaves = [0; RWND_OCTAVES];
             row.record_rwnd(bytes);
-            assert_eq!(row.octaves[tidegauge_ebpf::histogram::octave_of(bytes) as usize], 1, "{bytes}");
+            assert_eq!(row.octaves[(31 - (bytes | 1).leading_zeros()) as usize], 1, "{bytes}");
         }
     }
 }

@@ -67,7 +67,8 @@ impl Accounts {
     /// The same, nearer.
     #[inline]
     pub fn look_near(&self, digest: &Digest, verdict: &Verdict) {
-        self.listeners.prefetch_row(listener_id(digest, verdict));
+        let asks = verdict.outcome.has(event::ATTEMPTED);
+        self.listeners.prefetch_row(listener_id(digest, verdict), asks);
     }
 
     /// Counts a packet; `verdict` is that of a TCP segment.

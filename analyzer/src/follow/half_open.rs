@@ -5,11 +5,11 @@
 
 use tidegauge_capture::memory::prefetch;
 use tidegauge_ebpf::attempt::{
-    ANSWERED, ASKED, Answer, Asked, Attempt, AttemptBucket, Handshake, Reset, UNASKED,
+    ANSWERED, ASKED, Answer, Asked, Attempt, AttemptBucket, FREE, Handshake, Reset, UNASKED,
 };
 use tidegauge_ebpf::flow::fingerprint;
 use tidegauge_ebpf::limits::{ATTEMPT_WAYS, COPY_WITHIN_US};
-use tidegauge_ebpf::stamp::Moment;
+use tidegauge_ebpf::stamp::{Moment, Stamp};
 use tidegauge_ebpf::tcp::connection::{Opening, clock_us, elapsed_us};
 use tidegauge_ebpf::tcp::mark;
 
@@ -17,7 +17,7 @@ use super::huge;
 use super::record::Ends;
 use crate::digest::Digest;
 
-/// An attempt's own, 40 bytes: what becomes an [`Opening`], and how to know a copy of its last packet.
+/// An attempt's own, 48 bytes: what becomes an [`Opening`], and how to know a copy of its last packet.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(C)]
 struct Beside {
@@ -27,10 +27,11 @@ struct Beside {
     /// Fingerprint of the last packet, and when it came.
     print: u32,
     last_us: u32,
+    /// Lowest bits of the flow's hash: they say which bucket it is in.
+    hash: u32,
     windows: [u16; 2],
     again: [u8; 2],
-    simultaneous: u8,
-    reserved: u8,
+    simultaneous: bool,
 }
 
 impl Beside {
@@ -40,11 +41,15 @@ impl Beside {
             first_packet: self.first_packet,
             windows: self.windows,
             again: self.again,
-            simultaneous: self.simultaneous != 0,
+            simultaneous: self.simultaneous,
             sequences: self.sequences,
         }
     }
 }
+
+/// Buckets to begin with. The cache doubles when a SYN would push one out that waits, up to its limit: a small one stays
+/// in the CPU's caches.
+const BUCKETS_FIRST: usize = 64;
 
 /// Where an attempt is: its bucket and way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,7 +60,9 @@ pub(super) struct HalfOpen {
     buckets: huge::Table<AttemptBucket>,
     beside: huge::Table<Beside>,
     /// Who each attempt is between; empty where nobody wants records.
-    ends: Box<[Ends]>,
+    ends: Vec<Ends>,
+    records: bool,
+    buckets_max: usize,
 }
 
 /// An attempt that is over, for a record.
@@ -69,12 +76,57 @@ pub(super) struct Over {
 impl HalfOpen {
     /// For so many attempts, rounded up to whole buckets; with `records` it remembers their addresses.
     pub(super) fn new(attempts: u32, records: bool) -> Self {
-        let buckets = (attempts as usize).div_ceil(ATTEMPT_WAYS).next_power_of_two();
+        let buckets_max = (attempts as usize).div_ceil(ATTEMPT_WAYS).next_power_of_two();
+        let buckets = buckets_max.min(BUCKETS_FIRST);
         let slots = buckets * ATTEMPT_WAYS;
         Self {
             buckets: huge::Table::new(buckets),
             beside: huge::Table::new(slots),
-            ends: vec![Ends::default(); if records { slots } else { 0 }].into_boxed_slice(),
+            ends: vec![Ends::default(); if records { slots } else { 0 }],
+            records,
+            buckets_max,
+        }
+    }
+
+    /// Doubles the cache: each bucket's attempts go to it and to the one as far behind as there were buckets.
+    #[cold]
+    fn grow(&mut self) {
+        let len = self.buckets.len();
+        let mut grown = Self {
+            buckets: huge::Table::new(2 * len),
+            beside: huge::Table::new(2 * len * ATTEMPT_WAYS),
+            ends: vec![Ends::default(); 2 * self.ends.len()],
+            records: self.records,
+            buckets_max: self.buckets_max,
+        };
+        for index in 0..len * ATTEMPT_WAYS {
+            let (bucket, way) = (index / ATTEMPT_WAYS, index % ATTEMPT_WAYS);
+            let attempt = self.buckets[bucket].ways[way];
+            if attempt.state() == FREE {
+                continue;
+            }
+            let half = usize::from(self.beside[index].hash as usize & len != 0);
+            let bucket = bucket + half * len;
+            // Ways are in no order, so each may stay where it is.
+            grown.buckets[bucket].ways[way] = attempt;
+            grown.beside[bucket * ATTEMPT_WAYS + way] = self.beside[index];
+            if let Some(ends) = self.ends.get(index) {
+                grown.ends[bucket * ATTEMPT_WAYS + way] = *ends;
+            }
+        }
+        *self = grown;
+    }
+
+    /// Makes room for a SYN whose bucket is full of attempts that wait, where the limit allows.
+    #[inline]
+    fn make_room(&mut self, hash: u64, now: Stamp) {
+        while self.buckets.len() < self.buckets_max
+            && self.buckets[self.bucket(hash)]
+                .ways
+                .iter()
+                .all(|way| way.waiting(now) && way.fingerprint != fingerprint(hash))
+        {
+            self.grow();
         }
     }
 
@@ -129,6 +181,7 @@ impl HalfOpen {
     ) -> (Asked, u32) {
         let (hash, sender) = (digest.hash, digest.key.sender());
         let segment = &digest.packet.segment;
+        self.make_room(hash, digest.now());
         let reused = self.place(hash).is_some_and(|place| self.attempt(place).state() != UNASKED);
         let bucket = self.bucket(hash);
         let before = self.buckets[bucket];
@@ -155,6 +208,7 @@ impl HalfOpen {
                     sequences: [segment.sequence, 0],
                     print: digest.print,
                     last_us: now_us,
+                    hash: hash as u32,
                     ..Beside::default()
                 };
                 if let Some(ends) = self.ends.get_mut(index) {
@@ -163,7 +217,7 @@ impl HalfOpen {
             }
             Asked::Again => marks = self.again(index, digest, now_us, 0, mark::SYN_RETRANSMISSION),
             Asked::Crossed => {
-                self.beside[index].simultaneous = 1;
+                self.beside[index].simultaneous = true;
                 self.beside[index].sequences[1] = segment.sequence;
                 self.beside[index].windows[1] = segment.window;
                 marks = mark::SIMULTANEOUS_OPEN;
@@ -195,7 +249,7 @@ impl HalfOpen {
         let now_us = clock_us(digest.ts_ns);
         let known = self.place(hash);
         if let Some(place) = known
-            && self.beside[place.0 as usize].simultaneous != 0
+            && self.beside[place.0 as usize].simultaneous
             && self.attempt(place).initiator() == sender as u8
         {
             // The initiator's half of a simultaneous open answers the responder's SYN.
@@ -247,6 +301,7 @@ impl HalfOpen {
                 sequences: [0, segment.sequence],
                 print: digest.print,
                 last_us: now_us,
+                hash: hash as u32,
                 ..Beside::default()
             };
         }

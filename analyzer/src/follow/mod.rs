@@ -41,7 +41,7 @@ const _: () = assert!(CONNECTION_AHEAD < PLACES && STORY_AHEAD < CONNECTION_AHEA
 const LINGER_NS: u64 = 2_000_000_000;
 /// How long it is remembered then, so that late segments are still known; after that its place goes to the next new
 /// connection, before any place that was never used: what is used again is in the caches.
-const REST_NS: u64 = 8_000_000_000;
+const REST_NS: u64 = 3_000_000_000;
 
 /// What a packet was.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -140,6 +140,7 @@ impl Follower {
         share.said.clear();
         let list = &batch.lists[partition];
         let mut cuts = batch.cuts.iter().peekable();
+        self.look_at_first(list);
         for (position, ticket) in list.iter().enumerate() {
             let index = usize::from(ticket.index);
             while let Some(cut) = cuts.next_if(|cut| cut.index <= index) {
@@ -148,10 +149,25 @@ impl Follower {
             self.look_ahead(list, position);
             let digest = &batch.digests[index];
             let bytes = || batch.bytes(index);
-            share.verdicts.push(self.packet(digest, bytes, batch.first_packet + index as u64));
+            // In place: a verdict that is moved would be read back before its parts have arrived.
+            share.verdicts.push(Verdict::default());
+            if let Some(verdict) = share.verdicts.last_mut() {
+                self.packet(digest, bytes, batch.first_packet + index as u64, verdict);
+            }
         }
         for cut in cuts {
             share.said.push(self.cut(cut));
+        }
+    }
+
+    /// Has the lines fetched that the first packets of a list need.
+    fn look_at_first(&mut self, list: &[Ticket]) {
+        list.iter().take(INDEX_AHEAD).for_each(|ticket| self.look_far(ticket));
+        for (position, ticket) in list.iter().enumerate().take(CONNECTION_AHEAD) {
+            self.look_near(ticket, position);
+        }
+        for (position, ticket) in list.iter().enumerate().take(STORY_AHEAD) {
+            self.look_nearer(ticket, position);
         }
     }
 
@@ -159,57 +175,70 @@ impl Follower {
     #[inline]
     fn look_ahead(&mut self, list: &[Ticket], position: usize) {
         if let Some(ticket) = list.get(position + INDEX_AHEAD) {
-            match ticket.kind {
-                TicketKind::Handshake => {
-                    self.half_open.prefetch(ticket.hash);
-                    self.half_open.prefetch_beside(ticket.hash);
-                    self.table.prefetch(ticket.hash);
-                }
-                TicketKind::Bare | TicketKind::Payload => self.table.prefetch(ticket.hash),
-                TicketKind::Other => {}
-            }
+            self.look_far(ticket);
         }
-        if let Some(ticket) = list.get(position + CONNECTION_AHEAD)
-            && matches!(ticket.kind, TicketKind::Bare | TicketKind::Payload)
-        {
+        if let Some(ticket) = list.get(position + CONNECTION_AHEAD) {
+            self.look_near(ticket, position + CONNECTION_AHEAD);
+        }
+        if let Some(ticket) = list.get(position + STORY_AHEAD) {
+            self.look_nearer(ticket, position + STORY_AHEAD);
+        }
+    }
+
+    #[inline]
+    fn look_far(&self, ticket: &Ticket) {
+        match ticket.kind {
+            TicketKind::Handshake => {
+                self.half_open.prefetch(ticket.hash);
+                self.half_open.prefetch_beside(ticket.hash);
+                self.table.prefetch(ticket.hash);
+            }
+            TicketKind::Bare | TicketKind::Payload => self.table.prefetch(ticket.hash),
+            TicketKind::Other => {}
+        }
+    }
+
+    #[inline]
+    fn look_near(&mut self, ticket: &Ticket, position: usize) {
+        if matches!(ticket.kind, TicketKind::Bare | TicketKind::Payload) {
             let place = self.table.find(ticket.hash);
             match place {
                 Some(place) => self.table.prefetch_connection(place),
                 None => self.half_open.prefetch(ticket.hash),
             }
-            self.places[(position + CONNECTION_AHEAD) % PLACES] = place;
+            self.places[position % PLACES] = place;
         }
-        if let Some(ticket) = list.get(position + STORY_AHEAD)
-            && ticket.kind == TicketKind::Payload
-            && let Some(place) = self.places[(position + STORY_AHEAD) % PLACES]
+    }
+
+    #[inline]
+    fn look_nearer(&self, ticket: &Ticket, position: usize) {
+        if ticket.kind == TicketKind::Payload
+            && let Some(place) = self.places[position % PLACES]
         {
             self.table.prefetch_story(place);
         }
     }
 
-    /// Takes one packet, number `packet_number` of the run from 1.
+    /// Takes one packet, number `packet_number` of the run from 1; `verdict` is empty before.
     #[inline]
     pub fn packet<'a>(
         &mut self,
         digest: &Digest,
         bytes: impl FnOnce() -> &'a [u8],
         packet_number: u64,
-    ) -> Verdict {
+        verdict: &mut Verdict,
+    ) {
         match digest.packet.transport {
             Transport::Tcp if digest.hash & self.unsampled_bits == 0 => {
-                self.segment(digest, bytes, packet_number)
+                self.segment(digest, bytes, packet_number, verdict);
             }
             Transport::Udp if digest.packet.fragment == Fragment::Whole => {
                 if let Some(datagram) = Datagram::of(bytes(), &digest.packet, digest.ts_ns) {
                     self.layers.udp(&datagram, &mut self.sums);
                 }
-                Verdict::default()
             }
-            Transport::Icmp => {
-                self.icmp(digest, bytes());
-                Verdict::default()
-            }
-            _ => Verdict::default(),
+            Transport::Icmp => self.icmp(digest, bytes()),
+            _ => {}
         }
     }
 
@@ -219,23 +248,20 @@ impl Follower {
         digest: &Digest,
         bytes: impl FnOnce() -> &'a [u8],
         packet_number: u64,
-    ) -> Verdict {
+        verdict: &mut Verdict,
+    ) {
         let segment = &digest.packet.segment;
-        if segment.is_syn() {
-            return self.asked(digest, packet_number);
+        if segment.has(tcp_flag::SYN) {
+            *verdict = if segment.is_syn() { self.asked(digest, packet_number) } else { self.answered(digest) };
+            return;
         }
-        if segment.is_syn_ack() {
-            return self.answered(digest);
-        }
-        let mut verdict = Verdict::default();
         if digest.packet.source_port < digest.packet.destination_port {
             verdict.outcome.events = event::FROM_LISTENER;
         }
         // A first fragment's payload length is not the segment's: its header facts count, its numbers do not.
         if digest.packet.fragment == Fragment::Whole {
-            self.established(digest, bytes, packet_number, &mut verdict);
+            self.established(digest, bytes, packet_number, verdict);
         }
-        verdict
     }
 
     fn asked(&mut self, digest: &Digest, packet_number: u64) -> Verdict {
@@ -334,7 +360,7 @@ impl Follower {
             wire_bytes: digest.wire_bytes,
             print: digest.print,
         };
-        verdict.judged = connection.judge(story, sender, &seen, &mut verdict.outcome);
+        connection.judge(story, sender, &seen, &mut verdict.outcome, &mut verdict.judged);
         if digest.packet.segment.timestamp != 0 && verdict.judged.marks & mark::CAPTURED_TWICE == 0 {
             connection.echo(sender, &digest.packet.segment, digest.now(), &mut verdict.outcome);
         }

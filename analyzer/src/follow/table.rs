@@ -19,6 +19,8 @@ use super::huge;
 const WAYS: usize = 8;
 /// Connections for each bucket where the table is full: of random hashes hardly one in a hundred finds its bucket full.
 const PER_BUCKET: usize = 3;
+/// Buckets to begin with. The index doubles when a bucket is full, up to its limit: a small one stays in the caches.
+const BUCKETS_FIRST: usize = 256;
 /// Places the hand looks at for one that gives way.
 const HAND_STEPS: usize = 32;
 
@@ -35,8 +37,8 @@ pub(super) struct Table {
     buckets: huge::Table<Bucket>,
     /// Grows to its capacity, which never changes: memory that no connection ever needed is not touched.
     connections: Vec<Connection>,
-    /// Bucket of each connection in use.
-    homes: Vec<u32>,
+    /// Lowest bits of each connection's hash: they say which bucket it is in.
+    hashes: Vec<u32>,
     stories: Vec<Story>,
     /// Connection of each story in use.
     owners: Vec<u32>,
@@ -49,6 +51,8 @@ pub(super) struct Table {
     no_story: Box<Story>,
     /// Most connections and stories.
     limits: (usize, usize),
+    /// Most buckets.
+    buckets_max: usize,
 }
 
 /// What became of a connection that needed a place.
@@ -69,9 +73,9 @@ impl Table {
     pub(super) fn new(connections: u32, stories: u32) -> Self {
         let buckets = (connections as usize).div_ceil(PER_BUCKET).next_power_of_two().max(1);
         Self {
-            buckets: huge::Table::new(buckets),
+            buckets: huge::Table::new(buckets.min(BUCKETS_FIRST)),
             connections: huge::pool(connections as usize),
-            homes: Vec::with_capacity(connections as usize),
+            hashes: Vec::with_capacity(connections as usize),
             stories: huge::pool(stories as usize),
             owners: Vec::with_capacity(stories as usize),
             offered: VecDeque::with_capacity(connections as usize),
@@ -80,6 +84,7 @@ impl Table {
             story_hand: 0,
             no_story: Box::default(),
             limits: (connections as usize, stories as usize),
+            buckets_max: buckets,
         }
     }
 
@@ -148,11 +153,14 @@ impl Table {
     /// Finds a place for the connection of `hash`, which has none; `proven` says whether it brings its handshake. What
     /// was there is still there: the caller tells of it and then calls [`Table::settle`].
     pub(super) fn admit(&mut self, hash: u64, proven: bool, now: Stamp) -> Admitted {
+        while self.is_full(hash) && self.buckets.len() < self.buckets_max {
+            self.grow();
+        }
         let bucket = self.buckets[self.bucket(hash)];
         let gives_way = |rank: KeepRank| {
             rank < KeepRank::Unproven || (rank == KeepRank::Unproven && proven)
         };
-        if bucket.places.iter().all(|place| *place != 0) {
+        if self.is_full(hash) {
             let ranked = bucket.places.iter().map(|place| {
                 let place = place - 1;
                 (self.connections[place as usize].keep_rank(now), place)
@@ -169,7 +177,7 @@ impl Table {
         }
         if self.connections.len() < self.limits.0 {
             self.connections.push(Connection::default());
-            self.homes.push(0);
+            self.hashes.push(0);
             return Admitted::Free(self.connections.len() as u32 - 1);
         }
         for _ in 0..HAND_STEPS.min(self.connections.len()) {
@@ -183,6 +191,31 @@ impl Table {
         Admitted::Refused
     }
 
+    fn is_full(&self, hash: u64) -> bool {
+        self.buckets[self.bucket(hash)].places.iter().all(|place| *place != 0)
+    }
+
+    /// Doubles the index: each bucket's connections go to it and to the one as far behind as there were buckets.
+    #[cold]
+    fn grow(&mut self) {
+        let len = self.buckets.len();
+        let mut grown = huge::Table::<Bucket>::new(2 * len);
+        for index in 0..len {
+            let bucket = self.buckets[index];
+            let mut counts = [0; 2];
+            for (fingerprint, place) in bucket.fingerprints.into_iter().zip(bucket.places) {
+                if place == 0 {
+                    continue;
+                }
+                let half = usize::from(self.hashes[place as usize - 1] as usize & len != 0);
+                let (new, way) = (&mut grown[index + half * len], counts[half]);
+                (new.fingerprints[way], new.places[way]) = (fingerprint, place);
+                counts[half] += 1;
+            }
+        }
+        self.buckets = grown;
+    }
+
     /// Puts a new connection into the place that [`Table::admit`] found; `false`: without a story.
     pub(super) fn settle(&mut self, hash: u64, place: u32) -> bool {
         if self.connections[place as usize].fingerprint != 0 {
@@ -192,7 +225,7 @@ impl Table {
         let bucket = &mut self.buckets[home];
         let Some(way) = bucket.places.iter().position(|place| *place == 0) else { return false };
         (bucket.fingerprints[way], bucket.places[way]) = (fingerprint(hash), place + 1);
-        self.homes[place as usize] = home as u32;
+        self.hashes[place as usize] = hash as u32;
         let story = self.new_story(place);
         self.connections[place as usize].begin(fingerprint(hash), story.map_or(0, |story| story + 1));
         story.is_some()
@@ -232,7 +265,8 @@ impl Table {
 
     /// Takes a connection out of the index.
     fn leave(&mut self, place: u32) {
-        let bucket = &mut self.buckets[self.homes[place as usize] as usize];
+        let home = self.bucket(u64::from(self.hashes[place as usize]));
+        let bucket = &mut self.buckets[home];
         if let Some(way) = bucket.places.iter().position(|known| *known == place + 1) {
             (bucket.fingerprints[way], bucket.places[way]) = (0, 0);
         }

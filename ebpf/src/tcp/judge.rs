@@ -74,7 +74,8 @@ impl Connection {
         sender: Side,
         seen: &Seen<'_>,
         outcome: &mut Outcome,
-    ) -> Judged {
+        judged: &mut Judged,
+    ) {
         let segment = seen.segment;
         let now_us = clock_us(seen.now_ns);
         let first_round_trip_us =
@@ -83,7 +84,8 @@ impl Connection {
         let ends = ends(&mut self.directions, &mut story.details, sender);
         if is_copy(ends.own, seen, now_us) {
             ends.own_details.tally(Tally::CapturedTwice, 1);
-            return Judged { marks: mark::CAPTURED_TWICE, ..Judged::default() };
+            judged.marks = mark::CAPTURED_TWICE;
+            return;
         }
         self.seen = seen.now.coarse();
         let Ends { own, peer, own_details, peer_details } = ends;
@@ -96,10 +98,11 @@ impl Connection {
         self.rounds += u16::from(now_us < newest_us && newest_us - now_us > 1 << 31);
         own.payload_bytes = own.payload_bytes.wrapping_add(u64::from(segment.payload_bytes));
         if segment.has(tcp_flag::RST) {
-            return Judged { marks: self.reset(sender, segment), ..Judged::default() };
+            judged.marks |= self.reset(sender, segment);
+            return;
         }
-        let mut judged = Judged { marks: signs(own, peer, segment), ..Judged::default() };
-        if judged.marks & mark::DUPLICATE_ACK != 0 {
+        let mut marks = signs(own, peer, segment);
+        if marks & mark::DUPLICATE_ACK != 0 {
             own.duplicate_acks = own.duplicate_acks.saturating_add(1);
             judged.duplicate_ack = own.duplicate_acks;
         }
@@ -107,29 +110,29 @@ impl Connection {
             if segment.acknowledgment != own.last_acknowledgment || own.state & state::ACKED == 0 {
                 own.duplicate_acks = 0;
             }
-            judged.marks |= unseen(own, peer, segment);
-            acknowledge(peer, peer_details, segment, now_us, &mut judged);
+            marks |= unseen(own, peer, segment);
+            acknowledge(peer, peer_details, segment, now_us, judged);
         }
         let fin = segment.has(tcp_flag::FIN);
         if segment.payload_bytes != 0 || fin {
-            judged.marks |= resent(own, peer, segment, judged.marks, now_us, first_round_trip_us);
+            marks |= resent(own, peer, segment, marks, now_us, first_round_trip_us);
             let idle = Idle { after_us: idle_after_us, now_us, now: seen.now };
-            send(own, own_details, peer, segment, judged.marks, idle, outcome);
+            send(own, own_details, peer, segment, marks, idle, outcome);
         }
-        advance(own, segment, judged.marks, now_us);
+        advance(own, segment, marks, now_us);
         if own.state & peer.state & state::SENT != 0 {
             self.flags |= flag::PROVEN;
         }
-        if judged.marks != 0 || own.state & state::FIN != 0 || fin {
-            own_details.count(judged.marks, seen.segments);
-            self.flags |= close(own, peer, fin, &mut judged.marks);
+        if marks != 0 || own.state & state::FIN != 0 {
+            own_details.count(marks, seen.segments);
+            self.flags |= close(own, peer, fin, &mut marks);
         }
         if segment.flags & (tcp_flag::URG | tcp_flag::ECE | tcp_flag::CWR) != 0 || seen.sack.blocks != 0 {
-            judged.marks |= unusual(own, segment, &seen.sack);
+            marks |= unusual(own, segment, &seen.sack);
         }
         advertise(own, segment, outcome);
-        outcome.events |= events(judged.marks);
-        judged
+        outcome.events |= events(marks);
+        judged.marks |= marks;
     }
 
     /// A RST from `sender`: ends the connection where its number is one that the other end would take.
