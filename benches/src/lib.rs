@@ -5,6 +5,7 @@
 
 pub mod bpf;
 pub mod child;
+pub mod conformance;
 pub mod detect;
 pub mod generate;
 pub mod limit;

@@ -7,7 +7,10 @@ use anyhow::{Result, bail};
 use crate::setup::{self, Group};
 use crate::{Verdict, shell};
 
-const BENCHES: [&str; 5] = ["packet", "tick", "read", "detect", "live"];
+const BENCHES: [&str; 6] = ["packet", "tick", "read", "detect", "live", CONFORMANCE];
+/// The one that judges: it needs what tests need, and ends with 1 where tidegauge falls short.
+const CONFORMANCE: &str = "conformance";
+const FELL_SHORT: i32 = 1;
 
 /// Runs bench `which` with the rest of the command line.
 pub(crate) fn run(which: &str, rest: &[&str]) -> Result<Verdict> {
@@ -17,22 +20,31 @@ pub(crate) fn run(which: &str, rest: &[&str]) -> Result<Verdict> {
         None => bail!("no such bench: {which}; there are {} and all", BENCHES.join(", ")),
     };
     let (peers, rest): (Vec<&str>, Vec<&str>) = rest.iter().partition(|word| **word == "--peers");
-    let groups: &[Group] = if peers.is_empty() {
-        &[Group::Build, Group::Lab]
-    } else {
-        &[Group::Build, Group::Lab, Group::Peers]
-    };
-    let lacking = setup::ensure(groups)?;
+    let mut groups = vec![Group::Build, Group::Lab];
+    if benches.contains(&CONFORMANCE) {
+        groups.push(Group::Test);
+    }
+    if !peers.is_empty() {
+        groups.push(Group::Peers);
+    }
+    let lacking = setup::ensure(&groups)?;
     for group in groups {
-        if let Some(why) = lacking.why(*group) {
+        if let Some(why) = lacking.why(group) {
             println!("bench: left out: {why}");
         }
     }
     shell::headline("build the benches, tidegauge and the test tools (release)");
     shell::run(&mut shell::cargo(["build", "--release", "--workspace", "--bins", "--exclude", "xtask"]))?;
+    let mut verdict = Verdict::Fine;
     for bench in benches {
         shell::headline(&format!("bench {bench}"));
-        shell::run(Command::new(shell::release_binary(&format!("bench-{bench}"))).args(&rest))?;
+        let mut command = Command::new(shell::release_binary(&format!("bench-{bench}")));
+        let status = shell::status(command.args(&rest).current_dir(shell::root()))?;
+        match status.code() {
+            Some(0) => {}
+            Some(FELL_SHORT) if *bench == CONFORMANCE => verdict = Verdict::Wrong,
+            _ => bail!("bench-{bench} ended with {status}"),
+        }
     }
-    Ok(Verdict::Fine)
+    Ok(verdict)
 }

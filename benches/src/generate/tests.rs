@@ -4,14 +4,22 @@ use std::collections::HashMap;
 use std::process::Command;
 
 use super::*;
+use crate::conformance::{self, judgement::Judgement};
 use crate::scratch::Scratch;
 
-const KINDS: [Kind; 4] = [Kind::Elephants, Kind::Mix, Kind::Synflood, Kind::Flows1M];
+const KINDS: [Kind; 5] = [Kind::Elephants, Kind::Mix, Kind::Synflood, Kind::Flows1M, Kind::Adversarial];
+/// Kinds whose troubles are counted where they are made.
+const COUNTED: [Kind; 4] = [Kind::Elephants, Kind::Mix, Kind::Synflood, Kind::Flows1M];
 
 fn generate(kind: Kind, packets: u64, seed: u64) -> (Scratch, Capture) {
     let scratch = Scratch::new("generate").unwrap();
     let capture = ensure(&Spec { kind, packets, seed }, scratch.path()).unwrap();
     (scratch, capture)
+}
+
+/// A few thousand packets.
+fn scale(kind: Kind) -> u64 {
+    if kind == Kind::Adversarial { 100 } else { 5_000 }
 }
 
 /// FNV-1a: enough to notice a changed byte.
@@ -24,9 +32,9 @@ fn digest(path: &Path) -> u64 {
 #[test]
 fn equal_seeds_give_equal_bytes_and_others_do_not() {
     for kind in KINDS {
-        let (_first_dir, first) = generate(kind, 5_000, 42);
-        let (_second_dir, second) = generate(kind, 5_000, 42);
-        let (_other_dir, other) = generate(kind, 5_000, 43);
+        let (_first_dir, first) = generate(kind, scale(kind), 42);
+        let (_second_dir, second) = generate(kind, scale(kind), 42);
+        let (_other_dir, other) = generate(kind, scale(kind), 43);
         assert_eq!(digest(&first.path), digest(&second.path));
         assert_ne!(digest(&first.path), digest(&other.path));
     }
@@ -36,12 +44,21 @@ fn equal_seeds_give_equal_bytes_and_others_do_not() {
 #[test]
 fn the_bytes_are_those_of_this_revision() {
     let digests = KINDS.map(|kind| {
-        let (_dir, capture) = generate(kind, 5_000, 42);
+        let (_dir, capture) = generate(kind, scale(kind), 42);
         digest(&capture.path)
     });
     assert_eq!(
         (REVISION, digests),
-        (1, [918667593902028898, 70747576655347967, 11568166198770069783, 1599581188681467338])
+        (
+            1,
+            [
+                918667593902028898,
+                70747576655347967,
+                11568166198770069783,
+                1599581188681467338,
+                10573896243477683953
+            ]
+        )
     );
 }
 
@@ -90,7 +107,7 @@ fn tshark_counts_the_same() {
         eprintln!("skipped: tshark is not installed");
         return;
     }
-    for kind in KINDS {
+    for kind in COUNTED {
         let (_dir, capture) = generate(kind, 20_000, 42);
         let seen = tshark_counts(&capture.path);
         let truth = &capture.truth;
@@ -115,6 +132,25 @@ fn tshark_counts_the_same() {
         let written = truth.retransmissions + truth.reordered + truth.syn_retransmissions;
         assert_eq!(judged, written, "{kind:?}");
     }
+}
+
+/// By tshark's judgement, and by its facts where it has no word.
+#[test]
+fn adversarial_conversations_have_every_judgement_in_them() {
+    if Command::new("tshark").arg("--version").output().is_err() {
+        eprintln!("skipped: tshark is not installed");
+        return;
+    }
+    let (_dir, capture) = generate(Kind::Adversarial, 1_000, 42);
+    let segments = conformance::tshark::segments(&capture.path).unwrap();
+    assert_eq!(segments.len() as u64, capture.truth.packets);
+    for judgement in Judgement::ALL {
+        let count = segments.iter().filter(|segment| segment.judgements.has(judgement)).count();
+        assert!(count >= 50 || judgement == Judgement::CapturedTwice, "{judgement}: {count}");
+    }
+    let copies = segments.windows(2).filter(|pair| pair[1].is_copy_of(&pair[0])).count() as u64;
+    let written = capture.truth.captured_twice;
+    assert!(written > 500 && (written * 4 / 5..=written).contains(&copies), "{copies} of {written}");
 }
 
 fn tshark_counts(path: &Path) -> HashMap<&'static str, u64> {
