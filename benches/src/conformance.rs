@@ -5,10 +5,12 @@
 //! even where it has a reason; tables say both figures. Called by `bench-conformance`.
 
 pub mod compare;
+pub mod connections;
 pub mod judgement;
 pub mod ours;
 pub mod reason;
 pub mod report;
+pub mod tcptrace;
 pub mod tshark;
 
 use std::fs;
@@ -17,7 +19,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use serde::Serialize;
 
+use crate::machine::find_program;
 use compare::{Compared, Tallies, compare};
+use connections::Connections;
 
 /// How a capture's name may end.
 const EXTENSIONS: [&str; 3] = ["cap", "pcap", "pcapng"];
@@ -42,6 +46,8 @@ pub struct Group {
     pub tallies: Tallies,
     /// TCP segments in them.
     pub segments: u64,
+    /// Beside tcptrace; `None` where it is not installed.
+    pub connections: Option<Connections>,
     /// Captures that a program could not read, and why.
     pub failed: Vec<String>,
 }
@@ -49,7 +55,8 @@ pub struct Group {
 impl Group {
     /// An empty group.
     pub fn new(title: &str) -> Self {
-        Self { title: title.to_owned(), ..Self::default() }
+        let connections = find_program("tcptrace").map(|_| Connections::default());
+        Self { title: title.to_owned(), connections, ..Self::default() }
     }
 
     /// Whether nothing was added to it.
@@ -57,24 +64,26 @@ impl Group {
         self.captures.is_empty() && self.failed.is_empty()
     }
 
-    /// Runs both programs on a capture and adds what comes of it.
+    /// Runs tidegauge, tshark and, where it is installed, tcptrace once each on a capture, and adds what comes of it.
     pub fn add(&mut self, tidegauge: &Path, capture: &Path) {
         let name = capture.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        match both(tidegauge, capture) {
-            Ok(compared) => {
-                self.segments += compared.segments;
-                self.tallies.add(&compared.tallies);
-                self.captures.push(Capture { name, compared });
+        let both = || Ok((tshark::segments(capture)?, ours::read(tidegauge, capture)?));
+        let both: Result<_> = both();
+        let (segments, said) = match both {
+            Ok(both) => both,
+            Err(error) => return self.failed.push(format!("{name}: {error:#}")),
+        };
+        if let Some(connections) = &mut self.connections {
+            match tcptrace::connections(capture) {
+                Ok(theirs) => connections.add(&name, &said.flows, &theirs),
+                Err(error) => connections.leave_out(&name, &format!("{error:#}")),
             }
-            Err(error) => self.failed.push(format!("{name}: {error:#}")),
         }
+        let compared = compare(&segments, &said);
+        self.segments += compared.segments;
+        self.tallies.add(&compared.tallies);
+        self.captures.push(Capture { name, compared });
     }
-}
-
-fn both(tidegauge: &Path, capture: &Path) -> Result<Compared> {
-    let segments = tshark::segments(capture)?;
-    let said = ours::read(tidegauge, capture)?;
-    Ok(compare(&segments, &said))
 }
 
 /// The captures that `paths` name: files as they are, and all that directories hold, by name.

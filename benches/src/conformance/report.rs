@@ -56,6 +56,10 @@ fn write_group(text: &mut String, group: &Group) -> fmt::Result {
         }
         writeln!(text)?;
     }
+    match &group.connections {
+        Some(connections) => writeln!(text, "{}", connections.markdown())?,
+        None => writeln!(text, "- not compared with tcptrace: it is not installed")?,
+    }
     for failed in &group.failed {
         writeln!(text, "- not compared: {failed}")?;
     }

@@ -1,0 +1,396 @@
+//! tidegauge's flows beside tcptrace's connections, direction by direction.
+//!
+//! Both are found by their endpoints and taken in order. Where the two cut what passed between the same endpoints into a
+//! different number of connections, all of it is added up on both sides and compared as one. The two do not mean the same
+//! by every word, so this part judges nothing: it shows where they agree.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::net::IpAddr;
+
+use serde::Serialize;
+
+use super::ours::{self, Endpoint, Flow};
+use super::tcptrace::{self, Connection};
+use crate::table::{Table, figure};
+
+/// tcptrace prints tenths of a millisecond, so a time is equal when it is within one of them, or a hundredth of itself.
+const RTT_STEP_MS: f64 = 0.1;
+const RTT_SHARE: f64 = 0.01;
+/// Directions named for each measure, the furthest apart first; `--json` has all of them.
+const NAMED_MAX: usize = 12;
+
+/// What is compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Measure {
+    /// Segments.
+    Packets,
+    /// Payload, what was sent again included.
+    PayloadBytes,
+    /// Segments sent again: tcptrace calls so what has a byte that was seen before.
+    Retransmission,
+    /// Overtaken: tcptrace calls so what fills a hole.
+    OutOfOrder,
+    /// Sent again or overtaken: on the sum words have less influence.
+    Below,
+    /// Round trips measured.
+    RttSamples,
+    /// The shortest, milliseconds.
+    RttMinMs,
+    /// Their mean, milliseconds.
+    RttMeanMs,
+}
+
+impl Measure {
+    const ALL: [Self; 8] = [
+        Self::Packets,
+        Self::PayloadBytes,
+        Self::Retransmission,
+        Self::OutOfOrder,
+        Self::Below,
+        Self::RttSamples,
+        Self::RttMinMs,
+        Self::RttMeanMs,
+    ];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Packets => "packets",
+            Self::PayloadBytes => "payload bytes",
+            Self::Retransmission => "retransmission / rexmt data pkts",
+            Self::OutOfOrder => "out of order / outoforder pkts",
+            Self::Below => "both of these",
+            Self::RttSamples => "RTT samples",
+            Self::RttMinMs => "RTT min, ms",
+            Self::RttMeanMs => "RTT mean / avg, ms",
+        }
+    }
+
+    /// Times differ by what tcptrace rounds, counts by nothing.
+    fn agrees(self, ours: f64, theirs: f64) -> bool {
+        match self {
+            Self::RttMinMs | Self::RttMeanMs => {
+                (ours - theirs).abs() <= (theirs.abs() * RTT_SHARE).max(RTT_STEP_MS)
+            }
+            _ => ours == theirs,
+        }
+    }
+}
+
+/// One direction in both programs' figures, in the order of [`Measure::ALL`]; `None` where there is nothing to compare.
+#[derive(Clone, Debug, Serialize)]
+pub struct Pair {
+    /// Capture.
+    pub capture: String,
+    /// Sender and receiver.
+    pub direction: String,
+    /// tidegauge's and tcptrace's.
+    pub figures: Vec<(Measure, f64, f64)>,
+}
+
+/// All that was compared.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Connections {
+    /// Captures that both could read.
+    pub captures: u64,
+    /// Connections of each: tidegauge's, tcptrace's.
+    pub counts: (u64, u64),
+    /// Endpoint pairs whose connections were added up because their numbers differ.
+    pub added_up: u64,
+    /// Connections that only one of them has: tidegauge, tcptrace.
+    pub alone: (u64, u64),
+    /// Packets captured twice in tcptrace's count ("hardware dups").
+    pub hardware_duplicates: u64,
+    /// Probes of a closed window in tcptrace's count.
+    pub zero_window_probes: u64,
+    /// Direction by direction.
+    pub pairs: Vec<Pair>,
+    /// Captures left out, and why.
+    pub left_out: Vec<String>,
+}
+
+impl Connections {
+    /// Adds a capture.
+    pub fn add(&mut self, capture: &str, flows: &[Flow], connections: &[Connection]) {
+        self.captures += 1;
+        self.counts.0 += flows.len() as u64;
+        self.counts.1 += connections.len() as u64;
+        for way in connections.iter().flat_map(|connection| connection.ways) {
+            self.hardware_duplicates += way.captured_twice;
+            self.zero_window_probes += way.zero_window_probes;
+        }
+        let ours = by_ends(flows.iter().map(of_ours));
+        let mut theirs = by_ends(connections.iter().map(of_theirs));
+        for (ends, ours) in ours {
+            match theirs.remove(&ends) {
+                None => self.alone.0 += ours.len() as u64,
+                Some(theirs) => self.pair(capture, &ends, ours, theirs),
+            }
+        }
+        self.alone.1 += theirs.values().map(Vec::len).sum::<usize>() as u64;
+    }
+
+    /// Notes a capture that was not compared.
+    pub fn leave_out(&mut self, capture: &str, why: &str) {
+        self.left_out.push(format!("{capture}: {why}"));
+    }
+
+    fn pair(&mut self, capture: &str, ends: &Ends, mut ours: Vec<Ways>, mut theirs: Vec<Ways>) {
+        if ours.len() != theirs.len() {
+            self.added_up += 1;
+            ours = vec![sum(&ours)];
+            theirs = vec![sum(&theirs)];
+        }
+        for (ours, theirs) in ours.iter().zip(&theirs) {
+            for (side, (ours, theirs)) in ours.iter().zip(theirs).enumerate() {
+                let (from, to) = (&ends[side], &ends[1 - side]);
+                let direction = format!("{}:{} to {}:{}", from.0, from.1, to.0, to.1);
+                self.pairs.push(Pair {
+                    capture: capture.to_owned(),
+                    direction,
+                    figures: figures(ours, theirs),
+                });
+            }
+        }
+    }
+
+    /// Everything as markdown.
+    pub fn markdown(&self) -> String {
+        let mut text = String::new();
+        let (ours, theirs) = self.counts;
+        let _ = writeln!(
+            text,
+            "### Beside tcptrace, connection by connection\n\n{} captures; {ours} flows, {theirs} connections of \
+             tcptrace; between {} pairs of endpoints their numbers differ, and all of it is compared as one; only \
+             tidegauge has {}, only tcptrace {}. tcptrace's \"hardware dups\": {}, its probes of closed windows: {}.\n",
+            self.captures,
+            self.added_up,
+            self.alone.0,
+            self.alone.1,
+            self.hardware_duplicates,
+            self.zero_window_probes
+        );
+        let _ = writeln!(text, "{}", self.table());
+        for measure in Measure::ALL {
+            self.write_furthest(measure, &mut text);
+        }
+        for left_out in &self.left_out {
+            let _ = writeln!(text, "- left out: {left_out}");
+        }
+        text
+    }
+
+    fn figures_of(&self, measure: Measure) -> impl Iterator<Item = (&Pair, f64, f64)> {
+        self.pairs.iter().filter_map(move |pair| {
+            let found = pair.figures.iter().find(|(known, ..)| *known == measure);
+            found.map(|(_, ours, theirs)| (pair, *ours, *theirs))
+        })
+    }
+
+    fn table(&self) -> Table {
+        let header = ["measure", "tcptrace", "tidegauge", "directions", "agree", "share"];
+        let mut table = Table::new(&header);
+        for measure in Measure::ALL {
+            let all: Vec<_> = self.figures_of(measure).collect();
+            let agree = all.iter().filter(|(_, ours, theirs)| measure.agrees(*ours, *theirs)).count();
+            let is_time = matches!(measure, Measure::RttMinMs | Measure::RttMeanMs);
+            let total = |values: Vec<f64>| match values.iter().sum::<f64>() {
+                sum if is_time => figure((!values.is_empty()).then(|| sum / values.len() as f64)),
+                sum => format!("{sum}"),
+            };
+            table.row(vec![
+                measure.name().to_owned(),
+                total(all.iter().map(|(.., theirs)| *theirs).collect()),
+                total(all.iter().map(|(_, ours, _)| *ours).collect()),
+                all.len().to_string(),
+                agree.to_string(),
+                figure((!all.is_empty()).then(|| agree as f64 / all.len() as f64)),
+            ]);
+        }
+        table
+    }
+
+    /// The directions on which both differ most.
+    fn write_furthest(&self, measure: Measure, text: &mut String) {
+        let mut apart: Vec<_> =
+            self.figures_of(measure).filter(|(_, ours, theirs)| !measure.agrees(*ours, *theirs)).collect();
+        apart.sort_by(|left, right| (right.1 - right.2).abs().total_cmp(&(left.1 - left.2).abs()));
+        for (pair, ours, theirs) in apart.iter().take(NAMED_MAX) {
+            let Pair { capture, direction, .. } = pair;
+            let name = measure.name();
+            let _ = writeln!(text, "- {name}: {capture}, {direction}: tidegauge {ours}, tcptrace {theirs}");
+        }
+        if apart.len() > NAMED_MAX {
+            let _ = writeln!(text, "- {}: {} more", measure.name(), apart.len() - NAMED_MAX);
+        }
+    }
+}
+
+/// Both endpoints, sorted.
+type Ends = [(IpAddr, u16); 2];
+/// Figures of both directions, that of the first endpoint first.
+type Ways = [Way; 2];
+
+/// What both programs tell of a direction.
+#[derive(Clone, Copy, Debug, Default)]
+struct Way {
+    packets: u64,
+    payload_bytes: u64,
+    retransmission: u64,
+    out_of_order: u64,
+    rtt_samples: u64,
+    /// Of no meaning without samples.
+    rtt_min_ms: f64,
+    rtt_sum_ms: f64,
+}
+
+fn of_ours(flow: &Flow) -> ([Endpoint; 2], Ways) {
+    let way = |way: &ours::Way| Way {
+        packets: way.packets,
+        payload_bytes: way.payload_bytes,
+        retransmission: way.retransmission,
+        out_of_order: way.out_of_order,
+        rtt_samples: way.rtt.samples,
+        rtt_min_ms: way.rtt.min_us.unwrap_or_default() / 1e3,
+        rtt_sum_ms: way.rtt.mean_us.unwrap_or_default() / 1e3 * way.rtt.samples as f64,
+    };
+    ([flow.initiator.clone(), flow.responder.clone()], [way(&flow.forward), way(&flow.reverse)])
+}
+
+fn of_theirs(connection: &Connection) -> ([Endpoint; 2], Ways) {
+    let way = |way: &tcptrace::Way| Way {
+        packets: way.packets,
+        payload_bytes: way.data_bytes,
+        retransmission: way.retransmitted,
+        out_of_order: way.out_of_order,
+        rtt_samples: way.rtt_samples,
+        rtt_min_ms: way.rtt_min_ms,
+        rtt_sum_ms: way.rtt_mean_ms * way.rtt_samples as f64,
+    };
+    (connection.ends.clone(), connection.ways.map(|ways| way(&ways)))
+}
+
+/// Directions by their endpoints; what has no address is left out.
+fn by_ends(all: impl Iterator<Item = ([Endpoint; 2], Ways)>) -> BTreeMap<Ends, Vec<Ways>> {
+    let mut by_ends: BTreeMap<Ends, Vec<Ways>> = BTreeMap::new();
+    for (ends, mut ways) in all {
+        let parsed = ends.map(|end| end.addr.parse::<IpAddr>().ok().map(|addr| (addr, end.port)));
+        let [Some(first), Some(second)] = parsed else { continue };
+        let mut ends = [first, second];
+        if first > second {
+            ends.swap(0, 1);
+            ways.swap(0, 1);
+        }
+        by_ends.entry(ends).or_default().push(ways);
+    }
+    by_ends
+}
+
+fn sum(all: &[Ways]) -> Ways {
+    std::array::from_fn(|side| {
+        all.iter().map(|ways| ways[side]).fold(Way::default(), |sum, way| Way {
+            packets: sum.packets + way.packets,
+            payload_bytes: sum.payload_bytes + way.payload_bytes,
+            retransmission: sum.retransmission + way.retransmission,
+            out_of_order: sum.out_of_order + way.out_of_order,
+            rtt_samples: sum.rtt_samples + way.rtt_samples,
+            rtt_min_ms: match (sum.rtt_samples, way.rtt_samples) {
+                (0, _) => way.rtt_min_ms,
+                (_, 0) => sum.rtt_min_ms,
+                _ => sum.rtt_min_ms.min(way.rtt_min_ms),
+            },
+            rtt_sum_ms: sum.rtt_sum_ms + way.rtt_sum_ms,
+        })
+    })
+}
+
+fn figures(ours: &Way, theirs: &Way) -> Vec<(Measure, f64, f64)> {
+    let count = |measure, of: fn(&Way) -> u64| (measure, of(ours) as f64, of(theirs) as f64);
+    let mut figures = vec![
+        count(Measure::Packets, |way| way.packets),
+        count(Measure::PayloadBytes, |way| way.payload_bytes),
+        count(Measure::Retransmission, |way| way.retransmission),
+        count(Measure::OutOfOrder, |way| way.out_of_order),
+        count(Measure::Below, |way| way.retransmission + way.out_of_order),
+        count(Measure::RttSamples, |way| way.rtt_samples),
+    ];
+    if ours.rtt_samples > 0 && theirs.rtt_samples > 0 {
+        let mean = |way: &Way| way.rtt_sum_ms / way.rtt_samples as f64;
+        figures.push((Measure::RttMinMs, ours.rtt_min_ms, theirs.rtt_min_ms));
+        figures.push((Measure::RttMeanMs, mean(ours), mean(theirs)));
+    }
+    figures
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn end(host: u8, port: u16) -> Endpoint {
+        Endpoint { addr: format!("10.0.0.{host}"), port }
+    }
+
+    fn flow(initiator: u8, packets: [u64; 2], min_us: f64) -> Flow {
+        let rtt = ours::Rtt { samples: 2, min_us: Some(min_us), mean_us: Some(2.0 * min_us), max_us: None };
+        let way = |packets| ours::Way { packets, rtt, ..ours::Way::default() };
+        let responder = if initiator == 1 { end(2, 80) } else { end(1, 80) };
+        Flow { initiator: end(initiator, 80), responder, forward: way(packets[0]), reverse: way(packets[1]) }
+    }
+
+    fn connection(packets: [u64; 2], rtt_min_ms: f64) -> Connection {
+        let way = |packets| tcptrace::Way {
+            packets,
+            rtt_samples: 2,
+            rtt_min_ms,
+            rtt_mean_ms: 2.0 * rtt_min_ms,
+            ..tcptrace::Way::default()
+        };
+        Connection { ends: [end(1, 80), end(2, 80)], ways: packets.map(way) }
+    }
+
+    fn agreeing(connections: &Connections, measure: Measure) -> (usize, usize) {
+        let all: Vec<_> = connections.figures_of(measure).collect();
+        (all.iter().filter(|(_, ours, theirs)| measure.agrees(*ours, *theirs)).count(), all.len())
+    }
+
+    #[test]
+    fn directions_are_paired_whoever_began() {
+        let mut connections = Connections::default();
+        connections.add("a", &[flow(2, [7, 5], 1_040.0)], &[connection([5, 7], 1.0)]);
+        assert_eq!(agreeing(&connections, Measure::Packets), (2, 2));
+        assert_eq!(agreeing(&connections, Measure::RttMinMs), (2, 2), "within a tenth of a millisecond");
+        assert_eq!(agreeing(&connections, Measure::RttMeanMs), (2, 2));
+        connections.add("b", &[flow(1, [5, 8], 1_400.0)], &[connection([5, 7], 1.0)]);
+        assert_eq!(agreeing(&connections, Measure::Packets), (3, 4));
+        assert_eq!(agreeing(&connections, Measure::RttMinMs), (2, 4));
+        assert!(
+            connections
+                .markdown()
+                .contains("- packets: b, 10.0.0.2:80 to 10.0.0.1:80: tidegauge 8, tcptrace 7")
+        );
+    }
+
+    #[test]
+    fn what_is_cut_differently_is_added_up() {
+        let mut connections = Connections::default();
+        let flows = [flow(1, [3, 1], 5_000.0), flow(1, [2, 1], 1_000.0)];
+        connections.add("a", &flows, &[connection([5, 2], 1.0)]);
+        assert_eq!((connections.added_up, connections.pairs.len()), (1, 2));
+        assert_eq!(agreeing(&connections, Measure::Packets), (2, 2));
+        assert_eq!(agreeing(&connections, Measure::RttMinMs), (2, 2));
+        assert_eq!(
+            agreeing(&connections, Measure::RttMeanMs),
+            (0, 2),
+            "6 ms on the mean of four, 2 by tcptrace"
+        );
+    }
+
+    #[test]
+    fn connections_that_one_of_them_has_alone_are_counted() {
+        let mut connections = Connections::default();
+        connections.add("a", &[flow(1, [3, 1], 1.0)], &[]);
+        connections.add("b", &[], &[connection([1, 1], 1.0)]);
+        assert_eq!((connections.alone, connections.counts, connections.captures), ((1, 1), (1, 1), 2));
+    }
+}
