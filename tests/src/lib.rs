@@ -5,13 +5,16 @@
 //! where the namespace is not one that [`netns::Lab`] made. The binary `traffic` is the same code on a command line.
 
 pub mod client;
+pub mod conversation;
 pub mod flood;
+pub mod kernel_tcp;
 pub mod known_frames;
 pub mod middlebox;
 pub mod netns;
 pub mod pacing;
 pub mod packet_socket;
 pub mod random;
+pub mod recorder;
 pub mod server;
 pub mod skip;
 pub mod syn_frame;

@@ -1,17 +1,15 @@
 //! A scene: a lab with a box in its middle, watched at both ends by tidegauge and by tcpdump.
 
-use std::io::{BufRead, BufReader, Read};
-use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStderr, Command, Stdio};
+use std::path::PathBuf;
+use std::process::Command;
 use std::sync::MutexGuard;
 use std::time::Duration;
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 use serde_json::Value;
 use tempfile::TempDir;
 use tidegauge_tests::middlebox::{MiddleBox, Record, checksums_as_on_the_wire, frames_as_on_the_wire};
-use tidegauge_tests::netns::{CLIENT_IFACE, Lab, SERVER_IFACE, Side};
+use tidegauge_tests::netns::{Lab, Side};
+use tidegauge_tests::recorder::{Recorder, iface};
 use tidegauge_tests::skip::{root_or_skip, skip};
 
 use crate::running::{Live, alone};
@@ -21,6 +19,8 @@ use crate::support::{events, run, tidegauge};
 const PATIENCE: Duration = Duration::from_secs(15);
 /// The last frames' way through box and captures.
 const SETTLE: Duration = Duration::from_millis(400);
+/// Captures have all of each frame.
+const WHOLE_FRAMES: u32 = 0;
 /// Of the box's draws.
 const SEED: u64 = 7;
 /// Programs that a scene asks.
@@ -107,10 +107,10 @@ pub(crate) fn scene_of<T>(
         Frames::Super => checksums_as_on_the_wire(&lab),
     }
     .unwrap();
-    let captures = SIDES.map(|side| Capture::start(&lab, side, dir.path()));
+    let captures = SIDES.map(|side| Recorder::start(&lab, side, dir.path(), WHOLE_FRAMES).unwrap());
     let played = play(&lab, &boxed);
     std::thread::sleep(SETTLE);
-    let files = captures.map(Capture::end);
+    let files = captures.map(|capture| capture.finish().unwrap());
     let [client, server] = runs.map(|run| run.interrupt().summary().clone());
     let record = boxed.finish().unwrap();
     assert_eq!(record.lost, 0, "frames that the lab itself lost");
@@ -127,52 +127,10 @@ fn end((live, capture): (Value, PathBuf)) -> End {
     End { live, read, capture }
 }
 
-/// The interface of a side.
-const fn iface(side: Side) -> &'static str {
-    match side {
-        Side::Client => CLIENT_IFACE,
-        Side::Server => SERVER_IFACE,
-    }
-}
-
 /// A run on the interface of a side.
 pub(crate) fn watch(lab: &Lab, side: Side) -> Live {
     let mut command = lab.command(side, tidegauge());
     let mut live = Live::spawn(command.args(["live", "--json", "--source", "xdp", iface(side)]));
     live.wait_for(PATIENCE, |event| event["event"] == "source");
     live
-}
-
-/// tcpdump at one end.
-struct Capture {
-    tcpdump: Child,
-    stderr: BufReader<ChildStderr>,
-    file: PathBuf,
-}
-
-impl Capture {
-    fn start(lab: &Lab, side: Side, dir: &Path) -> Self {
-        let file = dir.join(format!("{}.pcap", iface(side)));
-        let mut command = lab.command(side, "tcpdump");
-        command.args(["-n", "--immediate-mode", "--time-stamp-precision=nano", "-B", "65536", "-Z", "root"]);
-        command.args(["-i", iface(side), "-w"]).arg(&file);
-        let mut tcpdump = command.stderr(Stdio::piped()).spawn().unwrap();
-        let mut stderr = BufReader::new(tcpdump.stderr.take().unwrap());
-        let mut line = String::new();
-        while !line.contains("listening on") {
-            line.clear();
-            assert_ne!(stderr.read_line(&mut line).unwrap(), 0, "tcpdump did not start");
-        }
-        Self { tcpdump, stderr, file }
-    }
-
-    /// The file, which lacks nothing.
-    fn end(mut self) -> PathBuf {
-        kill(Pid::from_raw(self.tcpdump.id() as i32), Signal::SIGINT).unwrap();
-        let mut said = String::new();
-        self.stderr.read_to_string(&mut said).unwrap();
-        assert!(self.tcpdump.wait().unwrap().success(), "{said}");
-        assert!(said.contains("0 packets dropped by kernel"), "{said}");
-        self.file
-    }
 }
