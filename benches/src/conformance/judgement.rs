@@ -14,8 +14,10 @@ pub enum Judgement {
     FastRetransmission,
     /// Sent again though it was acknowledged already.
     SpuriousRetransmission,
-    /// A SYN or SYN-ACK sent again.
+    /// A SYN sent again.
     SynRetransmission,
+    /// A SYN-ACK sent again.
+    SynAckRetransmission,
     /// Overtaken.
     OutOfOrder,
     /// Something before it was not captured.
@@ -46,17 +48,18 @@ pub enum Judgement {
 
 use Judgement::{
     AckedUnseen, CapturedTwice, DuplicateAck, FastRetransmission, KeepAlive, KeepAliveAck, LostSegment,
-    OutOfOrder, Retransmission, ReusedPorts, SpuriousRetransmission, SynRetransmission, WindowFull,
-    WindowUpdate, ZeroWindow, ZeroWindowProbe, ZeroWindowProbeAck,
+    OutOfOrder, Retransmission, ReusedPorts, SpuriousRetransmission, SynAckRetransmission, SynRetransmission,
+    WindowFull, WindowUpdate, ZeroWindow, ZeroWindowProbe, ZeroWindowProbeAck,
 };
 
 impl Judgement {
     /// All of them, in the order of the tables.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Retransmission,
         FastRetransmission,
         SpuriousRetransmission,
         SynRetransmission,
+        SynAckRetransmission,
         OutOfOrder,
         LostSegment,
         AckedUnseen,
@@ -82,6 +85,7 @@ impl Judgement {
             FastRetransmission => "fast_retransmission",
             SpuriousRetransmission => "spurious_retransmission",
             SynRetransmission => "syn_retransmission",
+            SynAckRetransmission => "syn_ack_retransmission",
             OutOfOrder => "out_of_order",
             LostSegment => "lost_segment",
             AckedUnseen => "acked_unseen",
@@ -121,8 +125,8 @@ impl Judgement {
             KeepAlive => "tcp.analysis.keep_alive",
             KeepAliveAck => "tcp.analysis.keep_alive_ack",
             ReusedPorts => "tcp.analysis.reused_ports",
-            // A retransmission with SYN.
-            SynRetransmission => return None,
+            // A retransmission with SYN, and with SYN and ACK.
+            SynRetransmission | SynAckRetransmission => return None,
             CapturedTwice => return None,
         })
     }

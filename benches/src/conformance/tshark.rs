@@ -46,6 +46,7 @@ const FIELDS: [&str; 22] = [
     "tcp.analysis.initial_rtt",
 ];
 const SYN: u16 = 0x02;
+const ACK: u16 = 0x10;
 
 /// A TCP segment as tshark sees it.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -138,7 +139,12 @@ fn segment(line: &str) -> Option<Segment> {
     let mut judgements: Judgements = fields.judgements().collect();
     let flags = fields.number("tcp.flags")? as u16;
     if flags & SYN != 0 && judgements.has(Judgement::Retransmission) {
-        judgements.add(Judgement::SynRetransmission);
+        let is_answer = flags & ACK != 0;
+        judgements.add(if is_answer {
+            Judgement::SynAckRetransmission
+        } else {
+            Judgement::SynRetransmission
+        });
     }
     let address = |names: [&str; 2]| {
         let innermost = if protocols_end_in_v6(protocols) { names[1] } else { names[0] };
@@ -254,6 +260,9 @@ mod tests {
         let read = segment(&line(&syn, &[Judgement::Retransmission])).unwrap();
         assert!(read.judgements.has(Judgement::SynRetransmission));
         assert!(!segment(&line(&syn, &[])).unwrap().judgements.has(Judgement::SynRetransmission));
+        let read = segment(&line(&syn.replace("0x0002", "0x0012"), &[Judgement::Retransmission])).unwrap();
+        assert!(read.judgements.has(Judgement::SynAckRetransmission));
+        assert!(!read.judgements.has(Judgement::SynRetransmission));
     }
 
     #[test]
