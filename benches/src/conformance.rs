@@ -7,6 +7,7 @@
 pub mod compare;
 pub mod connections;
 pub mod judgement;
+pub mod live;
 pub mod ours;
 pub mod reason;
 pub mod report;

@@ -1,8 +1,8 @@
 //! A box between client and server that loses, delays, doubles and reorders frames by a seed, and writes down each act:
 //! the truth that a measurement is compared with.
 //!
-//! It runs as a thread with packet sockets in the middle of a [`Lab::with_middle`]. Only TCP segments with payload are
-//! lost, doubled or overtaken; the delay is every frame's. What the box loses itself is counted in [`Record::lost`] and
+//! It runs as a thread with packet sockets in the middle of a [`Lab::with_middle`]. Only TCP segments, by default only those
+//! with payload, are lost, doubled or overtaken; the delay is every frame's. What the box loses itself is counted in [`Record::lost`] and
 //! must be 0 for the record to be the truth; frames must not be merged or left without checksums on their way to it, see
 //! [`frames_as_on_the_wire`]. Good for some 50,000 frames per second.
 
@@ -41,11 +41,23 @@ pub enum Way {
     ToClient,
 }
 
+/// Which segments may be lost, doubled or overtaken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Affected {
+    /// Those with payload.
+    #[default]
+    Payload,
+    /// All of TCP: SYN, FIN and pure ACKs, too.
+    All,
+}
+
 /// What happens to the frames of one way. The default passes them on as they come.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Impairment {
     /// How long each frame takes.
     pub delay: Duration,
+    /// Whom the following concerns.
+    pub affected: Affected,
     /// Of a thousand segments with payload, those that are dropped.
     pub dropped_per_mille: u32,
     /// Those that are sent twice.
@@ -255,7 +267,9 @@ impl Worker {
         let entered = Instant::now();
         let segment = segment(frame);
         let act = match segment {
-            Some(segment) if segment.payload_bytes != 0 => draw(&mut self.random, impairment),
+            Some(segment) if segment.payload_bytes != 0 || impairment.affected == Affected::All => {
+                draw(&mut self.random, impairment)
+            }
             _ => Act::Passed,
         };
         let index = self.record.ways[way].entered.len();

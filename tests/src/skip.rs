@@ -28,9 +28,14 @@ pub fn skip(test: &str, why: &str) {
     }
 }
 
+/// Whether this process has root's rights.
+pub fn is_root() -> bool {
+    Uid::effective().is_root()
+}
+
 /// Whether this process has root's rights; says so when `test` has to be skipped for want of them.
 pub fn root_or_skip(test: &str) -> bool {
-    let root = Uid::effective().is_root();
+    let root = is_root();
     if !root {
         skip(test, "needs root");
     }

@@ -335,7 +335,13 @@ mod tests {
         let rtt = ours::Rtt { samples: 2, min_us: Some(min_us), mean_us: Some(2.0 * min_us), max_us: None };
         let way = |packets| ours::Way { packets, rtt, ..ours::Way::default() };
         let responder = if initiator == 1 { end(2, 80) } else { end(1, 80) };
-        Flow { initiator: end(initiator, 80), responder, forward: way(packets[0]), reverse: way(packets[1]) }
+        Flow {
+            number: 1,
+            initiator: end(initiator, 80),
+            responder,
+            forward: way(packets[0]),
+            reverse: way(packets[1]),
+        }
     }
 
     fn connection(packets: [u64; 2], rtt_min_ms: f64) -> Connection {

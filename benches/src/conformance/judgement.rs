@@ -42,19 +42,21 @@ pub enum Judgement {
     KeepAliveAck,
     /// Begins another connection between the same ports.
     ReusedPorts,
+    /// An ACK that reports a duplicate (RFC 2883).
+    DSack,
     /// The very packet captured twice. tshark has no word for it.
     CapturedTwice,
 }
 
 use Judgement::{
-    AckedUnseen, CapturedTwice, DuplicateAck, FastRetransmission, KeepAlive, KeepAliveAck, LostSegment,
-    OutOfOrder, Retransmission, ReusedPorts, SpuriousRetransmission, SynAckRetransmission, SynRetransmission,
-    WindowFull, WindowUpdate, ZeroWindow, ZeroWindowProbe, ZeroWindowProbeAck,
+    AckedUnseen, CapturedTwice, DSack, DuplicateAck, FastRetransmission, KeepAlive, KeepAliveAck,
+    LostSegment, OutOfOrder, Retransmission, ReusedPorts, SpuriousRetransmission, SynAckRetransmission,
+    SynRetransmission, WindowFull, WindowUpdate, ZeroWindow, ZeroWindowProbe, ZeroWindowProbeAck,
 };
 
 impl Judgement {
     /// All of them, in the order of the tables.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Retransmission,
         FastRetransmission,
         SpuriousRetransmission,
@@ -72,6 +74,7 @@ impl Judgement {
         KeepAlive,
         KeepAliveAck,
         ReusedPorts,
+        DSack,
         CapturedTwice,
     ];
 
@@ -98,6 +101,7 @@ impl Judgement {
             KeepAlive => "keep_alive",
             KeepAliveAck => "keep_alive_ack",
             ReusedPorts => "reused_ports",
+            DSack => "d_sack",
             CapturedTwice => "captured_twice",
         }
     }
@@ -125,6 +129,7 @@ impl Judgement {
             KeepAlive => "tcp.analysis.keep_alive",
             KeepAliveAck => "tcp.analysis.keep_alive_ack",
             ReusedPorts => "tcp.analysis.reused_ports",
+            DSack => "tcp.options.sack.dsack",
             // A retransmission with SYN, and with SYN and ACK.
             SynRetransmission | SynAckRetransmission => return None,
             CapturedTwice => return None,

@@ -66,6 +66,9 @@ pub struct Way {
 /// One connection.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 pub struct Flow {
+    /// In the order of first packets, from 1.
+    #[serde(default)]
+    pub number: u64,
     /// Who began.
     pub initiator: Endpoint,
     /// Who answered.
@@ -81,7 +84,7 @@ pub struct Flow {
 pub struct Said {
     /// By packet, from 1; packets that were judged to be nothing are not in it.
     pub judged: HashMap<u64, Judged>,
-    /// In the order of the output.
+    /// In the order of their numbers.
     pub flows: Vec<Flow>,
     /// The last line.
     pub summary: Value,
@@ -132,6 +135,7 @@ fn gather(lines: impl BufRead) -> Result<Said> {
         }
     }
     ensure!(said.summary.is_object(), "tidegauge printed no summary");
+    said.flows.sort_by_key(|flow| flow.number);
     Ok(said)
 }
 
