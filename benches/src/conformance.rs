@@ -13,6 +13,7 @@ pub mod reason;
 pub mod report;
 pub mod tcptrace;
 pub mod tshark;
+pub mod without;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -21,8 +22,12 @@ use anyhow::{Context, Result};
 use serde::Serialize;
 
 use crate::machine::find_program;
+use crate::scratch::Scratch;
 use compare::{Compared, Tallies, compare};
 use connections::Connections;
+use ours::Said;
+use reason::{Alone, confirmed_copies};
+use tshark::Segment;
 
 /// How a capture's name may end.
 const EXTENSIONS: [&str; 3] = ["cap", "pcap", "pcapng"];
@@ -80,11 +85,30 @@ impl Group {
                 Err(error) => connections.leave_out(&name, &format!("{error:#}")),
             }
         }
-        let compared = compare(&segments, &said);
+        let alone = match alone(capture, &segments, &said) {
+            Ok(alone) => alone,
+            Err(error) => return self.failed.push(format!("{name}: {error:#}")),
+        };
+        let compared = compare(&segments, &said, &alone);
         self.segments += compared.segments;
         self.tallies.add(&compared.tallies);
         self.captures.push(Capture { name, compared });
     }
+}
+
+/// What tshark says of a capture without the packets that are captured twice, by their numbers in the whole one; nothing
+/// where there are none, or where the format does not allow to take them out.
+fn alone(capture: &Path, segments: &[Segment], said: &Said) -> Result<Alone> {
+    let copies = confirmed_copies(segments, said);
+    if copies.is_empty() || !without::is_readable(capture) {
+        return Ok(Alone::new());
+    }
+    let scratch = Scratch::new("alone").context("create a temporary directory")?;
+    let file = scratch.path().join("alone.pcap");
+    let kept = without::write(capture, &copies, &file)?;
+    let segments = tshark::segments(&file)?.into_iter();
+    let number = |packet: u64| kept.get(usize::try_from(packet).ok()?.checked_sub(1)?).copied();
+    Ok(segments.filter_map(|segment| Some((number(segment.packet)?, segment))).collect())
 }
 
 /// The captures that `paths` name: files as they are, and all that directories hold, by name.
@@ -123,7 +147,6 @@ fn captures_in(directory: &Path) -> Result<Vec<PathBuf>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scratch::Scratch;
 
     #[test]
     fn directories_are_searched_and_files_are_taken_as_they_are() {

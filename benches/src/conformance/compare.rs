@@ -6,7 +6,7 @@ use serde::{Serialize, Serializer};
 
 use super::judgement::Judgement;
 use super::ours::Said;
-use super::reason::{Context, Reason};
+use super::reason::{Alone, Context, Reason};
 use super::tshark::Segment;
 
 /// Who says that a packet is something, where the other does not.
@@ -17,6 +17,8 @@ pub enum Speaker {
     Tidegauge,
     /// tshark.
     Tshark,
+    /// The headers themselves: tshark has no word for a packet captured twice.
+    Headers,
 }
 
 /// What is different about a packet.
@@ -135,9 +137,9 @@ pub struct Compared {
     pub numbers_equal: u64,
 }
 
-/// Compares what both say of one capture.
-pub fn compare(segments: &[Segment], said: &Said) -> Compared {
-    let context = Context::new(segments, said);
+/// Compares what both say of one capture; `alone` is what tshark says without the copies, empty where there are none.
+pub fn compare(segments: &[Segment], said: &Said, alone: &Alone) -> Compared {
+    let context = Context::new(segments, said, alone);
     let mut compared = Compared { segments: segments.len() as u64, ..Compared::default() };
     let known: BTreeSet<u64> = segments.iter().map(|segment| segment.packet).collect();
     for segment in segments {
@@ -164,12 +166,11 @@ fn packet(context: &Context<'_>, number: u64, segment: Option<&Segment>, compare
     };
     for judgement in Judgement::ALL {
         let tally = &mut compared.tallies.0[judgement as usize];
-        // tshark has no word for it: the facts have, and what they do not bear out is a difference.
-        let by_tshark = match judgement {
-            Judgement::CapturedTwice => ours.judgements.has(judgement) && context.is_copy(number),
-            _ => theirs.has(judgement),
+        let (other, by_other) = match judgement {
+            Judgement::CapturedTwice => (Speaker::Headers, context.is_copy(number)),
+            _ => (Speaker::Tshark, theirs.has(judgement)),
         };
-        match (ours.judgements.has(judgement), by_tshark) {
+        match (ours.judgements.has(judgement), by_other) {
             (true, true) => tally.both += 1,
             (true, false) => {
                 tally.only_tidegauge += 1;
@@ -177,7 +178,7 @@ fn packet(context: &Context<'_>, number: u64, segment: Option<&Segment>, compare
             }
             (false, true) => {
                 tally.only_tshark += 1;
-                tally.explained_tshark += differ(What::Judgement(judgement), Speaker::Tshark);
+                tally.explained_tshark += differ(What::Judgement(judgement), other);
             }
             (false, false) => {}
         }
@@ -223,7 +224,7 @@ mod tests {
         ];
         let said =
             said(&[(2, &[Retransmission]), (3, &[OutOfOrder]), (4, &[Retransmission]), (5, &[DuplicateAck])]);
-        let compared = compare(&segments, &said);
+        let compared = compare(&segments, &said, &Alone::new());
         let tally = compared.tallies.of(Retransmission);
         assert_eq!((tally.both, tally.only_tidegauge, tally.only_tshark), (1, 1, 1));
         assert_eq!((tally.precision(), tally.recall()), (0.5, 0.5));
@@ -244,7 +245,7 @@ mod tests {
         let copy = Segment { packet: 2, judgements: [Retransmission].into_iter().collect(), ..first.clone() };
         let other = segment(3, &[]);
         let said = said(&[(2, &[CapturedTwice]), (3, &[CapturedTwice])]);
-        let compared = compare(&[first, copy, other], &said);
+        let compared = compare(&[first, copy, other], &said, &Alone::new());
         let twice = compared.tallies.of(CapturedTwice);
         assert_eq!((twice.both, twice.only_tidegauge), (1, 1));
         let retransmission = compared.tallies.of(Retransmission);

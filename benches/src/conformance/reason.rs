@@ -1,7 +1,8 @@
 //! Why tidegauge and tshark differ on a packet: rules over facts that neither of them has judged.
 //!
-//! A rule must not excuse a mistake, so each asks for evidence in the headers (a copy that really is one, a fragment that
-//! really is one) or in what tidegauge admits (connections it had to forget). What no rule fits is unexplained.
+//! A rule must not excuse a mistake, so each asks for evidence: in the headers (a copy that really is one, a fragment that
+//! really is one), in what tshark says of the same capture without the copies, or in what tidegauge admits (connections it
+//! had to forget). What no rule fits is unexplained.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -13,8 +14,10 @@ use super::judgement::Judgement;
 use super::ours::Said;
 use super::tshark::Segment;
 
-/// Copies of a packet this far apart are not the same packet seen twice.
+/// Copies of a packet further apart are not the same packet seen twice.
 const COPY_WITHIN_NS: i64 = 2_000_000;
+/// Within this time, and with an IPv4 identification, they certainly are.
+const CERTAINLY_WITHIN_NS: i64 = 100_000;
 /// Packets before in which the original of a copy is looked for.
 const COPY_WITHIN_PACKETS: usize = 4_000;
 
@@ -24,7 +27,7 @@ const COPY_WITHIN_PACKETS: usize = 4_000;
 pub enum Reason {
     /// tidegauge calls it captured twice, and it is: not sent again, on purpose.
     CapturedTwice,
-    /// Copies before it in the same direction or its ACKs' have raised a count in tshark that tidegauge left alone.
+    /// tshark itself says otherwise, and the same as tidegauge, when packets captured twice are taken out before it reads.
     BehindCapturedTwice,
     /// Counted at the fragment with the TCP header; tshark counts at the one that completes the datagram.
     Fragment,
@@ -40,7 +43,7 @@ impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::CapturedTwice => "the very packet captured twice: not judged again, on purpose",
-            Self::BehindCapturedTwice => "tshark counts packets captured twice before it",
+            Self::BehindCapturedTwice => "tshark says the same without the packets captured twice",
             Self::Fragment => {
                 "fragments: counted where the TCP header is, tshark where the datagram is complete"
             }
@@ -51,59 +54,60 @@ impl fmt::Display for Reason {
     }
 }
 
+/// What tshark says of packets in a capture without those that were captured twice.
+pub type Alone = BTreeMap<u64, Segment>;
+
 /// What rules look at: one capture.
 pub(super) struct Context<'a> {
     pub(super) said: &'a Said,
-    /// Packets that are copies of an earlier one by their headers.
-    copies: BTreeSet<u64>,
-    /// The first packet of each connection that both call a copy.
-    first_twice: BTreeMap<u32, u64>,
+    copies: Copies,
+    alone: &'a Alone,
     forgets: bool,
 }
 
 impl<'a> Context<'a> {
-    pub(super) fn new(segments: &[Segment], said: &'a Said) -> Self {
-        let copies = copies(segments);
-        let mut first_twice = BTreeMap::new();
-        for segment in segments {
-            if copies.contains(&segment.packet) && is_twice(said, segment.packet) {
-                first_twice.entry(segment.stream).or_insert(segment.packet);
-            }
-        }
-        Self { said, copies, first_twice, forgets: forgotten(said) > 0 }
+    pub(super) fn new(segments: &[Segment], said: &'a Said, alone: &'a Alone) -> Self {
+        Self { said, copies: copies(segments), alone, forgets: forgotten(said) > 0 }
     }
 
-    /// Whether the headers say that it is a copy.
+    /// Whether tidegauge calls it captured twice and headers bear that out, or they leave no doubt by themselves.
     pub(super) fn is_copy(&self, packet: u64) -> bool {
-        self.copies.contains(&packet)
+        self.copies.certain.contains(&packet) || self.is_confirmed(packet)
+    }
+
+    fn is_confirmed(&self, packet: u64) -> bool {
+        is_twice(self.said, packet) && self.copies.possible.contains(&packet)
     }
 
     /// The first rule that fits.
-    pub(super) fn reason(
-        &self,
-        packet: u64,
-        segment: Option<&Segment>,
-        what: What,
-        said_by: Speaker,
-    ) -> Reason {
+    pub(super) fn reason(&self, packet: u64, segment: Option<&Segment>, what: What, by: Speaker) -> Reason {
         let Some(segment) = segment else { return Reason::NotTcpToTshark };
-        if said_by == Speaker::Tshark && is_twice(self.said, packet) && self.is_copy(packet) {
+        if by == Speaker::Tshark && self.is_confirmed(packet) {
             return Reason::CapturedTwice;
         }
         if segment.is_fragment {
             return Reason::Fragment;
         }
-        let is_counted = matches!(
-            what,
-            What::DuplicateAckNumber
-                | What::Judgement(Judgement::DuplicateAck | Judgement::FastRetransmission)
-        );
-        let twice_before = self.first_twice.get(&segment.stream).is_some_and(|first| *first < packet);
-        if is_counted && twice_before {
+        if self.alone.get(&packet).is_some_and(|alone| self.agrees(packet, alone, what)) {
             return Reason::BehindCapturedTwice;
         }
         if self.forgets { Reason::NotKept } else { Reason::Unexplained }
     }
+
+    /// Whether tidegauge says of a packet what tshark says of it without the copies.
+    fn agrees(&self, packet: u64, alone: &Segment, what: What) -> bool {
+        let ours = self.said.judged.get(&packet).copied().unwrap_or_default();
+        match what {
+            What::DuplicateAckNumber => ours.duplicate_ack_number == alone.duplicate_ack_number,
+            What::Judgement(judgement) => ours.judgements.has(judgement) == alone.judgements.has(judgement),
+        }
+    }
+}
+
+/// Packets that tidegauge calls captured twice and that are, by their headers.
+pub fn confirmed_copies(segments: &[Segment], said: &Said) -> BTreeSet<u64> {
+    let possible = copies(segments).possible;
+    possible.into_iter().filter(|packet| is_twice(said, *packet)).collect()
 }
 
 fn is_twice(said: &Said, packet: u64) -> bool {
@@ -118,18 +122,27 @@ fn forgotten(said: &Said) -> u64 {
 }
 
 /// Packets whose headers are those of one shortly before.
-fn copies(segments: &[Segment]) -> BTreeSet<u64> {
-    let mut copies = BTreeSet::new();
+struct Copies {
+    /// It may also be a packet with the same content that was sent once more.
+    possible: BTreeSet<u64>,
+    certain: BTreeSet<u64>,
+}
+
+fn copies(segments: &[Segment]) -> Copies {
+    let mut copies = Copies { possible: BTreeSet::new(), certain: BTreeSet::new() };
     let mut recent: BTreeMap<(u32, u32), Vec<usize>> = BTreeMap::new();
     for (index, segment) in segments.iter().enumerate() {
         let seen = recent.entry((segment.stream, segment.seq)).or_default();
         seen.retain(|earlier| index - earlier <= COPY_WITHIN_PACKETS);
-        let is_original_of = |earlier: &usize| {
-            let earlier = &segments[*earlier];
-            segment.at_ns - earlier.at_ns <= COPY_WITHIN_NS && segment.is_copy_of(earlier)
-        };
-        if seen.iter().any(is_original_of) {
-            copies.insert(segment.packet);
+        let originals = seen.iter().map(|earlier| &segments[*earlier]);
+        let age_ns = originals
+            .filter(|earlier| segment.is_copy_of(earlier))
+            .map(|earlier| segment.at_ns - earlier.at_ns);
+        if let Some(age_ns) = age_ns.min().filter(|age_ns| *age_ns <= COPY_WITHIN_NS) {
+            copies.possible.insert(segment.packet);
+            if age_ns <= CERTAINLY_WITHIN_NS && segment.ip_id.is_some_and(|id| id != 0) {
+                copies.certain.insert(segment.packet);
+            }
         }
         seen.push(index);
     }
@@ -156,17 +169,21 @@ mod tests {
     const FAST: What = What::Judgement(Judgement::FastRetransmission);
 
     #[test]
-    fn a_copy_explains_itself_and_counts_behind_it() {
+    fn a_copy_explains_itself_and_what_is_gone_without_it() {
         let first = segment(1);
         let copy = Segment { packet: 2, ..first.clone() };
-        let later = segment(3);
+        let later =
+            Segment { judgements: [Judgement::FastRetransmission].into_iter().collect(), ..segment(3) };
         let said = twice(2);
-        let context = Context::new(&[first, copy.clone(), later.clone()], &said);
+        let alone = Alone::from([(1, first.clone()), (3, segment(3))]);
+        let segments = [first, copy.clone(), later.clone()];
+        assert_eq!(confirmed_copies(&segments, &said), [2].into());
+        let context = Context::new(&segments, &said, &alone);
         assert_eq!(context.reason(2, Some(&copy), AGAIN, Speaker::Tshark), Reason::CapturedTwice);
         assert_eq!(context.reason(3, Some(&later), FAST, Speaker::Tshark), Reason::BehindCapturedTwice);
-        assert_eq!(context.reason(3, Some(&later), AGAIN, Speaker::Tshark), Reason::Unexplained);
-        let elsewhere = Segment { stream: 9, ..later };
-        assert_eq!(context.reason(3, Some(&elsewhere), FAST, Speaker::Tshark), Reason::Unexplained);
+        let alone = Alone::from([(3, later.clone())]);
+        let context = Context::new(&segments, &said, &alone);
+        assert_eq!(context.reason(3, Some(&later), FAST, Speaker::Tshark), Reason::Unexplained);
     }
 
     #[test]
@@ -175,21 +192,33 @@ mod tests {
         let late = Segment { packet: 3, at_ns: first.at_ns + 2 * COPY_WITHIN_NS, ..first.clone() };
         let segments = [first, other.clone(), late.clone()];
         for (packet, segment) in [(2, &other), (3, &late)] {
-            let said = twice(packet);
-            let context = Context::new(&segments, &said);
+            let (said, alone) = (twice(packet), Alone::new());
+            let context = Context::new(&segments, &said, &alone);
+            assert!(!context.is_copy(packet) && confirmed_copies(&segments, &said).is_empty());
             assert_eq!(context.reason(packet, Some(segment), AGAIN, Speaker::Tshark), Reason::Unexplained);
         }
     }
 
     #[test]
+    fn headers_leave_no_doubt_where_they_have_an_identification() {
+        let first = Segment { ip_id: Some(7), ..segment(1) };
+        let copy = Segment { packet: 2, ..first.clone() };
+        let unnumbered = [segment(3), Segment { packet: 4, ..segment(3) }];
+        let segments = [first, copy, unnumbered[0].clone(), unnumbered[1].clone()];
+        let (said, alone) = (Said::default(), Alone::new());
+        let context = Context::new(&segments, &said, &alone);
+        assert!(context.is_copy(2) && !context.is_copy(4));
+    }
+
+    #[test]
     fn fragments_and_forgotten_connections_are_reasons_only_where_they_are() {
         let fragment = Segment { is_fragment: true, ..segment(1) };
-        let said = Said::default();
-        let context = Context::new(std::slice::from_ref(&fragment), &said);
+        let (said, alone) = (Said::default(), Alone::new());
+        let context = Context::new(std::slice::from_ref(&fragment), &said, &alone);
         assert_eq!(context.reason(1, Some(&fragment), AGAIN, Speaker::Tshark), Reason::Fragment);
         assert_eq!(context.reason(7, None, AGAIN, Speaker::Tidegauge), Reason::NotTcpToTshark);
         let said = Said { summary: json!({"tables": {"flows_evicted": 3, "flows": 5}}), ..Said::default() };
-        let context = Context::new(&[], &said);
+        let context = Context::new(&[], &said, &alone);
         assert_eq!(context.reason(1, Some(&segment(1)), AGAIN, Speaker::Tshark), Reason::NotKept);
     }
 }

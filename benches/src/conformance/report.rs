@@ -46,6 +46,10 @@ fn write_group(text: &mut String, group: &Group) -> fmt::Result {
         group.segments
     )?;
     writeln!(text, "{}", judgement_table(group))?;
+    writeln!(
+        text,
+        "tshark has no word for a packet captured twice; its column says what the headers leave no doubt of.\n"
+    )?;
     let (equal, unequal) = numbers(group);
     writeln!(text, "Duplicate ACKs that both count with the same number: {equal} of {}.\n", equal + unequal)?;
     if differing > 0 {
@@ -81,13 +85,11 @@ fn judgement_table(group: &Group) -> Table {
     let mut table = Table::new(&header);
     for judgement in Judgement::ALL {
         let tally = group.tallies.of(judgement);
-        let by_tshark = match judgement {
-            Judgement::CapturedTwice => "-".to_owned(),
-            _ => (tally.both + tally.only_tshark).to_string(),
-        };
+        // Of packets captured twice, what the headers say by themselves.
+        let by_tshark = tally.both + tally.only_tshark;
         table.row(vec![
             judgement.name().to_owned(),
-            by_tshark,
+            by_tshark.to_string(),
             (tally.both + tally.only_tidegauge).to_string(),
             tally.both.to_string(),
             decimal(tally.precision()),
@@ -147,6 +149,7 @@ fn write_differences(text: &mut String, capture: &Capture) -> fmt::Result {
         let speaker = match said_by {
             Speaker::Tidegauge => "tidegauge",
             Speaker::Tshark => "tshark",
+            Speaker::Headers => "headers",
         };
         writeln!(text, "- {}: {named}{rest}: {what}, {speaker}: {reason}", capture.name)?;
     }
@@ -175,6 +178,7 @@ mod tests {
     use crate::conformance::compare::{Compared, compare};
     use crate::conformance::judgement::Judgements;
     use crate::conformance::ours::{Judged, Said};
+    use crate::conformance::reason::Alone;
     use crate::conformance::tshark::Segment;
 
     /// A hundred segments that tshark calls zero windows, of which tidegauge calls so many the same.
@@ -185,7 +189,7 @@ mod tests {
             .collect();
         let judged = (1..=agreed).map(|packet| (packet, Judged { judgements, duplicate_ack_number: None }));
         let said = Said { judged: judged.collect(), ..Said::default() };
-        let compared: Compared = compare(&segments, &said);
+        let compared: Compared = compare(&segments, &said, &Alone::new());
         let mut group = Group::new("Recorded lines");
         group.tallies.add(&compared.tallies);
         group.segments = compared.segments;

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use anyhow::Result;
 use serde::Serialize;
+use tidegauge_tests::middlebox::Act;
 use tidegauge_tests::netns::{CLIENT_V4, SERVER_V4, Side};
 
 use super::super::judgement::{Judgement, Judgements};
@@ -54,7 +55,7 @@ impl Outcome {
 pub fn outcome(scene: &str, played: &Played) -> Result<Outcome> {
     let mut outcome = Outcome { scene: scene.to_owned(), figures: Vec::new(), scores: Vec::new() };
     for side in SIDES {
-        counted(played.end(side), side, &mut outcome.figures)?;
+        counted(played, side, &mut outcome.figures)?;
         let receiver = played.end(opposite(side));
         let arrived: Vec<&Segment> = sent_by(receiver, side).collect();
         let scores = passage::score(played.record.of(way_from(side)), &arrived, &receiver.said)?;
@@ -82,7 +83,9 @@ fn sent_by(end: &End, side: Side) -> impl Iterator<Item = &Segment> {
 }
 
 /// What a kernel counts of its own side, and what both read in the capture of that side.
-fn counted(end: &End, side: Side, figures: &mut Vec<Figure>) -> Result<()> {
+fn counted(played: &Played, side: Side, figures: &mut Vec<Figure>) -> Result<()> {
+    let end = played.end(side);
+    let doubles = SIDES.iter().any(|side| played.record.of(way_from(*side)).count(Act::Doubled) > 0);
     let own: Vec<&Segment> = sent_by(end, side).collect();
     let received: Vec<&Segment> = sent_by(end, opposite(side)).collect();
     let ours = |segment: &Segment| {
@@ -126,7 +129,14 @@ fn counted(end: &End, side: Side, figures: &mut Vec<Figure>) -> Result<()> {
     );
     let (tidegauge, tshark) = both(&received, &[Judgement::DSack]);
     let duplicates = kernel("TcpExtTCPDSACKRecv")? + kernel("TcpExtTCPDSACKOfoRecv")?;
-    add("told of duplicates", "TCPDSACKRecv + TCPDSACKOfoRecv", duplicates, tidegauge, tshark, "");
+    add(
+        "told of duplicates",
+        "TCPDSACKRecv + TCPDSACKOfoRecv",
+        duplicates,
+        tidegauge,
+        tshark,
+        if doubles { DOUBLES } else { "" },
+    );
     let (tidegauge, tshark) = both(&own, &[Judgement::SpuriousRetransmission]);
     add("sent again needlessly", "TCPDSACKRecv + TCPDSACKOfoRecv", duplicates, tidegauge, tshark, SPURIOUS);
     let queued = kernel("TcpExtTCPOFOQueue")?;
@@ -146,7 +156,9 @@ const NOT_OPEN: &str = "before the close: FINs sent again come later";
 const SYNS: &str = "the kernel counts each SYN-ACK sent again here only where a timer sent it";
 const LOST: &str = "the kernel counts only what SACK shows to be lost again, not what a timer sends again";
 const SPURIOUS: &str = "the receiver tells of every duplicate, also of the network's; readers call needless what was acknowledged before";
-const QUEUED: &str = "the kernel counts every segment that waits, readers the first behind each hole";
+const QUEUED: &str =
+    "the kernel counts every segment that waits, readers the first behind each hole, a pure ACK, too";
+const DOUBLES: &str = "of an ACK that the network doubles the kernel may count one or both; tidegauge one where they come at once";
 const UNSEEN: &str = "never leaves the host";
 const ROUND_TRIP: &str = "the kernel's begins before the interface and ends behind it";
 
