@@ -32,7 +32,14 @@ pub struct Sliding {
 impl Default for Sliding {
     fn default() -> Self {
         let zero = [0; ListenerCounter::COUNT];
-        Self { ticks: [zero; TICKS], newest: 0, seconds: [zero; SECONDS], newest_second: 0, used_ticks: 0, used_seconds: 0 }
+        Self {
+            ticks: [zero; TICKS],
+            newest: 0,
+            seconds: [zero; SECONDS],
+            newest_second: 0,
+            used_ticks: 0,
+            used_seconds: 0,
+        }
     }
 }
 

@@ -54,7 +54,5 @@ impl Truth {
 }
 
 /// Marks of what was sent again: all segments of a super-frame were.
-const SENT_AGAIN: u32 = mark::RETRANSMISSION
-    | mark::FAST_RETRANSMISSION
-    | mark::SPURIOUS_RETRANSMISSION
-    | mark::OUT_OF_ORDER;
+const SENT_AGAIN: u32 =
+    mark::RETRANSMISSION | mark::FAST_RETRANSMISSION | mark::SPURIOUS_RETRANSMISSION | mark::OUT_OF_ORDER;

@@ -122,7 +122,11 @@ impl Window {
             && self.listeners.is_empty()
             && self.targets.is_empty()
             && self.totals.values.iter().all(|value| *value == 0)
-            && self.totals.histograms().iter().all(|histogram| histogram.buckets.iter().all(|count| *count == 0))
+            && self
+                .totals
+                .histograms()
+                .iter()
+                .all(|histogram| histogram.buckets.iter().all(|count| *count == 0))
     }
 
     /// Keeps the busiest listeners and sources, for a window that gathers for long: sums stay whole, what is named is

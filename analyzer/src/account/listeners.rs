@@ -227,13 +227,7 @@ impl Listeners {
 
     /// A row for a listener that has none: a free one, else that of a silent listener.
     #[cold]
-    fn begin(
-        &mut self,
-        id: u64,
-        digest: &Digest,
-        outcome: &Outcome,
-        totals: &mut Counters,
-    ) -> Option<usize> {
+    fn begin(&mut self, id: u64, digest: &Digest, outcome: &Outcome, totals: &mut Counters) -> Option<usize> {
         let bucket = Self::bucket(id);
         let now = digest.now();
         let free = self.ids[bucket].iter().position(|known| *known == 0);

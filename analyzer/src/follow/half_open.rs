@@ -5,10 +5,10 @@
 
 use tidegauge_capture::memory::prefetch;
 use tidegauge_ebpf::attempt::{
-    ANSWERED, ASKED, Answer, Asked, Attempt, AttemptBucket, FREE, Handshake, Reset, UNASKED,
+    ANSWERED, ASKED, Answer, Asked, Attempt, AttemptBucket, COMPLETED, FREE, Handshake, Reset, UNASKED,
 };
 use tidegauge_ebpf::flow::fingerprint;
-use tidegauge_ebpf::limits::{ATTEMPT_WAYS, COPY_WITHIN_US};
+use tidegauge_ebpf::limits::{ATTEMPT_WAYS, COPY_WITHIN_US, stamp_units_of_ms};
 use tidegauge_ebpf::stamp::{Moment, Stamp};
 use tidegauge_ebpf::tcp::connection::{Opening, clock_us, elapsed_us};
 use tidegauge_ebpf::tcp::mark;
@@ -47,7 +47,10 @@ impl Beside {
     }
 }
 
-/// Buckets to begin with. The cache doubles when a SYN would push one out that waits, up to its limit: a small one stays
+/// How long an attempt that came to nothing is worth remembering: a SYN is sent again for about a minute.
+const REMEMBERED: u32 = stamp_units_of_ms(64_000);
+
+/// Buckets to begin with. The cache doubles when an attempt would push out one that is remembered, up to its limit: a small one stays
 /// in the CPU's caches.
 const BUCKETS_FIRST: usize = 64;
 
@@ -117,14 +120,16 @@ impl HalfOpen {
         *self = grown;
     }
 
-    /// Makes room for a SYN whose bucket is full of attempts that wait, where the limit allows.
+    /// Makes room in a bucket that is full of attempts worth remembering, where the limit allows.
     #[inline]
     fn make_room(&mut self, hash: u64, now: Stamp) {
+        let remembered = |way: &Attempt| {
+            !matches!(way.state(), FREE | COMPLETED)
+                && way.fingerprint != fingerprint(hash)
+                && now.since(way.asked) < REMEMBERED
+        };
         while self.buckets.len() < self.buckets_max
-            && self.buckets[self.bucket(hash)]
-                .ways
-                .iter()
-                .all(|way| way.waiting(now) && way.fingerprint != fingerprint(hash))
+            && self.buckets[self.bucket(hash)].ways.iter().all(remembered)
         {
             self.grow();
         }
@@ -255,6 +260,9 @@ impl HalfOpen {
             // The initiator's half of a simultaneous open answers the responder's SYN.
             return (Answer::Again, 0);
         }
+        if known.is_some_and(|place| self.attempt(place).state() == UNASKED) {
+            return (Answer::Unasked, self.unasked(digest, known, now_us));
+        }
         let answer = self.buckets[bucket].answer(fingerprint(hash), sender, segment, at);
         let marks = match (answer, known) {
             (Answer::First { .. }, Some(place)) => {
@@ -292,6 +300,7 @@ impl HalfOpen {
                 return 0;
             }
         }
+        self.make_room(hash, digest.now());
         let bucket = self.bucket(hash);
         if self.buckets[bucket].note_unasked(fingerprint(hash), sender, segment, digest.now())
             && let Some(place) = self.place(hash)

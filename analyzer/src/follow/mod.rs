@@ -252,7 +252,8 @@ impl Follower {
     ) {
         let segment = &digest.packet.segment;
         if segment.has(tcp_flag::SYN) {
-            *verdict = if segment.is_syn() { self.asked(digest, packet_number) } else { self.answered(digest) };
+            *verdict =
+                if segment.is_syn() { self.asked(digest, packet_number) } else { self.answered(digest) };
             return;
         }
         if digest.packet.source_port < digest.packet.destination_port {
@@ -491,13 +492,7 @@ impl Follower {
 
     /// Hands payload to what reads it, as long as that wants more.
     #[inline]
-    fn read_stream<'a>(
-        &mut self,
-        place: u32,
-        digest: &Digest,
-        bytes: impl FnOnce() -> &'a [u8],
-        marks: u32,
-    ) {
+    fn read_stream<'a>(&mut self, place: u32, digest: &Digest, bytes: impl FnOnce() -> &'a [u8], marks: u32) {
         let sender = digest.key.sender();
         let own_done = APP_DONE[index_of(sender)];
         let connection = self.table.connection(place);
@@ -579,16 +574,8 @@ impl Follower {
     }
 
     fn said(&mut self) -> Said {
-        let layers = if self.sums.is_empty() {
-            None
-        } else {
-            Some(Box::new(std::mem::take(&mut self.sums)))
-        };
-        Said {
-            layers,
-            told: std::mem::take(&mut self.told),
-            misfits: std::mem::take(&mut self.misfits),
-        }
+        let layers = if self.sums.is_empty() { None } else { Some(Box::new(std::mem::take(&mut self.sums))) };
+        Said { layers, told: std::mem::take(&mut self.told), misfits: std::mem::take(&mut self.misfits) }
     }
 
     /// Tells the connections that closed long enough ago, and gives the places of those told long ago away.
@@ -624,8 +611,7 @@ impl Follower {
             }
         }
         for over in self.half_open.waiting() {
-            let cause =
-                if over.attempt.waiting(last) { CloseCause::Open } else { CloseCause::TimedOut };
+            let cause = if over.attempt.waiting(last) { CloseCause::Open } else { CloseCause::TimedOut };
             self.told.push(record_of_attempt(&over, Telling { told_ns: now_ns, cause: None }, cause));
         }
         self.layers.finish(now_ns, &mut self.sums);

@@ -214,9 +214,10 @@ fn evidence(verdict: Limiter, sender: &Details, receiver: &Details) -> String {
         ),
         Limiter::Network => {
             let rtt = rtt(sender);
-            let times = rtt.min_us.zip(rtt.mean_us).map(|(min, mean)| {
-                format!("; round trips of {mean} us on average, {min} us at least")
-            });
+            let times = rtt
+                .min_us
+                .zip(rtt.mean_us)
+                .map(|(min, mean)| format!("; round trips of {mean} us on average, {min} us at least"));
             let resent = sender.get(Tally::Retransmission);
             format!("{resent} segments sent again{}", times.unwrap_or_default())
         }

@@ -21,6 +21,8 @@ const WAYS: usize = 8;
 const PER_BUCKET: usize = 3;
 /// Buckets to begin with. The index doubles when a bucket is full, up to its limit: a small one stays in the caches.
 const BUCKETS_FIRST: usize = 256;
+/// Places that are taken before any is used again: a small capture's connections are all remembered to its end.
+const FRESH_FIRST: usize = 2_048;
 /// Places the hand looks at for one that gives way.
 const HAND_STEPS: usize = 32;
 
@@ -157,9 +159,7 @@ impl Table {
             self.grow();
         }
         let bucket = self.buckets[self.bucket(hash)];
-        let gives_way = |rank: KeepRank| {
-            rank < KeepRank::Unproven || (rank == KeepRank::Unproven && proven)
-        };
+        let gives_way = |rank: KeepRank| rank < KeepRank::Unproven || (rank == KeepRank::Unproven && proven);
         if self.is_full(hash) {
             let ranked = bucket.places.iter().map(|place| {
                 let place = place - 1;
@@ -170,7 +170,9 @@ impl Table {
                 _ => Admitted::Refused,
             };
         }
-        while let Some(place) = self.offered.pop_front() {
+        while self.connections.len() >= FRESH_FIRST
+            && let Some(place) = self.offered.pop_front()
+        {
             if self.connections[place as usize].keep_rank(now) == KeepRank::Closed {
                 return Admitted::Reused(place);
             }

@@ -83,7 +83,8 @@ impl ParquetSink {
         let mut rtt = RttSummary::of(totals, window.truth.as_deref()).by_method;
         let row = &mut self.windows;
         row.cells(SPAN, Some(&span)).cells(QUALITY, Some(quality)).cells(TOTALS, Some(totals));
-        row.cells(TCP, Some(&Tcp::of(totals, window.truth.as_deref()))).cells(RWND, Some(&RwndSummary::of(totals)));
+        row.cells(TCP, Some(&Tcp::of(totals, window.truth.as_deref())))
+            .cells(RWND, Some(&RwndSummary::of(totals)));
         row.cells(TIMES, Some(&Quantiles::of_us(&totals.transfer_us, resolution_us)));
         for method in METHODS {
             row.cells(TIMES, rtt.remove(method).as_ref());

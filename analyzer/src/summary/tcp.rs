@@ -9,7 +9,10 @@ use crate::truth::Truth;
 /// TCP counts. `null`: the source does not tell that judgement apart; the kernel program counts what it can of it under
 /// `retransmit_or_reordered`.
 #[derive(Clone, Debug, Serialize)]
-#[expect(missing_docs, reason = "the field names are the output contract's, DESIGN section 6, or those of `mark`")]
+#[expect(
+    missing_docs,
+    reason = "the field names are the output contract's, DESIGN section 6, or those of `mark`"
+)]
 pub struct Tcp {
     pub segments: u64,
     pub syn: u64,

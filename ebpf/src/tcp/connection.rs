@@ -104,7 +104,7 @@ pub const TALLIES: usize = 10;
 pub struct Direction {
     /// Sequence number behind the highest byte sent.
     pub next_sequence: u32,
-    /// Highest number that was captured without a hole before it.
+    /// Highest number that may be acknowledged: up to it all was captured, or acknowledged unseen.
     pub contiguous: u32,
     /// Acknowledgment of the last segment: it is about the other end's bytes.
     pub last_acknowledgment: u32,

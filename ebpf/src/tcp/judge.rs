@@ -142,7 +142,8 @@ impl Connection {
         let known = own.state & state::SENT != 0;
         let window = if peer.shift_unknown() { u32::from(u16::MAX) << 7 } else { peer.rwnd_bytes().max(1) };
         // From what the peer has acknowledged up to the end of what it takes, or the very next number.
-        let oldest = if peer.state & state::ACKED != 0 { peer.last_acknowledgment } else { own.next_sequence };
+        let oldest =
+            if peer.state & state::ACKED != 0 { peer.last_acknowledgment } else { own.next_sequence };
         let within = segment.sequence.wrapping_sub(oldest) < window || segment.sequence == own.next_sequence;
         if self.flags & flag::CLOSED != 0 || (known && !within) {
             return mark::RESET_OUT_OF_STATE;
@@ -246,7 +247,7 @@ fn unseen(own: &Direction, peer: &mut Direction, segment: &Segment) -> u32 {
         (peer.next_sequence, peer.contiguous) = (segment.acknowledgment, segment.acknowledgment);
         return mark::WINDOW_UPDATE;
     }
-    peer.contiguous = peer.next_sequence;
+    peer.contiguous = segment.acknowledgment;
     mark::ACKED_UNSEEN
 }
 
@@ -296,6 +297,7 @@ fn resent(
     }
     let overtaken_within_us =
         if first_round_trip_us == 0 { REORDERED_WITHIN_US } else { first_round_trip_us };
+    let end = end.wrapping_add(u32::from(segment.has(tcp_flag::FIN)));
     if elapsed_us(now_us, own.advanced_us) < overtaken_within_us && end != own.next_sequence {
         return mark::OUT_OF_ORDER;
     }
@@ -336,8 +338,7 @@ fn send(
     if fresh_bytes == 0 {
         return;
     }
-    let all_acknowledged =
-        peer.state & state::ACKED != 0 && peer.last_acknowledgment == own.next_sequence;
+    let all_acknowledged = peer.state & state::ACKED != 0 && peer.last_acknowledgment == own.next_sequence;
     let room = peer.shift_unknown() || peer.rwnd_bytes() >= SENDER_BLOCKED_BYTES;
     let silent = own.state & state::PAYLOAD != 0;
     let silence_us = if silent { elapsed_us(idle.now_us, own.payload_us) } else { 0 };
@@ -370,11 +371,12 @@ fn advance(own: &mut Direction, segment: &Segment, marks: u32, now_us: u32) {
     let fin = u32::from(segment.has(tcp_flag::FIN));
     let end = segment.sequence.wrapping_add(segment.payload_bytes).wrapping_add(fin);
     if marks & mark::ZERO_WINDOW_PROBE == 0 {
-        if !known || segment.sequence == own.contiguous {
-            own.contiguous = end;
-        }
         if !known || is_after(end, own.next_sequence) {
             (own.next_sequence, own.advanced_us) = (end, now_us);
+        }
+        if !known || segment.sequence == own.contiguous {
+            // The hole is filled, at least at its beginning: what lies behind it may be acknowledged with it.
+            own.contiguous = own.next_sequence;
         }
     }
     own.window = segment.window;

@@ -20,8 +20,7 @@ pub(super) fn attribute(
     now_us: u32,
     all_acknowledged: bool,
 ) {
-    let application_us =
-        if all_acknowledged { elapsed_us(now_us, peer.last_us).min(silence_us) } else { 0 };
+    let application_us = if all_acknowledged { elapsed_us(now_us, peer.last_us).min(silence_us) } else { 0 };
     let waiting_us = silence_us - application_us;
     if own.state & state::BLOCKED != 0 {
         details.spend(application_us, waiting_us, 0);

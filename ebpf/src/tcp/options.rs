@@ -64,7 +64,8 @@ impl Sack {
         if self.blocks == 0 {
             return false;
         }
-        let within = |(start, end): (u32, u32)| !is_after(start, self.first.0) && !is_after(self.first.1, end);
+        let within =
+            |(start, end): (u32, u32)| !is_after(start, self.first.0) && !is_after(self.first.1, end);
         is_after(acknowledgment, self.first.0) || (self.blocks > 1 && within(self.second))
     }
 }

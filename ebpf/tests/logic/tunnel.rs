@@ -49,14 +49,7 @@ fn tunnelled(inner: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
 
 /// What says nothing of where the packet was found.
 fn inner_facts(packet: &Packet) -> Packet {
-    Packet {
-        network_offset: 0,
-        transport_offset: 0,
-        payload_offset: 0,
-        vlan_tags: 0,
-        tunnels: 0,
-        ..*packet
-    }
+    Packet { network_offset: 0, transport_offset: 0, payload_offset: 0, vlan_tags: 0, tunnels: 0, ..*packet }
 }
 
 fn whole<const TUNNELS: bool>(frame: &[u8], link: LinkType) -> Packet {
