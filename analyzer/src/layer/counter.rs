@@ -82,7 +82,7 @@ layer_counters! {
         TlsHandshakeFailures = "handshake_failures",
         /// Connections that ended with a ClientHello seen, and neither a ServerHello nor an alert.
         TlsHellosUnanswered = "hellos_unanswered",
-        /// Leaf certificates read.
+        /// Leaf certificates read, of servers and of clients that show one.
         TlsCertificates = "certificates",
         /// Of these, those whose notAfter lies before the packet's time.
         TlsCertificatesExpired = "certificates_expired",

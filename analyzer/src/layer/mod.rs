@@ -12,11 +12,24 @@
 //! message; [`from_last_header`] finds the bytes of ICMP and ARP in a frame.
 
 mod arp;
+mod buffer;
+mod certificate;
 mod counter;
+mod detail;
+mod dns;
+mod hello;
+mod http;
 mod icmp;
+mod ja4;
 mod message;
+mod quic;
+mod recognise;
 mod record;
+mod slot;
+mod stream;
 mod sums;
+mod tls;
+mod turn;
 mod version;
 mod waits;
 
@@ -24,50 +37,72 @@ pub use self::arp::arp;
 pub use self::counter::{Group, LayerCounter};
 pub use self::icmp::{Quote, QuoteKind, QuotedProtocol, quoted};
 pub use self::message::{Datagram, IcmpMessage, IcmpVersion, Interest, StreamPart, from_last_header};
+use self::quic::QuicFlows;
 pub use self::record::{AlertRecord, AppRecord, HttpRecord, Protocol, TlsRecord};
+use self::stream::Streams;
 pub use self::sums::{LayerSums, METHODS};
 pub use self::version::{TCP_CLASSES, Version, Versions};
 use self::waits::Waits;
 
-/// Echo requests that wait at a time: a sweep of a /18, or 1 s of a 16 kpps echo flood that is not answered.
+/// Queries that wait at a time: a resolver of 3,000 queries a second that are not answered within the timeout.
+const DNS_WAITS: usize = 16_384;
+/// Resolvers ask again after five seconds (glibc's and musl's default).
+const DNS_TIMEOUT_NS: u64 = 5_000_000_000;
+/// Echo requests that wait at a time: the sweep of a /18, or 1,600 a second that are not answered.
 const ECHO_WAITS: usize = 16_384;
 /// `ping` gives a reply up after ten seconds.
 const ECHO_TIMEOUT_NS: u64 = 10_000_000_000;
 
 /// One shard's memory for these protocols.
 pub struct Layers {
+    streams: Streams,
+    queries: Waits,
     echoes: Waits,
+    quic: QuicFlows,
 }
 
 impl Layers {
     /// Memory for so many connection slots.
-    pub fn new(_connections: u32) -> Self {
-        Self { echoes: Waits::new(ECHO_WAITS, ECHO_TIMEOUT_NS) }
+    pub fn new(connections: u32) -> Self {
+        Self {
+            streams: Streams::new(connections),
+            queries: Waits::new(DNS_WAITS, DNS_TIMEOUT_NS),
+            echoes: Waits::new(ECHO_WAITS, ECHO_TIMEOUT_NS),
+            quic: QuicFlows::new(),
+        }
     }
 
     /// A connection begins in this slot: whatever the slot remembered is forgotten. Next sequence numbers of initiator
     /// and responder where the handshake was seen.
-    pub fn open(&mut self, _slot: u32, _next_sequence: [Option<u32>; 2]) {}
+    pub fn open(&mut self, slot: u32, next_sequence: [Option<u32>; 2]) {
+        self.streams.open(slot, next_sequence);
+    }
 
     /// Payload of one TCP segment.
     #[inline]
-    pub fn tcp(&mut self, _part: &StreamPart<'_>, _sums: &mut LayerSums) -> Interest {
-        Interest::BothDone
+    pub fn tcp(&mut self, part: &StreamPart<'_>, sums: &mut LayerSums) -> Interest {
+        self.streams.tcp(part, &mut self.queries, sums)
     }
 
     /// What is known of the connection in this slot, which ends: its memory is free again.
-    pub fn close(&mut self, _slot: u32, _now_ns: u64, _sums: &mut LayerSums) -> Option<AppRecord> {
-        None
+    pub fn close(&mut self, slot: u32, _now_ns: u64, sums: &mut LayerSums) -> Option<AppRecord> {
+        self.streams.close(slot, sums)
     }
 
     /// What is known of the connection in this slot so far; `None` where that is nothing.
-    pub fn app(&self, _slot: u32) -> Option<AppRecord> {
-        None
+    pub fn app(&self, slot: u32) -> Option<AppRecord> {
+        self.streams.app(slot)
     }
 
     /// One UDP datagram.
     #[inline]
-    pub fn udp(&mut self, _datagram: &Datagram<'_>, _sums: &mut LayerSums) {}
+    pub fn udp(&mut self, datagram: &Datagram<'_>, sums: &mut LayerSums) {
+        if datagram.source_port == dns::PORT || datagram.destination_port == dns::PORT {
+            dns::datagram(datagram, &mut self.queries, sums);
+        } else {
+            quic::datagram(datagram, &mut self.quic, sums);
+        }
+    }
 
     /// One ICMP message.
     pub fn icmp(&mut self, message: &IcmpMessage<'_>, sums: &mut LayerSums) {
@@ -76,11 +111,13 @@ impl Layers {
 
     /// Every 100 ms of packet time: waits whose timeout is over. Bounded work.
     pub fn tick(&mut self, now_ns: u64, sums: &mut LayerSums) {
+        sums.add(LayerCounter::DnsUnanswered, self.queries.tick(now_ns));
         sums.add(LayerCounter::IcmpEchoUnanswered, self.echoes.tick(now_ns));
     }
 
     /// At the end: what still waits and whose timeout is over counts as unanswered; the rest is not decided.
     pub fn finish(&mut self, now_ns: u64, sums: &mut LayerSums) {
+        sums.add(LayerCounter::DnsUnanswered, self.queries.finish(now_ns));
         sums.add(LayerCounter::IcmpEchoUnanswered, self.echoes.finish(now_ns));
     }
 }

@@ -1,0 +1,468 @@
+//! Follows the streams of connections as far as their readers want, in fixed memory.
+//!
+//! A segment that begins at the next byte of interest is read in place. What a reader cannot finish with, and what came
+//! ahead of a hole, waits in a buffer. A hole that stays open while [`GAP_SEGMENTS_MAX`] segments pass is given up; then,
+//! as after anything that is not understood, reading goes on where a segment begins as a message of the protocol does.
+//! Everything behind the next byte of interest is refused by one comparison, without a look at its bytes.
+
+use super::buffer::{BUFFER_BYTES, Buffers};
+use super::counter::LayerCounter::*;
+use super::detail::Details;
+use super::http;
+use super::message::{Interest, StreamPart};
+use super::recognise::{Recognised, recognise};
+use super::record::{AppRecord, Protocol};
+use super::slot::{Phase, Slot, TTFB_NONE, TTFB_UNKNOWN, clock_us, flag};
+use super::sums::LayerSums;
+use super::turn::{Bytes, Step, Turn};
+use super::version::Version;
+use super::waits::Waits;
+use super::{dns, tls};
+
+/// Segments that may overtake a missing one: a window of 90 KiB in flight when it was lost. Then it was most likely not
+/// captured.
+const GAP_SEGMENTS_MAX: u8 = 64;
+/// Segments in which the beginning of a message is sought after reading lost its place: a body of unknown length that
+/// goes on for longer will not end soon.
+const LOST_SEGMENTS_MAX: u8 = 16;
+
+/// All connections of a shard.
+pub(super) struct Streams {
+    slots: Box<[Slot]>,
+    details: Details,
+    buffers: Buffers,
+}
+
+/// Whether the segment at hand is to be read on.
+#[derive(PartialEq, Eq)]
+enum Read {
+    On,
+    Ended,
+}
+
+fn direction(part: &StreamPart<'_>) -> usize {
+    usize::from(!part.from_initiator)
+}
+
+/// Sequence number behind a segment.
+fn end_of(part: &StreamPart<'_>) -> u32 {
+    part.sequence.wrapping_add(part.payload_bytes)
+}
+
+/// How far `to` lies behind `from` in sequence space; negative where it lies before.
+fn distance(from: u32, to: u32) -> i32 {
+    to.wrapping_sub(from) as i32
+}
+
+impl Slot {
+    fn interest(&self, from: usize) -> Interest {
+        let over = |phase| matches!(phase, Phase::Done | Phase::Closed);
+        match (over(self.phase[from]), over(self.phase[from ^ 1])) {
+            (true, true) => Interest::BothDone,
+            (true, false) => Interest::Done,
+            (false, _) => Interest::More,
+        }
+    }
+}
+
+impl Streams {
+    pub(super) fn new(connections: u32) -> Self {
+        Self {
+            slots: vec![Slot::CLOSED; connections as usize].into_boxed_slice(),
+            details: Details::new(connections),
+            buffers: Buffers::new(),
+        }
+    }
+
+    pub(super) fn open(&mut self, slot: u32, next_sequence: [Option<u32>; 2]) {
+        self.forget(slot);
+        if let Some(slot) = self.slots.get_mut(slot as usize) {
+            *slot = Slot::opened(next_sequence);
+        }
+    }
+
+    /// Gives back what the slot holds.
+    fn forget(&mut self, slot: u32) {
+        let Some(slot) = self.slots.get_mut(slot as usize) else { return };
+        for number in slot.buffer {
+            self.buffers.release(number);
+        }
+        match slot.protocol {
+            Some(Protocol::Tls) => self.details.tls.release(slot.detail),
+            Some(Protocol::Http) => self.details.http.release(slot.detail),
+            _ => {}
+        }
+        *slot = Slot::CLOSED;
+    }
+
+    pub(super) fn close(&mut self, number: u32, sums: &mut LayerSums) -> Option<AppRecord> {
+        let record = self.app(number);
+        let slot = self.slots.get(number as usize)?;
+        sums.add(HttpUnanswered, http::unanswered(slot));
+        if tls::is_unanswered(slot) {
+            sums.count(TlsHellosUnanswered);
+        }
+        self.forget(number);
+        record
+    }
+
+    pub(super) fn app(&self, slot: u32) -> Option<AppRecord> {
+        let slot = self.slots.get(slot as usize)?;
+        let ttfb_us = (!matches!(slot.ttfb_us, TTFB_NONE | TTFB_UNKNOWN)).then_some(slot.ttfb_us);
+        if slot.protocol.is_none() && ttfb_us.is_none() {
+            return None;
+        }
+        let is = |protocol| slot.protocol == Some(protocol);
+        Some(AppRecord {
+            protocol: slot.protocol,
+            ttfb_us,
+            tls: self.details.tls.get(slot.detail).filter(|_| is(Protocol::Tls)).map(|tls| tls.record()),
+            http: self.details.http.get(slot.detail).filter(|_| is(Protocol::Http)).map(|http| http.record()),
+        })
+    }
+
+    /// Refuses what is of no interest; the rest is not inlined into the caller's loop.
+    #[inline]
+    pub(super) fn tcp(&mut self, part: &StreamPart<'_>, dns: &mut Waits, sums: &mut LayerSums) -> Interest {
+        let from = direction(part);
+        let Some(slot) = self.slots.get(part.slot as usize) else { return Interest::BothDone };
+        match slot.phase[from] {
+            Phase::Done | Phase::Closed => return slot.interest(from),
+            Phase::Fresh => {}
+            _ if distance(slot.next[from], end_of(part)) <= 0 => return Interest::More,
+            _ => {}
+        }
+        self.read(part, dns, sums)
+    }
+
+    #[inline(never)]
+    fn read(&mut self, part: &StreamPart<'_>, dns: &mut Waits, sums: &mut LayerSums) -> Interest {
+        let from = direction(part);
+        if part.payload_bytes != 0 && self.place(part, sums) == Read::On {
+            self.read_in_order(part, dns, sums);
+        }
+        self.slots.get(part.slot as usize).map_or(Interest::BothDone, |slot| slot.interest(from))
+    }
+
+    /// Finds out where the segment lies. It is read on if it covers the next byte of interest.
+    fn place(&mut self, part: &StreamPart<'_>, sums: &mut LayerSums) -> Read {
+        let from = direction(part);
+        let Some(slot) = self.slots.get_mut(part.slot as usize) else { return Read::Ended };
+        match slot.phase[from] {
+            Phase::Fresh => {
+                slot.next[from] = part.sequence;
+                slot.first_payload(from, clock_us(part.ts_ns));
+            }
+            Phase::Start => slot.first_payload(from, clock_us(part.ts_ns)),
+            Phase::Lost => return find_again(slot, part),
+            _ => {}
+        }
+        let ahead = distance(slot.next[from], part.sequence);
+        if ahead <= 0 { Read::On } else { self.ahead_of_hole(part, ahead as usize, sums) }
+    }
+
+    /// A segment behind a hole waits, as far as there is room.
+    fn ahead_of_hole(&mut self, part: &StreamPart<'_>, ahead: usize, sums: &mut LayerSums) -> Read {
+        let from = direction(part);
+        let Some(slot) = self.slots.get_mut(part.slot as usize) else { return Read::Ended };
+        slot.missed[from] = slot.missed[from].saturating_add(1);
+        if slot.missed[from] > GAP_SEGMENTS_MAX {
+            sums.count(StreamGaps);
+            lose(slot, &mut self.buffers, from, part.sequence);
+            return find_again(slot, part);
+        }
+        if part.bytes.len() < part.payload_bytes as usize || ahead >= BUFFER_BYTES {
+            return Read::Ended;
+        }
+        let held = slot.buffer[from];
+        let number = if held == 0 { self.acquire(part.slot, from, sums) } else { held };
+        if !self.buffers.put(number, ahead, part.bytes) && held == 0 {
+            self.release(part.slot, from);
+        }
+        Read::Ended
+    }
+
+    fn acquire(&mut self, number: u32, from: usize, sums: &mut LayerSums) -> u8 {
+        let (buffer, loser) = self.buffers.acquire((number, from));
+        if let Some((loser, from)) = loser
+            && let Some(slot) = self.slots.get_mut(loser as usize)
+        {
+            sums.count(StreamBuffersTaken);
+            slot.buffer[from] = 0;
+            let next = slot.next[from];
+            lose(slot, &mut self.buffers, from, next);
+        }
+        if let Some(slot) = self.slots.get_mut(number as usize) {
+            slot.buffer[from] = buffer;
+        }
+        buffer
+    }
+
+    fn release(&mut self, number: u32, from: usize) {
+        if let Some(slot) = self.slots.get_mut(number as usize) {
+            self.buffers.release(std::mem::take(&mut slot.buffer[from]));
+        }
+    }
+
+    /// A segment that covers the next byte of interest. Where a buffer holds bytes, those of the segment are put behind
+    /// them; a segment that is longer than the room goes in by parts.
+    fn read_in_order(&mut self, part: &StreamPart<'_>, dns: &mut Waits, sums: &mut LayerSums) {
+        let from = direction(part);
+        let is_cut = part.bytes.len() < part.payload_bytes as usize;
+        loop {
+            let Some(slot) = self.slots.get_mut(part.slot as usize) else { return };
+            let done = distance(part.sequence, slot.next[from]);
+            let fresh = usize::try_from(done).ok().and_then(|done| part.bytes.get(done..));
+            let buffer = slot.buffer[from];
+            if buffer == 0 {
+                self.read_in_place(part, fresh.unwrap_or_default(), dns, sums);
+                break;
+            }
+            let held = self.buffers.contiguous(buffer).len();
+            let fresh = fresh.and_then(|fresh| fresh.get(held..)).unwrap_or_default();
+            if fresh.is_empty() || !self.buffers.put(buffer, held, fresh) {
+                break;
+            }
+            if self.read_buffered(part, held, dns, sums) == Read::Ended {
+                return;
+            }
+        }
+        let Some(slot) = self.slots.get_mut(part.slot as usize) else { return };
+        let followed = !matches!(slot.phase[from], Phase::Done | Phase::Lost);
+        if is_cut && followed && distance(slot.next[from], end_of(part)) > 0 {
+            sums.count(StreamCut);
+            lose(slot, &mut self.buffers, from, end_of(part));
+        }
+    }
+
+    fn read_in_place(&mut self, part: &StreamPart<'_>, bytes: &[u8], dns: &mut Waits, sums: &mut LayerSums) {
+        let from = direction(part);
+        let is_cut = part.bytes.len() < part.payload_bytes as usize;
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let step = self.step(part, Bytes { all: rest, buffered: false, fresh_from: 0 }, dns, sums);
+            let Some(slot) = self.slots.get_mut(part.slot as usize) else { return };
+            match step {
+                Step::Took(len) => {
+                    slot.next[from] = slot.next[from].wrapping_add(len);
+                    slot.missed[from] = 0;
+                    rest = rest.get(len as usize..).unwrap_or_default();
+                    if slot.phase[from] == Phase::Done {
+                        return;
+                    }
+                }
+                Step::Wait if is_cut => return,
+                Step::Wait => {
+                    let fresh = rest;
+                    if fresh.len() >= BUFFER_BYTES {
+                        sums.count(StreamHeadsTooLong);
+                        return lose(slot, &mut self.buffers, from, end_of(part));
+                    }
+                    let buffer = self.acquire(part.slot, from, sums);
+                    self.buffers.put(buffer, 0, fresh);
+                    self.read_buffered(part, 0, dns, sums);
+                    return;
+                }
+                Step::Over => {
+                    slot.phase[from] = Phase::Done;
+                    return;
+                }
+                Step::Lost | Step::CutOut(..) => {
+                    return lose(slot, &mut self.buffers, from, end_of(part));
+                }
+            }
+        }
+    }
+
+    /// Reads what the buffer holds without a hole. Ended: the direction is over or lost.
+    fn read_buffered(
+        &mut self,
+        part: &StreamPart<'_>,
+        held: usize,
+        dns: &mut Waits,
+        sums: &mut LayerSums,
+    ) -> Read {
+        let from = direction(part);
+        let mut fresh_from = held;
+        loop {
+            let Some(slot) = self.slots.get(part.slot as usize) else { return Read::Ended };
+            let buffer = slot.buffer[from];
+            let len = self.buffers.contiguous(buffer).len();
+            if len == 0 {
+                return Read::On;
+            }
+            let step = self.step_buffered(part, buffer, fresh_from, dns, sums);
+            let Some(slot) = self.slots.get_mut(part.slot as usize) else { return Read::Ended };
+            match step {
+                Step::Took(took) => {
+                    fresh_from = 0;
+                    slot.next[from] = slot.next[from].wrapping_add(took);
+                    slot.missed[from] = 0;
+                    if slot.phase[from] == Phase::Done || !self.buffers.consume(buffer, took as usize) {
+                        self.release(part.slot, from);
+                        return Read::On;
+                    }
+                }
+                Step::CutOut(at, cut) => {
+                    fresh_from = 0;
+                    slot.next[from] = slot.next[from].wrapping_add(cut as u32);
+                    self.buffers.cut_out(buffer, at, cut);
+                }
+                Step::Wait if len < BUFFER_BYTES => return Read::On,
+                Step::Over => {
+                    slot.phase[from] = Phase::Done;
+                    self.release(part.slot, from);
+                    return Read::Ended;
+                }
+                Step::Wait | Step::Lost => {
+                    if step == Step::Wait {
+                        sums.count(StreamHeadsTooLong);
+                    }
+                    lose(slot, &mut self.buffers, from, end_of(part));
+                    return Read::Ended;
+                }
+            }
+        }
+    }
+
+    fn step_buffered(
+        &mut self,
+        part: &StreamPart<'_>,
+        buffer: u8,
+        fresh_from: usize,
+        dns: &mut Waits,
+        sums: &mut LayerSums,
+    ) -> Step {
+        let Self { slots, details, buffers } = self;
+        let Some(slot) = slots.get_mut(part.slot as usize) else { return Step::Over };
+        let bytes = Bytes { all: buffers.contiguous(buffer), buffered: true, fresh_from };
+        step(&mut turn(slot, details, part, dns, sums), bytes, part.responder_port)
+    }
+
+    fn step(
+        &mut self,
+        part: &StreamPart<'_>,
+        bytes: Bytes<'_>,
+        dns: &mut Waits,
+        sums: &mut LayerSums,
+    ) -> Step {
+        let Some(slot) = self.slots.get_mut(part.slot as usize) else { return Step::Over };
+        step(&mut turn(slot, &mut self.details, part, dns, sums), bytes, part.responder_port)
+    }
+}
+
+fn turn<'a>(
+    slot: &'a mut Slot,
+    details: &'a mut Details,
+    part: &StreamPart<'_>,
+    dns: &'a mut Waits,
+    sums: &'a mut LayerSums,
+) -> Turn<'a> {
+    let (from, now_us) = (direction(part), clock_us(part.ts_ns));
+    Turn { slot, details, dns, sums, from, slot_number: part.slot, ts_ns: part.ts_ns, now_us }
+}
+
+/// The reader's turn whose phase it is.
+fn step(turn: &mut Turn<'_>, bytes: Bytes<'_>, responder_port: u16) -> Step {
+    match turn.slot.phase[turn.from] {
+        Phase::Fresh | Phase::Start => start(turn, bytes, responder_port),
+        Phase::TlsRecord => tls::record(turn, bytes),
+        Phase::TlsMessage => tls::message(turn, bytes),
+        Phase::HttpHead => http::head(turn, bytes),
+        Phase::HttpChunk => http::chunk(turn, bytes),
+        Phase::HttpTrailer => http::trailer(turn, bytes),
+        Phase::Dns => dns::message(turn, bytes),
+        Phase::Closed | Phase::Done | Phase::Lost => Step::Over,
+    }
+}
+
+/// The first bytes of a direction. What is not recognised is followed no further, unless this is the middle of a stream,
+/// or the other direction speaks a protocol whose messages can be found again.
+fn start(turn: &mut Turn<'_>, bytes: Bytes<'_>, responder_port: u16) -> Step {
+    if !matches!(turn.slot.protocol, None | Some(Protocol::Tls | Protocol::Http | Protocol::Dns)) {
+        return Step::Over;
+    }
+    match recognise(bytes.all, responder_port) {
+        Recognised::Short => Step::Wait,
+        Recognised::As(protocol) if turn.slot.protocol.is_none_or(|known| known == protocol) => {
+            if turn.slot.protocol.is_none() {
+                turn.sums.count(StreamsRecognised);
+                turn.slot.protocol = Some(protocol);
+            }
+            begin(turn, protocol)
+        }
+        Recognised::As(_) => Step::Over,
+        Recognised::Nothing => {
+            let in_the_middle = turn.slot.phase[turn.from] == Phase::Fresh;
+            if in_the_middle || turn.slot.protocol.is_some() { Step::Lost } else { Step::Over }
+        }
+    }
+}
+
+fn begin(turn: &mut Turn<'_>, protocol: Protocol) -> Step {
+    match first_phase(protocol) {
+        Some(phase) => {
+            turn.slot.phase[turn.from] = phase;
+            Step::Took(0)
+        }
+        None => {
+            if protocol == Protocol::Http2 {
+                turn.sums.versions.add(Version::Http2);
+            }
+            Step::Over
+        }
+    }
+}
+
+/// Of the protocols whose messages are read.
+const fn first_phase(protocol: Protocol) -> Option<Phase> {
+    match protocol {
+        Protocol::Dns => Some(Phase::Dns),
+        Protocol::Http => Some(Phase::HttpHead),
+        Protocol::Tls => Some(Phase::TlsRecord),
+        _ => None,
+    }
+}
+
+/// Reading lost its place: it may go on behind `next`.
+fn lose(slot: &mut Slot, buffers: &mut Buffers, from: usize, next: u32) {
+    buffers.release(std::mem::take(&mut slot.buffer[from]));
+    // DNS messages over TCP have no mark by which they could be found again.
+    let findable = slot.protocol != Some(Protocol::Dns);
+    slot.phase[from] = if findable { Phase::Lost } else { Phase::Done };
+    slot.next[from] = next;
+    slot.missed[from] = 0;
+    slot.extra[from] = 0;
+    if slot.protocol == Some(Protocol::Http) {
+        // Which response belongs to which request is no longer known.
+        slot.extra = [0; 2];
+        slot.asked_us = 0;
+        slot.flags &= !flag::CONNECT;
+    }
+}
+
+/// Reads on where a segment begins as a message does.
+fn find_again(slot: &mut Slot, part: &StreamPart<'_>) -> Read {
+    let from = direction(part);
+    if distance(slot.next[from], part.sequence) >= 0 {
+        let found = match slot.protocol {
+            Some(Protocol::Http) => http::may_begin(part.bytes).then_some(Phase::HttpHead),
+            Some(Protocol::Tls) => tls::may_begin(part.bytes).then_some(Phase::TlsRecord),
+            // Of what was not recognised before, what is followed may still be.
+            None => (http::may_begin(part.bytes) || tls::may_begin(part.bytes)).then_some(Phase::Fresh),
+            Some(_) => None,
+        };
+        if let Some(phase) = found {
+            slot.phase[from] = phase;
+            slot.next[from] = part.sequence;
+            slot.missed[from] = 0;
+            return Read::On;
+        }
+    }
+    slot.next[from] = end_of(part);
+    slot.missed[from] = slot.missed[from].saturating_add(1);
+    if slot.missed[from] >= LOST_SEGMENTS_MAX {
+        slot.phase[from] = Phase::Done;
+    }
+    Read::Ended
+}
