@@ -82,74 +82,110 @@ fn sent_by(end: &End, side: Side) -> impl Iterator<Item = &Segment> {
     end.segments.iter().filter(move |segment| segment.source.0 == address)
 }
 
+/// Where the figures of one end come from.
+struct Reading<'a> {
+    end: &'a End,
+    side: Side,
+    /// What the end's side sent, and what came in, by its capture.
+    own: Vec<&'a Segment>,
+    received: Vec<&'a Segment>,
+}
+
+/// tidegauge's and tshark's.
+type Both = (Option<f64>, Option<f64>);
+
+impl<'a> Reading<'a> {
+    fn new(end: &'a End, side: Side) -> Self {
+        Self {
+            end,
+            side,
+            own: sent_by(end, side).collect(),
+            received: sent_by(end, opposite(side)).collect(),
+        }
+    }
+
+    fn kernel(&self, counter: &str) -> Result<f64> {
+        Ok(self.end.counters.get(counter)? as f64)
+    }
+
+    fn ours(&self, segment: &Segment) -> Judgements {
+        self.end.said.judged.get(&segment.packet).map(|judged| judged.judgements).unwrap_or_default()
+    }
+
+    /// How many of them have one of these judgements.
+    fn both(&self, segments: &[&Segment], judgements: &[Judgement]) -> Both {
+        let theirs = |segment: &Segment| segment.judgements;
+        (Some(count(segments, judgements, |of| self.ours(of))), Some(count(segments, judgements, theirs)))
+    }
+
+    /// How many were sent again more than once.
+    fn repeatedly(&self) -> Both {
+        let theirs = |segment: &Segment| segment.judgements;
+        (Some(more_than_once(&self.own, |of| self.ours(of))), Some(more_than_once(&self.own, theirs)))
+    }
+
+    fn figure(&self, what: &'static str, truth_name: &'static str, truth: f64, both: Both) -> Figure {
+        let (tidegauge, tshark) = both;
+        Figure { side: name(self.side), what, truth_name, truth, tidegauge, tshark, reason: "" }
+    }
+}
+
+impl Figure {
+    /// They may differ, for this reason.
+    const fn because(self, reason: &'static str) -> Self {
+        Self { reason, ..self }
+    }
+}
+
 /// What a kernel counts of its own side, and what both read in the capture of that side.
 fn counted(played: &Played, side: Side, figures: &mut Vec<Figure>) -> Result<()> {
     let end = played.end(side);
+    let read = Reading::new(end, side);
+    sent_again(&read, figures)?;
+    let duplicates = read.kernel("TcpExtTCPDSACKRecv")? + read.kernel("TcpExtTCPDSACKOfoRecv")?;
+    let told = read.both(&read.received, &[Judgement::DSack]);
+    let told = read.figure("told of duplicates", "TCPDSACKRecv + TCPDSACKOfoRecv", duplicates, told);
     let doubles = SIDES.iter().any(|side| played.record.of(way_from(*side)).count(Act::Doubled) > 0);
-    let own: Vec<&Segment> = sent_by(end, side).collect();
-    let received: Vec<&Segment> = sent_by(end, opposite(side)).collect();
-    let ours = |segment: &Segment| {
-        end.said.judged.get(&segment.packet).map(|judged| judged.judgements).unwrap_or_default()
-    };
-    let theirs = |segment: &Segment| segment.judgements;
-    let kernel = |counter: &str| Ok::<_, anyhow::Error>(end.counters.get(counter)? as f64);
-    let ss_retransmitted = end.connections.iter().map(|ss| ss.retransmitted()).sum::<u64>() as f64;
-    let mut add = |what, truth_name, truth, tidegauge, tshark, reason| {
-        figures.push(Figure { side: name(side), what, truth_name, truth, tidegauge, tshark, reason });
-    };
-    let both = |segments: &[&Segment], judgements: &[Judgement]| {
-        (Some(count(segments, judgements, ours)), Some(count(segments, judgements, theirs)))
-    };
-
-    let again = [Judgement::Retransmission, Judgement::OutOfOrder];
-    let (tidegauge, tshark) = both(&own, &again);
-    let sent_again = kernel("TcpRetransSegs")?;
-    add("sent again", "TcpRetransSegs", sent_again, tidegauge, tshark, "");
-    let (tidegauge, tshark) = both(&own, &again[..1]);
-    add("sent again, called so", "TcpRetransSegs", sent_again, tidegauge, tshark, CALLED_SO);
-    add("sent again, open connections", "ss retrans", ss_retransmitted, None, None, NOT_OPEN);
-    let syns = [Judgement::SynRetransmission, Judgement::SynAckRetransmission];
-    let (tidegauge, tshark) = both(&own, &syns);
-    add(
-        "SYN and SYN-ACK sent again",
-        "TCPSynRetrans",
-        kernel("TcpExtTCPSynRetrans")?,
-        tidegauge,
-        tshark,
-        SYNS,
-    );
-    let twice = (Some(more_than_once(&own, ours)), Some(more_than_once(&own, theirs)));
-    add(
-        "sent again repeatedly",
-        "TCPLostRetransmit",
-        kernel("TcpExtTCPLostRetransmit")?,
-        twice.0,
-        twice.1,
-        LOST,
-    );
-    let (tidegauge, tshark) = both(&received, &[Judgement::DSack]);
-    let duplicates = kernel("TcpExtTCPDSACKRecv")? + kernel("TcpExtTCPDSACKOfoRecv")?;
-    add(
-        "told of duplicates",
-        "TCPDSACKRecv + TCPDSACKOfoRecv",
-        duplicates,
-        tidegauge,
-        tshark,
-        if doubles { DOUBLES } else { "" },
-    );
-    let (tidegauge, tshark) = both(&own, &[Judgement::SpuriousRetransmission]);
-    add("sent again needlessly", "TCPDSACKRecv + TCPDSACKOfoRecv", duplicates, tidegauge, tshark, SPURIOUS);
-    let queued = kernel("TcpExtTCPOFOQueue")?;
-    let (tidegauge, tshark) = both(&received, &[Judgement::LostSegment]);
-    add("arrived beyond a hole", "TCPOFOQueue", queued, tidegauge, tshark, QUEUED);
-    let host = kernel("TcpExtTCPSpuriousRtxHostQueues")?;
-    add("not sent again: first still queued", "TCPSpuriousRtxHostQueues", host, None, None, UNSEEN);
+    figures.push(if doubles { told.because(DOUBLES) } else { told });
+    let needless = read.both(&read.own, &[Judgement::SpuriousRetransmission]);
+    let needless =
+        read.figure("sent again needlessly", "TCPDSACKRecv + TCPDSACKOfoRecv", duplicates, needless);
+    figures.push(needless.because(SPURIOUS));
+    let holes = read.both(&read.received, &[Judgement::LostSegment]);
+    let holes = read.figure("arrived beyond a hole", "TCPOFOQueue", read.kernel("TcpExtTCPOFOQueue")?, holes);
+    figures.push(holes.because(QUEUED));
     if let Some((kernel, tidegauge)) = shortest_round_trips(end, side) {
-        add("shortest round trip, ms", "ss minrtt", kernel, Some(tidegauge), None, ROUND_TRIP);
+        let shortest = read.figure("shortest round trip, ms", "ss minrtt", kernel, (Some(tidegauge), None));
+        figures.push(shortest.because(ROUND_TRIP));
     }
     Ok(())
 }
 
+fn sent_again(read: &Reading<'_>, figures: &mut Vec<Figure>) -> Result<()> {
+    let again = [Judgement::Retransmission, Judgement::OutOfOrder];
+    let truth = read.kernel("TcpRetransSegs")?;
+    figures.push(read.figure(SENT_AGAIN, "TcpRetransSegs", truth, read.both(&read.own, &again)));
+    let called_so = read.both(&read.own, &again[..1]);
+    figures.push(read.figure(CALLED_SENT_AGAIN, "TcpRetransSegs", truth, called_so).because(CALLED_SO));
+    let open = read.end.connections.iter().map(|ss| ss.retransmitted()).sum::<u64>() as f64;
+    let open = read.figure("sent again, open connections", "ss retrans", open, (None, None));
+    figures.push(open.because(NOT_OPEN));
+    let syns = read.both(&read.own, &[Judgement::SynRetransmission, Judgement::SynAckRetransmission]);
+    let truth = read.kernel("TcpExtTCPSynRetrans")?;
+    figures.push(read.figure("SYN and SYN-ACK sent again", "TCPSynRetrans", truth, syns).because(SYNS));
+    let truth = read.kernel("TcpExtTCPLostRetransmit")?;
+    let repeatedly = read.figure("sent again repeatedly", "TCPLostRetransmit", truth, read.repeatedly());
+    figures.push(repeatedly.because(LOST));
+    let truth = read.kernel("TcpExtTCPSpuriousRtxHostQueues")?;
+    let queued = read.figure("first still queued", "TCPSpuriousRtxHostQueues", truth, (None, None));
+    figures.push(queued.because(UNSEEN));
+    Ok(())
+}
+
+/// What a sender sent again, by either of the words that readers have for it.
+pub const SENT_AGAIN: &str = "sent again";
+/// The same, by the right word.
+pub const CALLED_SENT_AGAIN: &str = "sent again, called so";
 const CALLED_SO: &str =
     "what is sent again within a round trip of newer data is called out of order by Wireshark's rule";
 const NOT_OPEN: &str = "before the close: FINs sent again come later";
@@ -159,7 +195,7 @@ const SPURIOUS: &str = "the receiver tells of every duplicate, also of the netwo
 const QUEUED: &str =
     "the kernel counts every segment that waits, readers the first behind each hole, a pure ACK, too";
 const DOUBLES: &str = "of an ACK that the network doubles the kernel may count one or both; tidegauge one where they come at once";
-const UNSEEN: &str = "never leaves the host";
+const UNSEEN: &str = "the kernel refrains from sending it again: nothing to be seen";
 const ROUND_TRIP: &str = "the kernel's begins before the interface and ends behind it";
 
 fn count(segments: &[&Segment], judgements: &[Judgement], of: impl Fn(&Segment) -> Judgements) -> f64 {
