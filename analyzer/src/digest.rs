@@ -110,6 +110,8 @@ impl Digest {
                 self.belongs_to(FlowKey::of(&self.packet, settings.seed));
             }
             Transport::Icmp => self.read_icmp(bytes, settings),
+            // All of them in one place: there are few, and each stands for itself.
+            Transport::None if self.packet.network == Network::Arp => self.partition = 0,
             Transport::None | Transport::Other => {}
         }
     }
@@ -124,6 +126,12 @@ impl Digest {
     #[inline]
     pub fn transport_bytes<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
         bytes.get(usize::from(self.packet.transport_offset)..).unwrap_or_default()
+    }
+
+    /// Bytes from the network header on.
+    #[inline]
+    pub fn network_bytes<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
+        bytes.get(usize::from(self.packet.network_offset)..).unwrap_or_default()
     }
 
     /// Captured payload of a TCP segment, without what pads the frame.

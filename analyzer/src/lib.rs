@@ -11,6 +11,7 @@ pub mod collect;
 pub mod config;
 pub mod cost;
 pub mod detect;
+pub mod diff;
 pub mod digest;
 pub mod distinct;
 pub mod engine;

@@ -145,7 +145,7 @@ pub struct Packet {
     pub source_port: u16,
     /// TCP or UDP destination port; meaningful only where `transport` is one of them.
     pub destination_port: u16,
-    /// Offset of the innermost network header; meaningful only where `network` is IPv4 or IPv6.
+    /// Offset of the innermost network header; meaningful only where `network` is ARP, IPv4 or IPv6.
     pub network_offset: u16,
     /// Offset of the transport header; meaningful only where `transport` is ICMP, TCP or UDP.
     pub transport_offset: u16,

@@ -9,6 +9,7 @@ use tidegauge_ebpf::attempt::{
 };
 use tidegauge_ebpf::flow::fingerprint;
 use tidegauge_ebpf::limits::{ATTEMPT_WAYS, COPY_WITHIN_US, stamp_units_of_ms};
+use tidegauge_ebpf::packet::Segment;
 use tidegauge_ebpf::stamp::{Moment, Stamp};
 use tidegauge_ebpf::tcp::connection::{Opening, clock_us, elapsed_us};
 use tidegauge_ebpf::tcp::mark;
@@ -30,6 +31,7 @@ struct Beside {
     /// Lowest bits of the flow's hash: they say which bucket it is in.
     hash: u32,
     windows: [u16; 2],
+    payloads: [u16; 2],
     again: [u8; 2],
     simultaneous: bool,
 }
@@ -43,6 +45,7 @@ impl Beside {
             again: self.again,
             simultaneous: self.simultaneous,
             sequences: self.sequences,
+            payloads: self.payloads,
         }
     }
 }
@@ -210,6 +213,7 @@ impl HalfOpen {
                     first_ns: digest.ts_ns,
                     first_packet: packet_number,
                     windows: [segment.window, 0],
+                    payloads: [payload_bytes(segment), 0],
                     sequences: [segment.sequence, 0],
                     print: digest.print,
                     last_us: now_us,
@@ -268,6 +272,7 @@ impl HalfOpen {
             (Answer::First { .. }, Some(place)) => {
                 let beside = &mut self.beside[place.0 as usize];
                 beside.windows[1] = segment.window;
+                beside.payloads[1] = payload_bytes(segment);
                 beside.sequences[1] = segment.sequence;
                 (beside.print, beside.last_us) = (digest.print, now_us);
                 0
@@ -354,4 +359,9 @@ impl HalfOpen {
             waits.then_some(Over { attempt: *attempt, opening: beside.opening(), ends: *ends })
         })
     }
+}
+
+/// Payload of a SYN or SYN-ACK; one frame's at most.
+fn payload_bytes(segment: &Segment) -> u16 {
+    u16::try_from(segment.payload_bytes).unwrap_or(u16::MAX)
 }

@@ -71,7 +71,7 @@ mod tests {
             let mut table = Table::<[u64; 8]>::new(len);
             table[len - 1][7] = 1;
             assert_eq!((table.len(), table.items().len(), table.items()[len - 1][7]), (len, len, 1));
-            let odd = Table::<[u8; 40]>::new(len);
+            let odd = Table::<[u64; 5]>::new(len);
             assert_eq!(odd.items().len(), len);
         }
     }

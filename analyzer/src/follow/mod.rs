@@ -14,7 +14,7 @@ use std::collections::VecDeque;
 
 use tidegauge_ebpf::attempt::{Answer, Asked, AttemptBucket, Handshake, Reset};
 use tidegauge_ebpf::event::{self, Outcome};
-use tidegauge_ebpf::packet::{Fragment, Packet, Transport, tcp_flag};
+use tidegauge_ebpf::packet::{Fragment, Network, Packet, Transport, tcp_flag};
 use tidegauge_ebpf::stamp::Stamp;
 use tidegauge_ebpf::tcp::connection::{Connection, Opening, clock_us, flag};
 use tidegauge_ebpf::tcp::{Judged, Seen, mark};
@@ -22,7 +22,9 @@ use tidegauge_ebpf::tcp::{Judged, Seen, mark};
 use crate::batch::{Batch, Cut, Ticket, TicketKind, Turn};
 use crate::digest::Digest;
 use crate::flow_record::{CloseCause, FlowRecord};
-use crate::layer::{Datagram, IcmpMessage, Interest, LayerSums, Layers, QuotedProtocol, StreamPart, quoted};
+use crate::layer::{
+    Datagram, IcmpMessage, Interest, LayerSums, Layers, QuotedProtocol, StreamPart, arp, quoted,
+};
 use half_open::{HalfOpen, Over};
 use record::{Ends, Telling, record, record_of_attempt};
 pub use sizes::{MEMORY_MIB_DEFAULT, MEMORY_MIB_MIN, Sizes};
@@ -238,6 +240,9 @@ impl Follower {
                 }
             }
             Transport::Icmp => self.icmp(digest, bytes()),
+            Transport::None if digest.packet.network == Network::Arp => {
+                arp(digest.network_bytes(bytes()), &mut self.sums);
+            }
             _ => {}
         }
     }
@@ -432,8 +437,8 @@ impl Follower {
             }
             None => self.admit(digest, true, outcome)?,
         };
-        let next = opening.sequences.map(|sequence| Some(sequence.wrapping_add(1)));
-        let next = if handshake.answer_seen { next } else { [next[0], None] };
+        let [asked, answered] = opening.next_sequences();
+        let next = [Some(asked), Some(answered).filter(|_| handshake.answer_seen)];
         self.begin(place, digest, opening.first_packet, next);
         let (connection, story) = self.table.pair(place);
         connection.establish(story, handshake, opening, outcome.elapsed, clock_us(digest.ts_ns));

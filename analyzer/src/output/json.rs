@@ -20,7 +20,7 @@ use crate::time::timestamp;
 use crate::window::{ListenerKey, ListenerWindow, Window, ip_addr};
 
 /// Listeners named in a window, the busiest by attempts and then packets.
-const WINDOW_LISTENERS: usize = 10;
+pub const WINDOW_LISTENERS: usize = 10;
 /// Sources named in an incident.
 const INCIDENT_SOURCES: usize = 10;
 

@@ -86,5 +86,6 @@ fn typed<F: Frame>(frame: F, cursor: Cursor, ether_type: u16) -> Step {
 #[inline(always)]
 pub(super) fn arp(cursor: Cursor, packet: &mut Packet) -> Step {
     packet.network = Network::Arp;
+    packet.network_offset = cursor.offset as u16;
     Ok(cursor.after(0, next::DONE))
 }

@@ -291,6 +291,20 @@ pub struct Opening {
     pub simultaneous: bool,
     /// First sequence numbers of initiator and responder.
     pub sequences: [u32; 2],
+    /// Payload of SYN and SYN-ACK (TCP Fast Open, RFC 7413), bytes.
+    pub payloads: [u16; 2],
+}
+
+impl Opening {
+    /// Sequence numbers behind SYN and SYN-ACK.
+    pub const fn next_sequences(&self) -> [u32; 2] {
+        let [asked, answered] = self.sequences;
+        let [asked_bytes, answered_bytes] = self.payloads;
+        [
+            asked.wrapping_add(1).wrapping_add(asked_bytes as u32),
+            answered.wrapping_add(1).wrapping_add(answered_bytes as u32),
+        ]
+    }
 }
 
 impl Story {
@@ -338,14 +352,19 @@ impl Connection {
         story.establish(handshake, opening, self.first_round_trip_us);
         let asked_us = now_us.wrapping_sub(self.first_round_trip_us);
         let asked = &mut self.directions[initiator];
-        asked.begin(opening.sequences[0], opening.windows[0], handshake.initiator_shift, asked_us);
+        asked.begin(opening.next_sequences()[0], opening.windows[0], handshake.initiator_shift, asked_us);
         asked.packets = 1 + u32::from(opening.again[0]);
         if !handshake.answer_seen {
             return;
         }
         let answered_us = asked_us.wrapping_add(units_to_us(handshake.answered_after));
         let answered = &mut self.directions[1 - initiator];
-        answered.begin(opening.sequences[1], opening.windows[1], handshake.responder_shift, answered_us);
+        answered.begin(
+            opening.next_sequences()[1],
+            opening.windows[1],
+            handshake.responder_shift,
+            answered_us,
+        );
         answered.last_acknowledgment = opening.sequences[0].wrapping_add(1);
         answered.state |= state::ACKED;
         answered.packets = 1 + u32::from(opening.again[1]);
@@ -395,8 +414,8 @@ impl Connection {
 
 impl Direction {
     /// What a SYN or SYN-ACK told of this end.
-    fn begin(&mut self, sequence: u32, window: u16, shift: u8, at_us: u32) {
-        self.next_sequence = sequence.wrapping_add(1);
+    fn begin(&mut self, next_sequence: u32, window: u16, shift: u8, at_us: u32) {
+        self.next_sequence = next_sequence;
         self.contiguous = self.next_sequence;
         self.window = window;
         self.shift = shift;

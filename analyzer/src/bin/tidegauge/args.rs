@@ -1,6 +1,6 @@
 //! What can be typed. Everything behind this file has checked values.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -30,6 +30,9 @@ pub(crate) enum Command {
     Live(LiveArgs),
     /// Read capture files (pcap, pcapng; `-` is standard input).
     Read(ReadArgs),
+    /// Compare two runs: what changed, by how much, and whether that is outside the noise. Exit codes: 0 done, 1 done and
+    /// --fail-on was met, 2 could not run.
+    Diff(DiffArgs),
     /// Say what this host, and an interface, can do for tidegauge, and what mends what is missing. Exit codes: 0 usable,
     /// 1 usable with limits, 2 not usable.
     Doctor(DoctorArgs),
@@ -120,6 +123,44 @@ impl ReadArgs {
         let cpus = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         self.workers.map_or_else(cpus, |workers| workers as usize).min(WORKERS_MAX)
     }
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct DiffArgs {
+    /// Before: a capture, or what `--json` printed (with `--flows`, connections are compared too). FILE@FROM..TO is an
+    /// interval of it, in seconds from its start or RFC 3339 times; either may be left out.
+    #[arg(value_name = "A")]
+    pub(crate) a: String,
+    /// After.
+    #[arg(value_name = "B")]
+    pub(crate) b: String,
+    /// One JSON object instead of a table.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Listeners compared one by one: those with most bytes on either side.
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u16).range(0..=128))]
+    pub(crate) listeners: u16,
+    /// Exit with 1 if anything became worse, or (`changed`) is different at all.
+    #[arg(long, value_name = "VERDICT")]
+    pub(crate) fail_on: Option<DiffFailOn>,
+    /// Length of the windows of captures, whole seconds: their spread is the noise.
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = whole_seconds)]
+    pub(crate) window: Duration,
+    /// Thresholds from a TOML file, for captures.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Only packets that match this expression (pcap-filter(7)), of captures.
+    #[arg(long, value_name = "BPF")]
+    pub(crate) filter: Option<String>,
+    /// Keep capabilities and do without Landlock and seccomp (to debug).
+    #[arg(long)]
+    pub(crate) no_confine: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DiffFailOn {
+    Changed,
+    Worse,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -259,11 +300,15 @@ pub(crate) enum SourceArg {
 impl CommonArgs {
     /// The thresholds: the file's, or the defaults.
     pub(crate) fn thresholds(&self) -> anyhow::Result<Config> {
-        let Some(path) = &self.config else { return Ok(Config::default()) };
-        let text =
-            std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-        Config::from_toml(&text).with_context(|| format!("{} is not a configuration", path.display()))
+        thresholds(self.config.as_deref())
     }
+}
+
+/// The thresholds of this file, or the defaults.
+pub(crate) fn thresholds(path: Option<&Path>) -> anyhow::Result<Config> {
+    let Some(path) = path else { return Ok(Config::default()) };
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    Config::from_toml(&text).with_context(|| format!("{} is not a configuration", path.display()))
 }
 
 /// A time like `500ms`, `10s`, `5m`, `1h`.

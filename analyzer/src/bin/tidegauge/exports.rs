@@ -24,6 +24,11 @@ pub(crate) struct Exports {
 }
 
 impl Exports {
+    /// No file, but connections as lines.
+    pub(crate) fn flow_lines_only() -> Self {
+        Self { flow_lines: true, ..Self::default() }
+    }
+
     /// Makes the files.
     pub(crate) fn open(args: &ExportArgs) -> anyhow::Result<Self> {
         let tables = args.parquet.as_deref().map(ParquetSink::new).transpose()?;

@@ -6,6 +6,7 @@
 mod ahead;
 mod args;
 mod confine;
+mod diff;
 mod doctor;
 mod exports;
 mod files;
@@ -48,6 +49,7 @@ impl Outcome {
 fn main() -> ExitCode {
     let args = Args::parse();
     let ended = match args.command {
+        Command::Diff(diff) => diff::run(&diff).map(Outcome::code),
         Command::Doctor(doctor) => doctor::run(&doctor),
         Command::Live(live) => live::run(&live).map(Outcome::code),
         Command::Read(read) => read::run(&read).map(Outcome::code),

@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use tidegauge_analyzer::account::Accounts;
+use tidegauge_analyzer::config::Config;
 use tidegauge_analyzer::cost::Cost;
 use tidegauge_analyzer::engine::Engine;
 use tidegauge_analyzer::follow::Sizes;
@@ -28,12 +29,27 @@ use super::{Outcome, confine};
 const FILE_SEED: u64 = 0x7469_6465_6761_7567;
 
 /// Time stamps of most files are in microseconds.
-const RESOLUTION_US: u32 = 1;
+pub(crate) const RESOLUTION_US: u32 = 1;
+
+/// How files are read.
+pub(crate) struct Reading {
+    pub(crate) config: Config,
+    pub(crate) filter: Option<Filter>,
+    pub(crate) workers: usize,
+    pub(crate) memory_mib: u32,
+    /// Whether judgements of single packets are told.
+    pub(crate) judgements: bool,
+}
 
 /// Reads all files.
 pub(crate) fn run(args: &ReadArgs) -> anyhow::Result<Outcome> {
-    let config = args.common.thresholds()?;
-    let filter = args.common.filter.as_deref().map(Filter::new).transpose()?;
+    let reading = Reading {
+        config: args.common.thresholds()?,
+        filter: args.common.filter.as_deref().map(Filter::new).transpose()?,
+        workers: args.workers(),
+        memory_mib: args.memory_mib,
+        judgements: args.judgements,
+    };
     let files = open_all(args)?;
     let exports = Exports::open(&args.exports)?;
     let source = Source {
@@ -44,10 +60,15 @@ pub(crate) fn run(args: &ReadArgs) -> anyhow::Result<Outcome> {
         ..describe(args)
     };
     let mut sink = Sink::new(&args.common, source, Telling::Nothing).with_exports(exports);
-    let mut engine = Engine::new(config, true);
+    replay(files, reading, &mut sink)
+}
+
+/// Reads these files one after the other.
+pub(crate) fn replay(files: Vec<OpenFile>, reading: Reading, sink: &mut Sink) -> anyhow::Result<Outcome> {
+    let mut engine = Engine::new(reading.config, true);
     let settings = Settings::with_seed(FILE_SEED);
-    let sizes = Sizes::of_memory(args.memory_mib, sink.wants_flows());
-    let mut files = Files::new(files, filter);
+    let sizes = Sizes::of_memory(reading.memory_mib, sink.wants_flows());
+    let mut files = Files::new(files, reading.filter);
     let mut changes = Vec::new();
     let nothing_lost = SourceLosses::default();
     let tell = |told: Told<'_>| -> anyhow::Result<()> {
@@ -59,8 +80,8 @@ pub(crate) fn run(args: &ReadArgs) -> anyhow::Result<Outcome> {
         }
         Ok(sink.tell(&mut changes, &engine, &nothing_lost)?)
     };
-    let mut books = Books::new(Accounts::new(settings), args.judgements, tell);
-    let outcome = pipeline::run(&mut files, args.workers(), sizes, settings, &mut books);
+    let mut books = Books::new(Accounts::new(settings), reading.judgements, tell);
+    let outcome = pipeline::run(&mut files, reading.workers, sizes, settings, &mut books);
     if let Some(error) = outcome.error {
         return Err(error);
     }
@@ -104,12 +125,17 @@ fn open_all(args: &ReadArgs) -> anyhow::Result<Vec<OpenFile>> {
     let mut files = Vec::new();
     for path in &args.files {
         let input = if path.as_path() == Path::new("-") { Input::Stdin } else { Input::Path(path.clone()) };
-        let mut reader = FileReader::open(&input, mapping)?;
-        let first_ts_ns = reader.next_ts_ns().with_context(|| input.to_string())?;
-        files.push(OpenFile { name: input.to_string(), reader, first_ts_ns });
+        files.push(open(&input, mapping)?);
     }
     files.sort_by_key(|file| file.first_ts_ns);
     Ok(files)
+}
+
+/// Opens one file, to its first packet.
+pub(crate) fn open(input: &Input, mapping: Mapping) -> anyhow::Result<OpenFile> {
+    let mut reader = FileReader::open(input, mapping)?;
+    let first_ts_ns = reader.next_ts_ns()?;
+    Ok(OpenFile { name: input.to_string(), reader, first_ts_ns })
 }
 
 fn describe(args: &ReadArgs) -> Source {

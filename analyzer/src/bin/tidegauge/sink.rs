@@ -5,7 +5,9 @@ use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
 use anstream::AutoStream;
+use serde_json::Value;
 use tidegauge_analyzer::cost::{BpfSample, Cost};
+use tidegauge_analyzer::diff::RunSummary;
 use tidegauge_analyzer::digest::Digest;
 use tidegauge_analyzer::engine::{Change, Engine, LISTENERS_MAX, Second};
 use tidegauge_analyzer::flow_record::FlowRecord;
@@ -95,8 +97,37 @@ impl Costs {
 }
 
 enum Format {
-    Json(io::BufWriter<io::Stdout>),
+    Json(Lines),
     Text { out: AutoStream<io::Stdout>, told_as_they_happen: Telling },
+}
+
+/// Where JSON lines go.
+enum Lines {
+    Printed(io::BufWriter<io::Stdout>),
+    /// To be compared with another run.
+    Collected(Box<RunSummary>),
+}
+
+impl Lines {
+    fn put(&mut self, line: Value) -> io::Result<()> {
+        match self {
+            Self::Printed(out) => {
+                serde_json::to_writer(&mut *out, &line)?;
+                out.write_all(b"\n")
+            }
+            Self::Collected(run) => {
+                run.take(line);
+                Ok(())
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Printed(out) => out.flush(),
+            Self::Collected(_) => Ok(()),
+        }
+    }
 }
 
 /// What a text sink says before the report.
@@ -120,21 +151,40 @@ impl Telling {
 impl Sink {
     pub(crate) fn new(common: &CommonArgs, source: Source, telling: Telling) -> Self {
         let format = if common.json {
-            Format::Json(io::BufWriter::with_capacity(BUFFER_BYTES, io::stdout()))
+            Format::Json(Lines::Printed(io::BufWriter::with_capacity(BUFFER_BYTES, io::stdout())))
         } else {
             Format::Text { out: AutoStream::auto(io::stdout()), told_as_they_happen: telling }
         };
+        let fail_on = common.fail_on.map(Severity::from);
+        Self { fail_on, ..Self::with_format(format, common.window, source) }
+    }
+
+    /// A sink that keeps what a comparison needs; see [`Self::into_run`].
+    pub(crate) fn collecting(run: RunSummary, window: Duration, source: Source) -> Self {
+        let format = Format::Json(Lines::Collected(Box::new(run)));
+        Self { exports: Exports::flow_lines_only(), ..Self::with_format(format, window, source) }
+    }
+
+    fn with_format(format: Format, window: Duration, source: Source) -> Self {
         Self {
             format,
             exports: Exports::default(),
             source,
-            window_ns: window_ns(common.window),
+            window_ns: window_ns(window),
             pending: Window::default(),
             told: Told::default(),
             pending_seen: Interval::default(),
             costs: Costs::default(),
-            fail_on: common.fail_on.map(Severity::from),
+            fail_on: None,
             failed: false,
+        }
+    }
+
+    /// What was collected.
+    pub(crate) fn into_run(self) -> Option<RunSummary> {
+        match self.format {
+            Format::Json(Lines::Collected(run)) => Some(*run),
+            Format::Json(Lines::Printed(_)) | Format::Text { .. } => None,
         }
     }
 
@@ -147,7 +197,7 @@ impl Sink {
     /// Says what is in force, before the first packet.
     pub(crate) fn start(&mut self, now_ns: u64) -> io::Result<()> {
         match &mut self.format {
-            Format::Json(out) => write_line(out, &json::source(now_ns, &self.source)),
+            Format::Json(out) => out.put(json::source(now_ns, &self.source)),
             Format::Text { out, .. } => {
                 let egress = self.source.egress.as_deref().unwrap_or("none");
                 let Source { kind, mode, why, name, .. } = &self.source;
@@ -193,7 +243,7 @@ impl Sink {
         self.exports.incident(incident, quality)?;
         self.failed |= self.fail_on.is_some_and(|severity| incident.worst_severity <= severity);
         match &mut self.format {
-            Format::Json(out) => write_line(out, &json::incident(incident, &self.source, quality)),
+            Format::Json(out) => out.put(json::incident(incident, &self.source, quality)),
             Format::Text { told_as_they_happen: Telling::Nothing, .. } => Ok(()),
             Format::Text { out, told_as_they_happen } => {
                 if *told_as_they_happen == Telling::Status {
@@ -216,14 +266,14 @@ impl Sink {
         let quality = Quality::of(&Interval::of(&gap.totals, lasted_ns), losses);
         self.exports.window(gap, lasted_s, self.source.resolution_us, &quality)?;
         let Format::Json(out) = &mut self.format else { return Ok(()) };
-        write_line(out, &json::window(gap, lasted_s, &self.source, &quality, None))
+        out.put(json::window(gap, lasted_s, &self.source, &quality, None))
     }
 
     /// A connection that is over, or is told as it is.
     pub(crate) fn flow(&mut self, flow: &FlowRecord) -> io::Result<()> {
         self.exports.flow(flow)?;
         match &mut self.format {
-            Format::Json(out) if self.exports.flow_lines() => write_line(out, &json::flow(flow)),
+            Format::Json(out) if self.exports.flow_lines() => out.put(json::flow(flow)),
             Format::Json(_) | Format::Text { .. } => Ok(()),
         }
     }
@@ -231,7 +281,7 @@ impl Sink {
     /// A segment that was judged to be something, number `packet` of the run.
     pub(crate) fn judgement(&mut self, packet: u64, digest: &Digest, verdict: &Verdict) -> io::Result<()> {
         match &mut self.format {
-            Format::Json(out) => write_line(out, &json::judgement(packet, digest, verdict)),
+            Format::Json(out) => out.put(json::judgement(packet, digest, verdict)),
             Format::Text { .. } => Ok(()),
         }
     }
@@ -287,7 +337,7 @@ impl Sink {
         let Format::Json(out) = &mut self.format else { return Ok(()) };
         self.told.add(&window);
         let cost = self.costs.window.take().map(|cost| self.costs.complete(cost));
-        write_line(out, &json::window(&window, window_s, &self.source, &quality, cost.as_ref()))
+        out.put(json::window(&window, window_s, &self.source, &quality, cost.as_ref()))
     }
 
     /// The end: what is pending, the summary or the report, and the run's outcome.
@@ -300,7 +350,7 @@ impl Sink {
     ) -> io::Result<Outcome> {
         self.window(losses)?;
         match &mut self.format {
-            Format::Json(out) => write_line(out, &json::summary(summary, now_ns, &self.source))?,
+            Format::Json(out) => out.put(json::summary(summary, now_ns, &self.source))?,
             Format::Text { out, told_as_they_happen } => {
                 if *told_as_they_happen == Telling::Status {
                     write_status("")?;
@@ -338,9 +388,4 @@ fn columns() -> usize {
 
 fn window_ns(window: Duration) -> u64 {
     u64::try_from(window.as_nanos()).unwrap_or(u64::MAX)
-}
-
-fn write_line(out: &mut impl Write, value: &serde_json::Value) -> io::Result<()> {
-    serde_json::to_writer(&mut *out, value)?;
-    out.write_all(b"\n")
 }
