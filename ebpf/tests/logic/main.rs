@@ -3,6 +3,7 @@
 //! `parse` against an oracle on generated frames; handshakes and segment judgements as small scenes, each test named
 //! after its situation. The host's build only; that the kernel's agrees is the parity test's business.
 
+mod connection;
 mod frame;
 mod handshake;
 mod judgement;
