@@ -13,8 +13,9 @@ use std::time::{Duration, SystemTime};
 use hdrhistogram::Histogram as Hdr;
 use hdrhistogram::serialization::V2DeflateSerializer;
 use hdrhistogram::serialization::interval_log::{IntervalLogWriterBuilder, Tag};
-use tidegauge_ebpf::counter::Counters;
 use tidegauge_ebpf::histogram::{Histogram, lower_bound};
+
+use crate::window::Window;
 
 /// Significant decimal digits of our buckets.
 const DIGITS: u8 = 1;
@@ -26,15 +27,29 @@ const HEADER: [&str; 3] = [
     "[Interval_Max is in microseconds]",
 ];
 
-/// The latencies of any totals, by the name of what measured them: the tags.
-pub const fn latencies(totals: &Counters) -> [(&'static str, &Histogram); 5] {
-    [
+/// The latencies of a window, by the name of what measured them: the tags. Those behind the first five only sources of
+/// whole packets have.
+pub fn latencies(window: &Window) -> impl Iterator<Item = (&'static str, &Histogram)> {
+    let totals = &window.totals;
+    let always = [
         ("handshake_listener", &totals.handshake_us),
         ("handshake_peer", &totals.handshake_ack_us),
         ("timestamps_listener", &totals.echo_listener_us),
         ("timestamps_peer", &totals.echo_peer_us),
         ("transfer_1mib", &totals.transfer_us),
-    ]
+    ];
+    let truth = window.truth.as_deref().map(|truth| {
+        [
+            ("ack_listener", &truth.ack_listener_us),
+            ("ack_peer", &truth.ack_peer_us),
+            ("tls_hello", &truth.layers.tls_hello_us),
+            ("tls_ttfb", &truth.layers.tls_ttfb_us),
+            ("http", &truth.layers.http_latency_us),
+            ("dns", &truth.layers.dns_latency_us),
+            ("icmp", &truth.layers.icmp_rtt_us),
+        ]
+    });
+    always.into_iter().chain(truth.into_iter().flatten())
 }
 
 /// A log being written.

@@ -8,6 +8,7 @@ use super::Span;
 use super::table::{Column, Get};
 use crate::flow_record::{DirectionRecord, FlowRecord, HandshakeRecord, LimiterRecord};
 use crate::incident::{Incident, Target};
+use crate::layer::{LayerCounter, LayerSums};
 use crate::quality::{Quality, Verdict};
 use crate::summary::{Quantiles, RwndSummary, Tcp};
 use crate::window::{ListenerKey, ListenerWindow};
@@ -110,6 +111,54 @@ pub(super) const TCP: &[Column<Tcp>] = &[
     count("window_update", "ACKs that only open the window", |tcp| tcp.window_update),
     count("keep_alive", "keep-alive probes", |tcp| Some(tcp.keep_alive)),
     count("keep_alive_ack", "their ACKs", |tcp| tcp.keep_alive_ack),
+    count("syn_ack_retransmission", "SYN-ACKs sent again", |tcp| tcp.syn_ack_retransmission),
+    count("acked_unseen", "ACKs of what was not seen", |tcp| tcp.acked_unseen),
+    count("zero_window_probe", "probes of a closed window", |tcp| tcp.zero_window_probe),
+    count("zero_window_probe_ack", "their ACKs", |tcp| tcp.zero_window_probe_ack),
+    count("reused_ports", "new connections with the addresses and ports of another", |tcp| tcp.reused_ports),
+    count("captured_twice", "packets that the capture has twice", |tcp| tcp.captured_twice),
+    count("d_sack", "reports of data received twice", |tcp| tcp.d_sack),
+    count("reset_refused", "RSTs that refuse", |tcp| tcp.reset_refused),
+    count("reset_aborted", "RSTs that abort", |tcp| tcp.reset_aborted),
+    count("reset_out_of_state", "RSTs that fit no state", |tcp| tcp.reset_out_of_state),
+];
+
+/// What was read above TCP and UDP in a window.
+pub(super) const LAYERS: &[Column<LayerSums>] = &[
+    count("tls_client_hellos", "TLS ClientHellos", |sums| Some(sums.get(LayerCounter::TlsClientHellos))),
+    count("tls_server_hellos", "TLS ServerHellos", |sums| Some(sums.get(LayerCounter::TlsServerHellos))),
+    count("tls_alerts", "TLS alerts, encrypted ones included", |sums| {
+        Some(sums.get(LayerCounter::TlsAlerts))
+    }),
+    count("tls_handshake_failures", "TLS handshakes ended by a fatal alert", |sums| {
+        Some(sums.get(LayerCounter::TlsHandshakeFailures))
+    }),
+    count("http_requests", "HTTP/1 requests", |sums| Some(sums.get(LayerCounter::HttpRequests))),
+    count("http_responses", "HTTP/1 responses", |sums| Some(sums.get(LayerCounter::HttpResponses))),
+    count("http_status_4xx", "of these, 400 to 499", |sums| Some(sums.get(LayerCounter::HttpStatus4xx))),
+    count("http_status_5xx", "of these, 500 to 599", |sums| Some(sums.get(LayerCounter::HttpStatus5xx))),
+    count("http_unanswered", "requests without a response", |sums| {
+        Some(sums.get(LayerCounter::HttpUnanswered))
+    }),
+    count("dns_queries", "DNS queries", |sums| Some(sums.get(LayerCounter::DnsQueries))),
+    count("dns_responses", "DNS responses", |sums| Some(sums.get(LayerCounter::DnsResponses))),
+    count("dns_failures", "of these, with any code but 0", |sums| Some(sums.get(LayerCounter::DnsFailures))),
+    count("dns_unanswered", "queries without an answer in time", |sums| {
+        Some(sums.get(LayerCounter::DnsUnanswered))
+    }),
+    count("icmp_echo_requests", "ICMP echo requests", |sums| Some(sums.get(LayerCounter::IcmpEchoRequests))),
+    count("icmp_echo_replies", "ICMP echo replies", |sums| Some(sums.get(LayerCounter::IcmpEchoReplies))),
+    count("icmp_unreachable", "destination unreachable", |sums| {
+        Some(sums.get(LayerCounter::IcmpUnreachable))
+    }),
+    count("icmp_ttl_exceeded", "time exceeded", |sums| Some(sums.get(LayerCounter::IcmpTtlExceeded))),
+    count("quic_datagrams", "datagrams that carry QUIC", |sums| Some(sums.get(LayerCounter::QuicDatagrams))),
+    count("quic_initials", "QUIC Initial packets", |sums| Some(sums.get(LayerCounter::QuicInitials))),
+    count("arp_requests", "ARP requests", |sums| Some(sums.get(LayerCounter::ArpRequests))),
+    count("arp_replies", "ARP replies", |sums| Some(sums.get(LayerCounter::ArpReplies))),
+    number("version_entropy_bits", "entropy of protocol versions; null: none seen", |sums| {
+        sums.versions.entropy_bits()
+    }),
 ];
 
 /// Receive windows of a window.

@@ -2,7 +2,7 @@
 //!
 //! | file | one row | columns |
 //! |---|---|---|
-//! | `windows.parquet` | a window | `start`, `end`, `window_s`, quality, sums of packets, protocols and handshakes, TCP judgements, `rwnd_*`, `transfer_1mib_*`, `rtt_METHOD_*`, `listeners` |
+//! | `windows.parquet` | a window | `start`, `end`, `window_s`, quality, sums of packets, protocols and handshakes, TCP judgements, what was read above TCP, `rwnd_*`, `transfer_1mib_*`, `rtt_METHOD_*` and other latencies, `listeners` |
 //! | `listeners.parquet` | a listener with traffic in a window | `start`, `end`, `window_s`, `addr`, `port`, its sums |
 //! | `flows.parquet` | a TCP connection | who, when, state, `handshake_*`, `forward_*` and `reverse_*` (what each side sent), `limiter_*`, `app` |
 //! | `incidents.parquet` | a change of an incident, as in JSON Lines; `state = 'closed'` once for each | what, where, when, how much, quality |
@@ -20,21 +20,37 @@ use std::fs;
 use std::path::Path;
 
 use crate::flow_record::FlowRecord;
+use crate::hlog::latencies;
 use crate::incident::Incident;
 use crate::quality::Quality;
-use crate::summary::{Quantiles, RttSummary, RwndSummary, Tcp};
+use crate::summary::{Quantiles, RwndSummary, Tcp};
 use crate::window::Window;
 
 use column::{
-    DIRECTION, FLOW, FLOW_HANDSHAKE, INCIDENT, LIMITER, LISTENER, LISTENER_SUMS, QUALITY, RWND, SPAN, TCP,
-    TIMES, TOTALS,
+    DIRECTION, FLOW, FLOW_HANDSHAKE, INCIDENT, LAYERS, LIMITER, LISTENER, LISTENER_SUMS, QUALITY, RWND, SPAN,
+    TCP, TIMES, TOTALS,
 };
 use table::{Column, Get, Shape, TableWriter};
 
 pub use table::{Error, GROUP_ROWS};
 
-/// Methods of round trips with columns of their own: the names of [`RttSummary::by_method`].
-const METHODS: [&str; 4] = ["handshake_listener", "handshake_peer", "timestamps_listener", "timestamps_peer"];
+/// Kinds of times with columns of their own, by the tags that the histogram log has for them.
+const LATENCIES: [(&str, &str); 11] = [
+    ("rtt_handshake_listener_", "handshake_listener"),
+    ("rtt_handshake_peer_", "handshake_peer"),
+    ("rtt_timestamps_listener_", "timestamps_listener"),
+    ("rtt_timestamps_peer_", "timestamps_peer"),
+    ("rtt_ack_listener_", "ack_listener"),
+    ("rtt_ack_peer_", "ack_peer"),
+    ("tls_hello_", "tls_hello"),
+    ("tls_ttfb_", "tls_ttfb"),
+    ("http_latency_", "http"),
+    ("dns_latency_", "dns"),
+    ("icmp_rtt_", "icmp"),
+];
+
+/// Clock of round trips and waits in all sources, as in the output contract.
+const RTT_RESOLUTION_US: u32 = 1;
 
 /// The time of a window.
 struct Span {
@@ -79,15 +95,15 @@ impl ParquetSink {
         quality: &Quality,
     ) -> Result<(), Error> {
         let span = Span { start_ns: window.start_ns, end_ns: window.end_ns, window_s };
-        let totals = &window.totals;
-        let mut rtt = RttSummary::of(totals, window.truth.as_deref()).by_method;
+        let (totals, truth) = (&window.totals, window.truth.as_deref());
         let row = &mut self.windows;
         row.cells(SPAN, Some(&span)).cells(QUALITY, Some(quality)).cells(TOTALS, Some(totals));
-        row.cells(TCP, Some(&Tcp::of(totals, window.truth.as_deref())))
-            .cells(RWND, Some(&RwndSummary::of(totals)));
+        row.cells(TCP, Some(&Tcp::of(totals, truth))).cells(LAYERS, truth.map(|truth| &truth.layers));
+        row.cells(RWND, Some(&RwndSummary::of(totals)));
         row.cells(TIMES, Some(&Quantiles::of_us(&totals.transfer_us, resolution_us)));
-        for method in METHODS {
-            row.cells(TIMES, rtt.remove(method).as_ref());
+        for (_, tag) in LATENCIES {
+            let times = latencies(window).find(|(name, _)| *name == tag);
+            row.cells(TIMES, times.map(|(_, times)| Quantiles::of_us(times, RTT_RESOLUTION_US)).as_ref());
         }
         row.cells(LISTENERS, Some(window)).end_row()?;
         for (key, sums) in &window.listeners {
@@ -127,9 +143,9 @@ mod shape {
 
     pub(super) fn windows() -> Shape {
         let shape = Shape::default().with("", SPAN).with("", QUALITY).with("", TOTALS).with("", TCP);
-        let shape = shape.with("rwnd_", RWND).with("transfer_1mib_", TIMES);
-        let rtt = |shape: Shape, method| shape.with(&format!("rtt_{method}_"), TIMES);
-        METHODS.into_iter().fold(shape, rtt).with("", LISTENERS)
+        let shape = shape.with("", LAYERS).with("rwnd_", RWND).with("transfer_1mib_", TIMES);
+        let times = |shape: Shape, (prefix, _): (&str, &str)| shape.with(prefix, TIMES);
+        LATENCIES.into_iter().fold(shape, times).with("", LISTENERS)
     }
 
     pub(super) fn listeners() -> Shape {

@@ -67,7 +67,7 @@ impl Exports {
             tables.window(window, window_s, resolution_us, quality).map_err(io::Error::other)?;
         }
         if let Some(log) = &mut self.log {
-            for (tag, values) in latencies(&window.totals) {
+            for (tag, values) in latencies(window) {
                 log.interval(window.start_ns, window.end_ns, tag, values)?;
             }
         }
