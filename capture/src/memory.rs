@@ -10,7 +10,7 @@
 use rustix::mm::Advice;
 
 /// What a prefetch fetches, on every CPU that is built for here.
-const CACHE_LINE_BYTES: usize = 64;
+pub const CACHE_LINE_BYTES: usize = 64;
 
 /// A multiple of every page size that Linux has: asking for the real one takes rights that may be given up by now.
 const PAGE_BYTES: usize = 64 << 10;

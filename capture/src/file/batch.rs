@@ -5,12 +5,15 @@
 //! a batch that comes back to `next_batch` brings its buffer. Pulling is the sequential part of an analysis, so it
 //! does no more than walk the record headers.
 //!
-//! Frames and `End` are those that `for_each` gives. Each batch in use keeps at most one window or one buffer.
+//! Frames and `End` are those that `for_each` gives. Each batch in use keeps at most one window (`WINDOW_BYTES`, or
+//! one block if that is longer) or one buffer (`STREAM_READ_BYTES`), whatever the file.
 
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use super::source::Held;
-use super::{End, FileError, FileReader, Format, Pause, Walk, walk};
+use super::walk::Pause;
+use super::{End, FileError, FileReader};
 use crate::frame::CapturedFrame;
 use tidegauge_ebpf::link::LinkType;
 
@@ -39,7 +42,7 @@ const _: () = assert!(size_of::<FrameMeta>() == 32);
 pub struct FrameBatch {
     frames: Vec<FrameMeta>,
     /// Contains the bytes of all `frames`.
-    held: Held,
+    pub(super) held: Held,
 }
 
 impl FrameBatch {
@@ -56,6 +59,16 @@ impl FrameBatch {
     /// Whether there is no frame.
     pub fn is_empty(&self) -> bool {
         self.frames.is_empty()
+    }
+
+    /// Drops the frames and gives back pages of a mapped file that nobody else uses. `next_batch` does that, too: this
+    /// is for where it is called under a lock, which need not be held for it.
+    pub fn clear(&mut self) {
+        self.frames.clear();
+        // A stream's buffer stays, to be filled again.
+        if let Held::Window(_) = self.held {
+            self.held = Held::Nothing;
+        }
     }
 
     /// The captured bytes of one of `frames`, from the link header on; none for a frame of another batch whose
@@ -100,15 +113,16 @@ impl FileReader {
                 frames.push(FrameMeta { ts_ns, offset: offset as u64, captured_len, wire_len, dlt, link });
                 if frames.len() < frames_max { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
             };
-            let Walk { len, pause } = match &mut self.format {
-                Format::Pcap(pcap) => walk(bytes, |bytes| pcap.step(bytes), &mut each),
-                Format::Pcapng(pcapng) => walk(bytes, |bytes| pcapng.step(bytes), &mut each),
-            };
-            self.source.consume(len);
+            let walk = self.format.walk(bytes, self.reach, &mut each);
+            self.reach = walk.next_reach(self.reach, &self.source);
+            self.source.consume(walk.len);
             if !frames.is_empty() {
                 *held = self.source.hold();
+                if held.is_grown() {
+                    *held = moved(frames, held);
+                }
             }
-            match pause {
+            match walk.pause {
                 Pause::Broken(reason) => {
                     return Ok(Some(End::Broken { offset: self.source.offset(), reason }));
                 }
@@ -120,4 +134,16 @@ impl FileReader {
             }
         }
     }
+}
+
+/// The bytes of `frames` alone, in place of a buffer that grew for a record of many MiB: the reader needs one of
+/// these, the batches must not have one each. A record that long has one frame, of `FRAME_BYTES_MAX` at most.
+fn moved(frames: &mut [FrameMeta], from: &Held) -> Held {
+    let mut bytes = Vec::new();
+    for frame in frames {
+        let begin = frame.offset as usize;
+        frame.offset = bytes.len() as u64;
+        bytes.extend_from_slice(&from.bytes()[begin..begin + frame.captured_len as usize]);
+    }
+    Held::Buffer(Arc::new(bytes))
 }

@@ -6,6 +6,7 @@
 //!
 //! Frames are pushed into a closure rather than pulled from an iterator: they borrow the reader's buffer, and the
 //! closure is compiled into the loop over the records, which costs no allocation and no system call per record.
+//! Where other threads work on the frames they come in batches, which share those bytes ([`FrameBatch`]).
 //!
 //! Not read: compressed files (the error names the command to pipe them through), and files that grow after they
 //! were mapped. Limits are in [`limits`].
@@ -22,6 +23,7 @@ mod source;
 mod step;
 #[cfg(test)]
 mod tests;
+mod walk;
 
 use std::fmt;
 use std::io::{self, Read};
@@ -33,6 +35,7 @@ use self::pcap::Pcap;
 use self::pcapng::Pcapng;
 use self::source::{Contents, Source, Whole};
 use self::step::{Short, Step};
+use self::walk::{Pause, Reach};
 use crate::frame::CapturedFrame;
 
 pub use self::batch::{FrameBatch, FrameMeta};
@@ -70,24 +73,13 @@ pub struct FileReader {
     input: Input,
     source: Source,
     format: Format,
+    reach: Reach,
 }
 
 /// The two formats, with what their readers remember.
 enum Format {
     Pcap(Pcap),
     Pcapng(Pcapng),
-}
-
-/// How far a walk over the bytes at hand came, and why not further.
-struct Walk {
-    len: usize,
-    pause: Pause,
-}
-
-enum Pause {
-    Broken(BrokenReason),
-    Short(Short),
-    Stopped,
 }
 
 impl FileReader {
@@ -108,7 +100,7 @@ impl FileReader {
 
     fn new(input: Input, mut source: Source) -> Result<Self, FileError> {
         let format = open::format(&input, &mut source)?;
-        Ok(Self { input, source, format })
+        Ok(Self { input, source, format, reach: Reach::Here })
     }
 
     /// Time of the next frame, which is left in place: right after `open` that of the first one, so that several
@@ -142,12 +134,10 @@ impl FileReader {
     ) -> Result<End, FileError> {
         loop {
             let bytes = self.source.bytes();
-            let Walk { len, pause } = match &mut self.format {
-                Format::Pcap(pcap) => walk(bytes, |bytes| pcap.step(bytes), &mut each),
-                Format::Pcapng(pcapng) => walk(bytes, |bytes| pcapng.step(bytes), &mut each),
-            };
-            self.source.consume(len);
-            match pause {
+            let walk = self.format.walk(bytes, self.reach, &mut each);
+            self.reach = walk.next_reach(self.reach, &self.source);
+            self.source.consume(walk.len);
+            match walk.pause {
                 Pause::Broken(reason) => return Ok(End::Broken { offset: self.source.offset(), reason }),
                 Pause::Short(short) if self.fill(short.need)? => {}
                 Pause::Short(short) => return Ok(self.end(short)),
@@ -168,28 +158,4 @@ impl FileReader {
             present => End::Cut { offset: self.source.offset(), reason: short.cut(present) },
         }
     }
-}
-
-/// Takes record after record off `bytes`. Ends because every record has a length (see `step`).
-#[inline]
-fn walk<'a>(
-    bytes: &'a [u8],
-    mut step: impl FnMut(&'a [u8]) -> Step<'a>,
-    each: &mut impl FnMut(CapturedFrame<'_>) -> ControlFlow<()>,
-) -> Walk {
-    let mut rest = bytes;
-    let pause = loop {
-        match step(rest) {
-            Step::Broken(reason) => break Pause::Broken(reason),
-            Step::Frame { frame, len } => {
-                rest = &rest[len..];
-                if each(frame).is_break() {
-                    break Pause::Stopped;
-                }
-            }
-            Step::Short(short) => break Pause::Short(short),
-            Step::Skip { len } => rest = &rest[len..],
-        }
-    };
-    Walk { len: bytes.len() - rest.len(), pause }
 }

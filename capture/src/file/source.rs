@@ -48,6 +48,11 @@ impl Source {
         Ok(self.bytes().len() >= need)
     }
 
+    /// Whether the bytes at hand come from memory as they are, and not from a buffer that was just filled.
+    pub(super) fn is_whole(&self) -> bool {
+        matches!(self, Self::Whole(_))
+    }
+
     /// Distance of the cursor from the start of the file.
     pub(super) fn offset(&self) -> u64 {
         match self {
@@ -90,6 +95,11 @@ pub(super) enum Held {
 }
 
 impl Held {
+    /// Whether it is a buffer that had to grow.
+    pub(super) fn is_grown(&self) -> bool {
+        matches!(self, Self::Buffer(buffer) if buffer.len() > STREAM_READ_BYTES)
+    }
+
     pub(super) fn bytes(&self) -> &[u8] {
         match self {
             Self::Buffer(buffer) => buffer,

@@ -119,6 +119,59 @@ fn files_of_many_buffers_and_windows_are_alike_in_all_ways() {
 }
 
 #[test]
+fn batches_do_not_keep_buffers_that_grew() {
+    let frame = [0x77; 1_000];
+    let mut file = Builder::new(Endian::Little).section(Endian::Little).interface(1, 0, &[]);
+    for ticks in 0..6 {
+        // A frame and a comment of a mebibyte behind it, as 16 options.
+        let comments = [1, 0, 0xfc, 0xff].into_iter().chain([b'x'; 0xfffc]).collect::<Vec<u8>>().repeat(16);
+        file = file.enhanced(0, ticks, 1_000, &frame).block(6, |body| {
+            let head = body.u32(0).u32(0).u32(ticks as u32).u32(1_000).u32(1_000);
+            head.raw(&frame).raw(&comments)
+        });
+    }
+    let (all, end) = outcome(&file.bytes).unwrap();
+    assert_eq!((all.len(), end), (12, End::Whole));
+    let mut reader = trickled(&file.bytes, usize::MAX).unwrap();
+    let mut batches = Vec::new();
+    loop {
+        let mut batch = FrameBatch::new();
+        let end = reader.next_batch(&mut batch, 1_024).unwrap();
+        assert!(batch.held.bytes().len() <= STREAM_READ_BYTES);
+        batches.push(batch);
+        if end.is_some() {
+            break;
+        }
+    }
+    let frames = batches.iter().flat_map(|batch| (0..batch.frames().len()).map(|at| seen(batch.frame(at))));
+    assert!(frames.eq(all));
+}
+
+#[test]
+fn buffers_are_used_again_and_pages_are_let_go() {
+    let file = numbered(20_000, 1_000);
+    let mut reader = trickled(&file, usize::MAX).unwrap();
+    let mut batches = [FrameBatch::new(), FrameBatch::new(), FrameBatch::new()];
+    let mut buffers = std::collections::BTreeSet::new();
+    'reading: loop {
+        for batch in &mut batches {
+            batch.clear();
+            assert!(batch.is_empty());
+            if reader.next_batch(batch, 100).unwrap().is_some() {
+                break 'reading;
+            }
+            buffers.insert(batch.held.bytes().as_ptr().addr());
+        }
+    }
+    assert!(buffers.len() <= batches.len() + 2, "{} buffers", buffers.len());
+    let mut reader = whole(&file, WINDOW_BYTES).unwrap();
+    reader.next_batch(&mut batches[0], 100).unwrap();
+    assert!(!batches[0].held.bytes().is_empty());
+    batches[0].clear();
+    assert!(batches[0].held.bytes().is_empty());
+}
+
+#[test]
 fn a_batch_of_one_after_peeking() {
     let file = small_pcapng(Endian::Big).bytes;
     let (all, _) = outcome(&file).unwrap();
