@@ -1,6 +1,8 @@
 //! QUIC by what no encryption hides: the version-independent bytes of long headers (RFC 8999), packet types of
 //! versions 1 and 2 (RFC 9000 section 17, RFC 9369 section 3.2), Version Negotiation and Retry.
 //!
+//! Google's versions before the standard are recognised by their version's text.
+//!
 //! A short header says nothing of itself: it counts as QUIC in a flow of which a long header was seen. Those flows are
 //! remembered in a small table of hashes, the oldest of a set forgotten first.
 
@@ -91,12 +93,30 @@ enum Kind {
 #[inline]
 pub(super) fn datagram(datagram: &Datagram<'_>, flows: &mut QuicFlows, sums: &mut LayerSums) {
     let Some(first) = datagram.bytes.first() else { return };
+    let on_port = datagram.source_port == PORT || datagram.destination_port == PORT;
     if first & LONG != 0 {
         long(datagram, flows, sums);
-    } else if first & FIXED != 0 && flows.knows(QuicFlows::key(datagram)) {
-        sums.count(QuicDatagrams);
-        sums.count(QuicPackets);
+    } else if on_port && google_version(datagram.bytes) {
+        let key = QuicFlows::key(datagram);
+        if !flows.knows(key) {
+            sums.versions.add(Version::QuicGoogle);
+        }
+        flows.learn(key, sums);
+        count_one(sums);
+    } else if (on_port || first & FIXED != 0) && flows.knows(QuicFlows::key(datagram)) {
+        count_one(sums);
     }
+}
+
+fn count_one(sums: &mut LayerSums) {
+    sums.count(QuicDatagrams);
+    sums.count(QuicPackets);
+}
+
+/// The header of Google's versions up to Q043: flags (a version, a connection ID of eight bytes), the ID, the version.
+fn google_version(bytes: &[u8]) -> bool {
+    let flags = bytes.first().is_some_and(|flags| flags & 0x09 == 0x09);
+    flags && matches!(bytes.get(9..13), Some([b'Q', b'0', b'0'..=b'9', b'0'..=b'9']))
 }
 
 fn long(datagram: &Datagram<'_>, flows: &mut QuicFlows, sums: &mut LayerSums) {

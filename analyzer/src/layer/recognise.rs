@@ -30,7 +30,8 @@ const TEXTS: [(&[u8], Protocol); 17] = [
     (b"EHLO ", Protocol::Smtp),
     (b"HELO ", Protocol::Smtp),
     (b"USER ", Protocol::Ftp),
-    (b"+OK", Protocol::Pop3),
+    // With the space: Redis answers "+OK" and nothing else.
+    (b"+OK ", Protocol::Pop3),
     (b"* OK ", Protocol::Imap),
     (b"RTSP/1.0 ", Protocol::Rtsp),
     (b"SIP/2.0 ", Protocol::Sip),

@@ -22,9 +22,15 @@ use super::{dns, tls};
 /// Segments that may overtake a missing one: a window of 90 KiB in flight when it was lost. Then it was most likely not
 /// captured.
 const GAP_SEGMENTS_MAX: u8 = 64;
-/// Segments in which the beginning of a message is sought after reading lost its place: a body of unknown length that
-/// goes on for longer will not end soon.
-const LOST_SEGMENTS_MAX: u8 = 16;
+/// The same where an HTTP message begins behind the hole: what is missing is then most likely of a body, and reordering
+/// seldom reaches further.
+const GAP_SEGMENTS_TO_HEAD: u8 = 8;
+/// Segments in which the beginning of a message is sought where nothing is known of a stream that is in its middle: most
+/// of these are bulk data of a protocol that is not read.
+const UNKNOWN_SEGMENTS_MAX: u8 = 16;
+/// The same where its protocol is known: a body of which the head was missed, of 350 kB or more where segments are
+/// merged.
+const LOST_SEGMENTS_MAX: u8 = 250;
 
 /// All connections of a shard.
 pub(super) struct Streams {
@@ -158,7 +164,8 @@ impl Streams {
             _ => {}
         }
         let ahead = distance(slot.next[from], part.sequence);
-        if ahead <= 0 { Read::On } else { self.ahead_of_hole(part, ahead as usize, sums) }
+        let held = self.buffers.contiguous(slot.buffer[from]).len();
+        if ahead <= held as i32 { Read::On } else { self.ahead_of_hole(part, ahead as usize, sums) }
     }
 
     /// A segment behind a hole waits, as far as there is room.
@@ -166,7 +173,9 @@ impl Streams {
         let from = direction(part);
         let Some(slot) = self.slots.get_mut(part.slot as usize) else { return Read::Ended };
         slot.missed[from] = slot.missed[from].saturating_add(1);
-        if slot.missed[from] > GAP_SEGMENTS_MAX {
+        let at_head = || slot.protocol == Some(Protocol::Http) && http::may_begin(part.bytes);
+        let missed = slot.missed[from];
+        if missed > GAP_SEGMENTS_MAX || (missed > GAP_SEGMENTS_TO_HEAD && at_head()) {
             sums.count(StreamGaps);
             lose(slot, &mut self.buffers, from, part.sequence);
             return find_again(slot, part);
@@ -211,15 +220,15 @@ impl Streams {
         let is_cut = part.bytes.len() < part.payload_bytes as usize;
         loop {
             let Some(slot) = self.slots.get_mut(part.slot as usize) else { return };
-            let done = distance(part.sequence, slot.next[from]);
-            let fresh = usize::try_from(done).ok().and_then(|done| part.bytes.get(done..));
             let buffer = slot.buffer[from];
+            let held = self.buffers.contiguous(buffer).len();
+            let known = distance(part.sequence, slot.next[from].wrapping_add(held as u32));
+            let fresh =
+                usize::try_from(known).ok().and_then(|known| part.bytes.get(known..)).unwrap_or_default();
             if buffer == 0 {
-                self.read_in_place(part, fresh.unwrap_or_default(), dns, sums);
+                self.read_in_place(part, fresh, dns, sums);
                 break;
             }
-            let held = self.buffers.contiguous(buffer).len();
-            let fresh = fresh.and_then(|fresh| fresh.get(held..)).unwrap_or_default();
             if fresh.is_empty() || !self.buffers.put(buffer, held, fresh) {
                 break;
             }
@@ -461,7 +470,8 @@ fn find_again(slot: &mut Slot, part: &StreamPart<'_>) -> Read {
     }
     slot.next[from] = end_of(part);
     slot.missed[from] = slot.missed[from].saturating_add(1);
-    if slot.missed[from] >= LOST_SEGMENTS_MAX {
+    let limit = if slot.protocol.is_none() { UNKNOWN_SEGMENTS_MAX } else { LOST_SEGMENTS_MAX };
+    if slot.missed[from] >= limit {
         slot.phase[from] = Phase::Done;
     }
     Read::Ended

@@ -54,7 +54,8 @@ pub(super) fn may_begin(bytes: &[u8]) -> bool {
     record_header(bytes).is_some()
 }
 
-/// At the end of a connection: whether a ClientHello waits. (A ServerHello ends the time for which it waits.)
+/// At the end of a connection: whether a ClientHello waits. (A ServerHello ends the time for which it waits.) Not where
+/// nothing was captured of the responder, not even its handshake.
 pub(super) const fn is_unanswered(slot: &Slot) -> bool {
     let one_hello = (slot.has(flag::HELLO)) != (slot.has(flag::HELLO << 1));
     matches!(slot.protocol, Some(Protocol::Tls))
