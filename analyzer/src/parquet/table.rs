@@ -18,7 +18,7 @@ use ::parquet::file::properties::{EnabledStatistics, WriterProperties};
 use ::parquet::file::writer::{SerializedColumnWriter, SerializedFileWriter};
 use ::parquet::schema::types::Type;
 
-/// Rows of a group: the widest table has some 90 columns of 8 bytes, so a full group is about 12 MB.
+/// Rows of a group: the widest table has some 140 columns of 8 bytes and a level, so a full group is about 23 MB.
 pub const GROUP_ROWS: usize = 16_384;
 /// Added to the name of a file that is not finished.
 const UNFINISHED: &str = ".unfinished";
