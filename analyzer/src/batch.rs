@@ -12,11 +12,12 @@ use tidegauge_ebpf::packet::{Transport, tcp_flag};
 use tidegauge_ebpf::settings::Settings;
 
 use crate::digest::{Digest, NOT_FOLLOWED, PARTITIONS};
-use crate::feature::TICK_NS;
+use crate::feature::{TICK_NS, TICKS};
 use crate::worker::BACKWARDS_NS;
 
 /// Frames of a batch: its digests fit a core's second-level cache.
 pub const FRAMES_MAX: usize = 2_048;
+const SECOND_NS: u64 = TICKS as u64 * TICK_NS;
 /// Unread link types told apart; a capture with more of them than exist is hostile.
 const UNREAD_LINKS_MAX: usize = 64;
 
@@ -29,6 +30,8 @@ pub enum Turn {
         start_ns: u64,
         /// Its end.
         end_ns: u64,
+        /// Whether the next frame is in another second: then this tick is the second's last one with frames.
+        ends_second: bool,
     },
     /// Packet time jumped back to this tick.
     JumpBack {
@@ -78,7 +81,9 @@ impl Ticks {
                 self.late += 1;
                 return;
             }
-            cuts.push(Cut { index, turn: Turn::TickEnds { start_ns, end_ns: start_ns + TICK_NS } });
+            let ends_second = start_ns / SECOND_NS != tick_ns / SECOND_NS;
+            let turn = Turn::TickEnds { start_ns, end_ns: start_ns + TICK_NS, ends_second };
+            cuts.push(Cut { index, turn });
             if ts_ns < start_ns {
                 cuts.push(Cut { index, turn: Turn::JumpBack { start_ns: tick_ns } });
             }
@@ -99,7 +104,11 @@ impl Ticks {
 
     /// The turn that ends the last tick.
     pub fn last_turn(&self) -> Option<Turn> {
-        self.start_ns.map(|start_ns| Turn::TickEnds { start_ns, end_ns: start_ns + TICK_NS })
+        self.start_ns.map(|start_ns| Turn::TickEnds {
+            start_ns,
+            end_ns: start_ns + TICK_NS,
+            ends_second: true,
+        })
     }
 
     /// Times of the first and the last packet, nanoseconds.
@@ -247,5 +256,37 @@ impl Batch {
             self.headers.push(std::mem::replace(&mut counters.values, [0; VALUES]));
         }
         self.headers.push(std::mem::replace(&mut counters.values, [0; VALUES]));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The turns of frames at these times, in ticks and tenths of them.
+    fn turns(times: &[f64]) -> Vec<Turn> {
+        let (mut ticks, mut cuts) = (Ticks::default(), Vec::new());
+        for (index, time) in times.iter().enumerate() {
+            ticks.pass((time * TICK_NS as f64) as u64, index, &mut cuts);
+        }
+        cuts.into_iter().map(|cut| cut.turn).collect()
+    }
+
+    fn ends(tick: u64, ends_second: bool) -> Turn {
+        let start_ns = tick * TICK_NS;
+        Turn::TickEnds { start_ns, end_ns: start_ns + TICK_NS, ends_second }
+    }
+
+    #[test]
+    fn a_second_ends_with_its_last_tick_that_has_frames() {
+        assert_eq!(turns(&[100.1, 100.2, 103.0, 112.5]), [ends(100, false), ends(103, true)]);
+        assert_eq!(turns(&[109.0, 110.0]), [ends(109, true)]);
+    }
+
+    #[test]
+    fn a_late_frame_counts_where_it_arrives_and_a_jump_back_begins_anew() {
+        assert_eq!(turns(&[105.0, 104.9, 105.1]), []);
+        let jump = Turn::JumpBack { start_ns: 100 * TICK_NS };
+        assert_eq!(turns(&[5_000.0, 100.0]), [ends(5_000, true), jump]);
     }
 }

@@ -17,7 +17,6 @@ use tidegauge_ebpf::packet::{Network, Transport};
 use tidegauge_ebpf::settings::Settings;
 
 use crate::digest::Digest;
-use crate::feature::{TICK_NS, TICKS};
 use crate::follow::Verdict;
 use crate::truth::Truth;
 use crate::window::Window;
@@ -109,18 +108,8 @@ impl Accounts {
         }
     }
 
-    /// A tick is over: what was counted in it.
-    pub fn end_tick(&mut self, start_ns: u64, end_ns: u64) -> Window {
-        let second_ends = end_ns.is_multiple_of(TICKS as u64 * TICK_NS);
-        self.close(start_ns, end_ns, second_ends)
-    }
-
-    /// The last tick is over, or time jumps back: all that is left.
-    pub fn end_all(&mut self, start_ns: u64, end_ns: u64) -> Window {
-        self.close(start_ns, end_ns, true)
-    }
-
-    fn close(&mut self, start_ns: u64, end_ns: u64, everything: bool) -> Window {
+    /// A tick is over: what was counted in it, with `everything` also what waits for the end of its second.
+    pub fn end_tick(&mut self, start_ns: u64, end_ns: u64, everything: bool) -> Window {
         let mut window = Window { start_ns, end_ns, ..Window::default() };
         window.totals = std::mem::take(&mut *self.totals);
         self.listeners.hand_over(everything, &mut window, &self.sources);

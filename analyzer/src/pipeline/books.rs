@@ -134,13 +134,8 @@ impl<E, T: FnMut(Told<'_>) -> Result<(), E>> Books<T> {
         let said = shares.iter_mut().filter_map(|share| share.said.get_mut(cut)).map(std::mem::take);
         let flows = self.take(said.collect());
         let window = match batch.cuts[cut].turn {
-            Turn::TickEnds { start_ns, end_ns } => {
-                let after = batch.cuts.get(cut + 1).map(|cut| cut.turn);
-                if matches!(after, Some(Turn::JumpBack { .. })) {
-                    self.accounts.end_all(start_ns, end_ns)
-                } else {
-                    self.accounts.end_tick(start_ns, end_ns)
-                }
+            Turn::TickEnds { start_ns, end_ns, ends_second } => {
+                self.accounts.end_tick(start_ns, end_ns, ends_second)
             }
             Turn::JumpBack { start_ns } => return (self.tell)(Told::JumpBack(start_ns)),
         };
@@ -151,7 +146,7 @@ impl<E, T: FnMut(Told<'_>) -> Result<(), E>> Books<T> {
     /// The capture is over: `said` is what the partitions had left.
     pub(super) fn finish(&mut self, start_ns: u64, end_ns: u64, said: Vec<Said>) -> Result<(), E> {
         let flows = self.take(said);
-        let window = self.accounts.end_all(start_ns, end_ns);
+        let window = self.accounts.end_tick(start_ns, end_ns, true);
         (self.tell)(Told::Window(Box::new(window)))?;
         self.tell_flows(flows)
     }

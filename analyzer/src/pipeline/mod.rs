@@ -5,7 +5,7 @@
 //! *booked* (in order). Each step depends on the capture alone: partitions are cut by hash, their number is fixed, and
 //! batches pass each step in the order of the capture. So the number of workers, and where batches begin, show nowhere.
 //!
-//! Threads take whatever step is ready ([`board`]); none is bound to a step, so two workers share all the work.
+//! Threads take whatever step is ready (`board`); none is bound to a step, so two workers share all the work.
 
 mod board;
 mod books;
@@ -107,7 +107,7 @@ pub fn run<F: Fill, T: FnMut(Told<'_>) -> Result<(), F::Error> + Send>(
         .map(|follower| follower.into_inner().unwrap_or_else(PoisonError::into_inner))
         .collect();
     let books = floor.books.into_inner().unwrap_or_else(PoisonError::into_inner);
-    if let Some(Turn::TickEnds { start_ns, end_ns }) = ticks.last_turn()
+    if let Some(Turn::TickEnds { start_ns, end_ns, .. }) = ticks.last_turn()
         && error.is_none()
     {
         let last = Stamp::from_ns(ticks.first_last_ns().map_or(end_ns, |(_, last_ns)| last_ns));

@@ -20,14 +20,8 @@ use tidegauge_tests::skip::skip;
 const FILE_HEADER_BYTES: usize = 24;
 const RECORD_HEADER_BYTES: usize = 16;
 const PIECES: usize = 10;
-/// Shared captures that are read as well where they are there: bulk transfers, loss, floods, many protocols.
-const SHARED: [&str; 5] = [
-    "loss_reorder_zerowin_http.pcap",
-    "http_5xx_mix.pcap",
-    "synflood_answered_1src.pcap",
-    "browse_2013.pcap",
-    "slowloris_plus_background.pcap",
-];
+/// Shared captures that are read as well where they are there: a bulk transfer with loss, many protocols, time that jumps.
+const SHARED: [&str; 3] = ["loss_reorder_zerowin_http.pcap", "http_5xx_mix.pcap", "browse_2013.pcap"];
 
 /// Captures at hand that are classic pcap.
 fn captures(test: &str) -> Vec<PathBuf> {
@@ -69,7 +63,7 @@ fn any_number_of_threads_says_the_same() {
     for capture in captures("any_number_of_threads_says_the_same") {
         let inputs = [capture.clone()];
         let one = said(&["--workers", "1"], &inputs, None);
-        for workers in ["2", "4", "8"] {
+        for workers in ["2", "4"] {
             let many = said(&["--workers", workers], &inputs, None);
             assert!(one == many, "{workers} workers, {}", capture.display());
         }

@@ -20,7 +20,7 @@ pub(crate) fn assert_equal_engines(end: &End) {
     for counts in [&mut live, &mut read] {
         counts.remove(&format!("handshake.{TIMED}"));
     }
-    assert_eq!(live, read, "kernel path and userspace engine");
+    assert_told_by_both(&live, &read, end);
     let methods = |summary: &Value| -> BTreeMap<String, u64> {
         let methods = summary["rtt_ms"]["by_method"].as_object().unwrap().iter();
         methods.map(|(name, times)| (name.clone(), times["count"].as_u64().unwrap())).collect()
@@ -35,6 +35,21 @@ pub(crate) fn assert_equal_engines(end: &End) {
             live.abs_diff(read) <= explained,
             "{method}: kernel path {live} (untimed {untimed}), userspace {read}"
         );
+    }
+}
+
+/// What the kernel path tells is what the userspace engine says, which tells more. A segment that arrives twice, byte for
+/// byte and at once, is one captured twice to the latter: the only thing in which they may differ.
+fn assert_told_by_both(live: &BTreeMap<String, Value>, read: &BTreeMap<String, Value>, end: &End) {
+    let twice = end.read["tcp"]["captured_twice"].as_u64().unwrap();
+    for (name, live) in live.iter().filter(|(_, live)| !live.is_null()) {
+        let read = read.get(name).unwrap_or_else(|| panic!("userspace does not tell {name}"));
+        if live == read {
+            continue;
+        }
+        let counts = live.as_u64().zip(read.as_u64());
+        let explained = counts.is_some_and(|(live, read)| live.abs_diff(read) <= twice);
+        assert!(explained, "{name}: kernel path {live}, userspace {read}, captured twice {twice}");
     }
 }
 
@@ -64,5 +79,5 @@ fn super_frames_on_the_way_out_are_counted_as_their_segments() {
     assert_eq!(end.read["super_frames"], 0, "they are cut before the capture");
     // Windows are left out: a super-frame tells its window once, its segments tell it each.
     let parts = ["tcp", "tables"];
-    assert_eq!(counts(&end.live, &parts), counts(&end.read, &parts));
+    assert_told_by_both(&counts(&end.live, &parts), &counts(&end.read, &parts), end);
 }
