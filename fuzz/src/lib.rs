@@ -1,4 +1,5 @@
 //! The properties that fuzz targets check, one function each; the targets only hand over the input.
 
 pub mod capture_file;
+pub mod connections;
 pub mod packet_logic;

@@ -176,10 +176,7 @@ fn what_was_acknowledged_and_comes_again_is_spurious() {
     let mut scene = Scene::established(1_000);
     scene.client(0, 100);
     scene.server_ack(100, 1_000);
-    assert_eq!(
-        scene.wait_us(50_000).client(0, 100),
-        mark::RETRANSMISSION | mark::SPURIOUS_RETRANSMISSION
-    );
+    assert_eq!(scene.wait_us(50_000).client(0, 100), mark::RETRANSMISSION | mark::SPURIOUS_RETRANSMISSION);
 }
 
 #[test]

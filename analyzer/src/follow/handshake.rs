@@ -1,0 +1,167 @@
+//! How connections begin: SYN, SYN-ACK, the ACK that completes a handshake or the RST that ends it, and a place for what
+//! begins.
+
+use tidegauge_ebpf::attempt::{Answer, Asked, Handshake, Reset};
+use tidegauge_ebpf::event::{self, Outcome};
+use tidegauge_ebpf::tcp::connection::{Opening, clock_us};
+use tidegauge_ebpf::tcp::{Judged, mark};
+
+use super::half_open::Over;
+use super::record::{Ends, Telling, record_of_attempt};
+use super::table::Admitted;
+use super::{Follower, Verdict};
+use crate::digest::Digest;
+use crate::flow_record::CloseCause;
+
+impl Follower {
+    pub(super) fn asked(&mut self, digest: &Digest, packet_number: u64) -> Verdict {
+        let (told, told_ns) = (&mut self.told, digest.ts_ns);
+        let tell = |over: Over| {
+            let waits = over.attempt.waiting(digest.now());
+            let cause = if waits { CloseCause::Evicted } else { CloseCause::TimedOut };
+            told.push(record_of_attempt(&over, Telling { told_ns, cause: None }, cause));
+        };
+        let (asked, mut marks) = self.half_open.ask(digest, packet_number, tell);
+        let events = match asked {
+            Asked::First { lost } => event::ATTEMPTED | if lost { event::ATTEMPT_LOST } else { 0 },
+            Asked::Again if marks & mark::CAPTURED_TWICE == 0 => event::SYN_AGAIN,
+            Asked::Again => event::SYN_AGAIN,
+            Asked::Crossed => event::SYN_CROSSED,
+        };
+        if matches!(asked, Asked::First { .. })
+            && let Some(place) = self.table.find(digest.hash)
+        {
+            marks |= mark::REUSED_PORTS;
+            self.end(place, Telling { told_ns, cause: Some(CloseCause::ReusedPorts) });
+        }
+        let outcome = Outcome { events: events | event::LISTENER_KNOWN, ..Outcome::default() };
+        Verdict { outcome, judged: Judged { marks, ..Judged::default() } }
+    }
+
+    pub(super) fn answered(&mut self, digest: &Digest) -> Verdict {
+        let (answer, marks) = self.half_open.answer(digest);
+        let mut outcome =
+            Outcome { events: event::LISTENER_KNOWN | event::FROM_LISTENER, ..Outcome::default() };
+        match answer {
+            Answer::First { elapsed, .. } => {
+                outcome.events |= event::ANSWERED | event::HANDSHAKE_TRIP;
+                (outcome.elapsed, outcome.round_trip) = (elapsed, elapsed);
+            }
+            Answer::Again => {}
+            Answer::Unasked => outcome.events |= event::ANSWERED_UNASKED,
+        }
+        Verdict { outcome, judged: Judged { marks, ..Judged::default() } }
+    }
+
+    /// Whoever resets an attempt, it is known from it who was asked. Says whether there was one.
+    pub(super) fn reset(&mut self, digest: &Digest, verdict: &mut Verdict) -> bool {
+        let mut ended = None;
+        let reset = self.half_open.reset(digest, |over| ended = Some(over));
+        let (told, marks, cause) = match reset {
+            Reset::Refused => {
+                (event::REFUSED | event::FROM_LISTENER, mark::RESET_REFUSED, CloseCause::Refused)
+            }
+            Reset::Aborted => {
+                (event::ABORTED | event::FROM_LISTENER, mark::RESET_ABORTED, CloseCause::ResetByResponder)
+            }
+            Reset::Withdrawn => (event::ABORTED, mark::RESET_ABORTED, CloseCause::ResetByInitiator),
+            // The guess by port numbers stands.
+            Reset::Unrelated => return false,
+        };
+        verdict.outcome.events = told | event::LISTENER_KNOWN;
+        verdict.judged.marks |= marks;
+        if let Some(over) = ended {
+            let telling = Telling { told_ns: digest.ts_ns, cause: None };
+            self.told.push(record_of_attempt(&over, telling, cause));
+        }
+        true
+    }
+
+    /// The ACK that ends a handshake: the connection begins.
+    pub(super) fn completed(
+        &mut self,
+        digest: &Digest,
+        handshake: &Handshake,
+        opening: &Opening,
+        known: Option<u32>,
+        outcome: &mut Outcome,
+    ) -> Option<u32> {
+        outcome.elapsed = digest.now().since(handshake.asked);
+        outcome.events |= event::LISTENER_KNOWN;
+        outcome.events |= if handshake.answer_seen { event::COMPLETED } else { event::COMPLETED_ONE_SIDED };
+        if handshake.answer_precise {
+            outcome.round_trip = outcome.elapsed.saturating_sub(handshake.answered_after);
+            outcome.events |= event::HANDSHAKE_TRIP;
+        }
+        if handshake.initiator == digest.key.sender() as u8 {
+            outcome.events &= !event::FROM_LISTENER;
+        }
+        let place = match known {
+            Some(place) => {
+                self.end(place, Telling { told_ns: digest.ts_ns, cause: Some(CloseCause::ReusedPorts) });
+                self.make_story(digest);
+                if !self.table.renew(place) {
+                    self.misfits.stories_refused += 1;
+                }
+                place
+            }
+            None => self.admit(digest, true, outcome)?,
+        };
+        let [asked, answered] = opening.next_sequences();
+        let next = [Some(asked), Some(answered).filter(|_| handshake.answer_seen)];
+        self.begin(place, digest, opening.first_packet, next);
+        let (connection, story) = self.table.pair(place);
+        connection.establish(story, handshake, opening, outcome.elapsed, clock_us(digest.ts_ns));
+        Some(place)
+    }
+
+    /// Finds a place for the digest's flow.
+    pub(super) fn admit(&mut self, digest: &Digest, proven: bool, outcome: &mut Outcome) -> Option<u32> {
+        let hash = digest.hash;
+        let telling = |cause| Telling { told_ns: digest.ts_ns, cause };
+        let place = match self.table.admit(hash, proven, digest.now()) {
+            Admitted::Free(place) => {
+                outcome.events |= event::FLOW_ADMITTED;
+                place
+            }
+            Admitted::Reused(place) => {
+                outcome.events |= event::FLOW_ADMITTED;
+                self.end(place, telling(None));
+                place
+            }
+            Admitted::Evicted(place) => {
+                outcome.events |= event::FLOW_EVICTED;
+                self.end(place, telling(Some(CloseCause::Evicted)));
+                place
+            }
+            Admitted::Refused => return None,
+        };
+        self.make_story(digest);
+        if !self.table.settle(hash, place) {
+            self.misfits.stories_refused += 1;
+        }
+        Some(place)
+    }
+
+    /// Where all stories are in use, tells one that is over, so that the next connection gets one.
+    fn make_story(&mut self, digest: &Digest) {
+        if !self.table.needs_story() {
+            return;
+        }
+        if let Some(place) = self.table.story_to_tell(digest.now()) {
+            self.misfits.told_early += 1;
+            self.end(place, Telling { told_ns: digest.ts_ns, cause: None });
+            self.table.release_story(place);
+        }
+    }
+
+    pub(super) fn begin(&mut self, place: u32, digest: &Digest, packet_number: u64, next: [Option<u32>; 2]) {
+        let ends = Ends::of(&digest.packet, digest.key.sender());
+        let (connection, story) = self.table.pair(place);
+        (connection.addresses, connection.ports) = (ends.addresses, ends.ports);
+        story.begin(digest.ts_ns, packet_number);
+        if let Some((slot, _)) = self.table.story(place) {
+            self.layers.open(slot, next);
+        }
+    }
+}
