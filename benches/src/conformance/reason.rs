@@ -21,6 +21,10 @@ const CERTAINLY_WITHIN_NS: i64 = 100_000;
 /// Packets before in which the original of a copy is looked for.
 const COPY_WITHIN_PACKETS: usize = 4_000;
 
+const SYN: u16 = 0x02;
+/// SYN and ACK.
+const ANSWER: u16 = 0x12;
+
 /// Why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -33,6 +37,12 @@ pub enum Reason {
     Fragment,
     /// tshark sees no TCP in the frame.
     NotTcpToTshark,
+    /// The first packet between these ports: in its second pass tshark still knows the last ones.
+    SecondPass,
+    /// Both ends sent a SYN: each SYN-ACK is an answer to tidegauge, and the SYN again to tshark.
+    SimultaneousOpen,
+    /// So far there are only SYN-ACKs between these ports, whose SYN was not captured: tidegauge keeps no connection.
+    AnswersOnly,
     /// tidegauge had to forget connections, and says so.
     NotKept,
     /// No rule fits.
@@ -48,6 +58,11 @@ impl fmt::Display for Reason {
                 "fragments: counted where the TCP header is, tshark where the datagram is complete"
             }
             Self::NotTcpToTshark => "no TCP to tshark",
+            Self::SecondPass => {
+                "the first packet between these ports: tshark's second pass knows the last ones"
+            }
+            Self::SimultaneousOpen => "simultaneous open: an answer, to tshark the SYN again",
+            Self::AnswersOnly => "only SYN-ACKs so far, their SYN not captured: no connection is kept",
             Self::NotKept => "connection state not kept, as the summary says",
             Self::Unexplained => "unexplained",
         })
@@ -62,12 +77,30 @@ pub(super) struct Context<'a> {
     pub(super) said: &'a Said,
     copies: Copies,
     alone: &'a Alone,
+    /// By tshark's numbers.
+    streams: BTreeMap<u32, Stream>,
     forgets: bool,
+}
+
+/// When what came first between two ports; packet numbers.
+struct Stream {
+    /// Anything.
+    first: u64,
+    /// Anything but a SYN-ACK.
+    not_answer: Option<u64>,
+    /// A SYN of each sender.
+    syns: BTreeMap<(String, u16), u64>,
 }
 
 impl<'a> Context<'a> {
     pub(super) fn new(segments: &[Segment], said: &'a Said, alone: &'a Alone) -> Self {
-        Self { said, copies: copies(segments), alone, forgets: forgotten(said) > 0 }
+        Self {
+            said,
+            copies: copies(segments),
+            alone,
+            streams: streams(segments),
+            forgets: forgotten(said) > 0,
+        }
     }
 
     /// Whether tidegauge calls it captured twice and headers bear that out, or they leave no doubt by themselves.
@@ -91,7 +124,28 @@ impl<'a> Context<'a> {
         if self.alone.get(&packet).is_some_and(|alone| self.agrees(packet, alone, what)) {
             return Reason::BehindCapturedTwice;
         }
-        if self.forgets { Reason::NotKept } else { Reason::Unexplained }
+        match self.of_stream(segment, what, by) {
+            Some(reason) => reason,
+            None if self.forgets => Reason::NotKept,
+            None => Reason::Unexplained,
+        }
+    }
+
+    /// What came before between the same ports.
+    fn of_stream(&self, segment: &Segment, what: What, by: Speaker) -> Option<Reason> {
+        let stream = self.streams.get(&segment.stream)?;
+        let syns_before = stream.syns.values().filter(|syn| **syn < segment.packet).count();
+        if by != Speaker::Tshark {
+            return None;
+        }
+        if what == What::Judgement(Judgement::ReusedPorts) && stream.first == segment.packet {
+            return Some(Reason::SecondPass);
+        }
+        if segment.flags & ANSWER == ANSWER && syns_before == 2 {
+            return Some(Reason::SimultaneousOpen);
+        }
+        let answers_only = stream.not_answer.is_none_or(|other| other >= segment.packet);
+        (answers_only && stream.first < segment.packet).then_some(Reason::AnswersOnly)
     }
 
     /// Whether tidegauge says of a packet what tshark says of it without the copies.
@@ -108,6 +162,24 @@ impl<'a> Context<'a> {
 pub fn confirmed_copies(segments: &[Segment], said: &Said) -> BTreeSet<u64> {
     let possible = copies(segments).possible;
     possible.into_iter().filter(|packet| is_twice(said, *packet)).collect()
+}
+
+fn streams(segments: &[Segment]) -> BTreeMap<u32, Stream> {
+    let mut streams = BTreeMap::new();
+    for segment in segments {
+        let stream = streams.entry(segment.stream).or_insert_with(|| Stream {
+            first: segment.packet,
+            not_answer: None,
+            syns: BTreeMap::new(),
+        });
+        if segment.flags & ANSWER != ANSWER {
+            stream.not_answer.get_or_insert(segment.packet);
+        }
+        if segment.flags & ANSWER == SYN {
+            stream.syns.entry(segment.source.clone()).or_insert(segment.packet);
+        }
+    }
+    streams
 }
 
 fn is_twice(said: &Said, packet: u64) -> bool {
@@ -208,6 +280,30 @@ mod tests {
         let (said, alone) = (Said::default(), Alone::new());
         let context = Context::new(&segments, &said, &alone);
         assert!(context.is_copy(2) && !context.is_copy(4));
+    }
+
+    #[test]
+    fn what_came_before_between_the_ports_is_a_reason() {
+        const REUSED: What = What::Judgement(Judgement::ReusedPorts);
+        let sent = |packet, port, flags| Segment { source: (String::new(), port), flags, ..segment(packet) };
+        let reason = |segments: &[Segment], what, by| {
+            let (said, alone) = (Said::default(), Alone::new());
+            let last = segments.last().unwrap();
+            Context::new(segments, &said, &alone).reason(last.packet, Some(last), what, by)
+        };
+        let crossing = [sent(1, 80, SYN), sent(2, 90, SYN), sent(3, 80, ANSWER)];
+        assert_eq!(reason(&crossing, AGAIN, Speaker::Tshark), Reason::SimultaneousOpen);
+        assert_eq!(
+            reason(&[sent(1, 80, SYN), sent(2, 80, SYN), sent(3, 90, ANSWER)], AGAIN, Speaker::Tshark),
+            Reason::Unexplained
+        );
+        assert_eq!(reason(&[sent(1, 80, ANSWER)], REUSED, Speaker::Tshark), Reason::SecondPass);
+        let answers = [sent(1, 80, ANSWER), sent(2, 80, ANSWER)];
+        assert_eq!(reason(&answers, AGAIN, Speaker::Tshark), Reason::AnswersOnly);
+        assert_eq!(reason(&answers, AGAIN, Speaker::Tidegauge), Reason::Unexplained);
+        let [first, second] = answers;
+        let behind = [first, sent(2, 90, 0x10), Segment { packet: 3, ..second }];
+        assert_eq!(reason(&behind, AGAIN, Speaker::Tshark), Reason::Unexplained);
     }
 
     #[test]
