@@ -139,10 +139,11 @@ fn is_right(class: Class, passed: &Passed, judgements: Judgements) -> bool {
         Class::New => !sent_again && !overtaken,
         Class::SentAgain => sent_again,
         Class::Overtaken => overtaken,
-        // Without a word for it, what has bytes is at best called sent again, and what has none a duplicate ACK.
+        // Without a word for it, or too late for it, what has bytes is called one of these, and what has none repeats an ACK.
         Class::Doubled => {
-            let again = if start == end { Judgement::DuplicateAck } else { Judgement::Retransmission };
-            judgements.has(Judgement::CapturedTwice) || judgements.has(again)
+            let repeats = judgements.has(Judgement::DuplicateAck) || judgements.has(Judgement::KeepAliveAck);
+            let again = if start == end { repeats } else { sent_again || overtaken };
+            judgements.has(Judgement::CapturedTwice) || again
         }
     }
 }

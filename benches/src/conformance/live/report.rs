@@ -37,7 +37,7 @@ pub fn markdown(outcomes: &[Outcome]) -> String {
     let _ = writeln!(
         text,
         "\nWhat arrived, packet by packet, by the box's record: segments of each class, and how many of them each reader \
-         calls what they were. A doubled one is right as captured twice, sent again or duplicate ACK.\n"
+         calls what they were. A doubled one is right as captured twice, sent again, overtaken or repeated ACK.\n"
     );
     let _ = writeln!(text, "{}", score_table(outcomes));
     text
