@@ -21,6 +21,7 @@ use tidegauge_ebpf::target::{TargetBucket, TargetRow};
 
 use crate::distinct::Distinct;
 use crate::feature::{TICK_NS, TICKS};
+use crate::keyed::Keyed;
 use crate::track::Shard;
 use crate::window::{
     ListenerKey, ListenerWindow, TOP_SOURCES_MAX, TargetWindow, Window, ip_addr, sort_sources,
@@ -308,9 +309,11 @@ impl Collector {
             None if matches!(view, View::Heap(_)) && segments == 0 => return by_id,
             None => self.pending = [u64::MAX; TOUCHED_WORDS],
         }
+        let mut listeners = Vec::new();
         for bucket in self.take_asked(view, effort).into_iter().chain(self.take_pending(effort)) {
-            self.collect_bucket(view, bucket, window, &mut by_id);
+            self.collect_bucket(view, bucket, &mut listeners, &mut by_id);
         }
+        window.listeners.merge(Keyed::gather(listeners, ListenerWindow::merge), ListenerWindow::merge);
         by_id
     }
 
@@ -367,25 +370,27 @@ impl Collector {
             return;
         }
         self.targets_then = counted;
+        let mut targets = Vec::new();
         for bucket in 0..TARGET_BUCKETS {
             let Some(now) = view.target_bucket(bucket) else { continue };
             let before = std::mem::replace(&mut self.targets[bucket as usize], now);
             for way in 0..TARGET_WAYS {
                 let known = (before.ids[way] == now.ids[way]).then_some(&before.rows[way]);
                 if now.ids[way] != 0
-                    && let Some((address, target)) = target_difference(&now.rows[way], known)
+                    && let Some(target) = target_difference(&now.rows[way], known)
                 {
-                    window.targets.entry(address).or_default().merge(&target);
+                    targets.push(target);
                 }
             }
         }
+        window.targets.merge(Keyed::gather(targets, TargetWindow::merge), TargetWindow::merge);
     }
 
     fn collect_bucket(
         &mut self,
         view: View<'_>,
         bucket: u32,
-        window: &mut Window,
+        listeners: &mut Vec<(ListenerKey, ListenerWindow)>,
         by_id: &mut Vec<(u32, ListenerKey)>,
     ) {
         let Some(ids) = view.listener_ids(bucket) else { return };
@@ -406,7 +411,7 @@ impl Collector {
             let key = ListenerKey { address: ip_addr(row.address), port: row.port };
             // The sources' table knows listeners by the lower half of their id.
             by_id.push((id as u32, key));
-            window.listeners.entry(key).or_default().merge(&listener);
+            listeners.push((key, listener));
         }
     }
 }

@@ -12,6 +12,7 @@ use crate::config::Config;
 use crate::distinct::Distinct;
 use crate::feature::{GRACE_UNKNOWN_TICKS, TICK_NS, TICKS};
 use crate::incident::Incident;
+use crate::keyed::Keyed;
 use crate::listener_state::{Judging, ListenerState};
 use crate::quality::{Interval, Lag, SourceLosses};
 use crate::sample::Sampling;
@@ -51,7 +52,8 @@ pub struct Engine {
     config: Config,
     /// Whether the source shows both directions' handshake segments.
     answers_visible: bool,
-    listeners: BTreeMap<ListenerKey, ListenerState>,
+    /// Boxed: they are large, and a tree moves what is in it.
+    listeners: BTreeMap<ListenerKey, Box<ListenerState>>,
     /// Those in which a detector could find something, or has: the others are not looked at each tick.
     watched: BTreeSet<ListenerKey>,
     /// Ticks that began.
@@ -81,7 +83,7 @@ pub struct Run {
     /// Busiest sources: most attempts in one second, at least.
     pub top_sources: BTreeMap<IpAddr, u32>,
     /// Where packets went that are not TCP.
-    pub targets: BTreeMap<IpAddr, TargetWindow>,
+    pub targets: Keyed<IpAddr, TargetWindow>,
     /// Targets that no longer fit.
     pub targets_forgotten: u64,
     /// Incidents that closed, oldest first.
@@ -161,7 +163,7 @@ impl Engine {
         let mut known = self.listeners.iter_mut().peekable();
         // Where most are known both are walked side by side; where few came they are looked up.
         let side_by_side = window.listeners.len() >= known.len() / 16;
-        for (key, listener) in &window.listeners {
+        for (key, listener) in window.listeners.iter() {
             if side_by_side {
                 while known.next_if(|(known, _)| *known < key).is_some() {}
             }
@@ -294,10 +296,8 @@ impl Engine {
             return;
         }
         let idle = self.listeners.iter().filter(|(_, state)| state.incidents.is_empty());
-        let rank = |(key, state): (&ListenerKey, &ListenerState)| {
-            (state.proven, state.seen_ns, state.asked_last_second(), *key)
-        };
-        let mut ranked: Vec<_> = idle.map(rank).collect();
+        let mut ranked: Vec<_> =
+            idle.map(|(key, state)| (state.proven, state.seen_ns, state.asked_last_second(), *key)).collect();
         if surplus < ranked.len() {
             ranked.select_nth_unstable(surplus);
             ranked.truncate(surplus);
@@ -316,18 +316,21 @@ impl Engine {
                 *most = (*most).max(*attempts);
             }
         }
-        while self.run.top_sources.len() > SOURCES_MAX {
-            let smallest = self.run.top_sources.iter().min_by_key(|(address, most)| (**most, **address));
-            let Some(smallest) = smallest.map(|(address, _)| *address) else { return };
-            self.run.top_sources.remove(&smallest);
-            self.run.sources_forgotten += 1;
+        let surplus = self.run.top_sources.len().saturating_sub(SOURCES_MAX);
+        if surplus == 0 {
+            return;
         }
+        let mut ranks: Vec<_> =
+            self.run.top_sources.iter().map(|(address, most)| (*most, *address)).collect();
+        ranks.select_nth_unstable(surplus - 1);
+        for (_, address) in &ranks[..surplus] {
+            self.run.top_sources.remove(address);
+        }
+        self.run.sources_forgotten += surplus as u64;
     }
 
     fn note_targets(&mut self, window: &Window) {
-        for (address, target) in &window.targets {
-            self.run.targets.entry(*address).or_default().merge(target);
-        }
+        self.run.targets.merge_ref(&window.targets, TargetWindow::merge);
         // Half as many again before the quiet ones go: finding them looks at all.
         if self.run.targets.len() > TARGETS_MAX + TARGETS_MAX / 2 {
             self.run.targets_forgotten += trim_targets(&mut self.run.targets, TARGETS_MAX);

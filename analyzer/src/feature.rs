@@ -14,92 +14,153 @@ pub const TICKS: usize = 10;
 /// Whole seconds kept for features over ten seconds.
 const SECONDS: usize = 10;
 
-type Counts = [u64; ListenerCounter::COUNT];
+/// Counters that are asked for over the sliding second.
+const BY_TICK: [ListenerCounter; 13] = [
+    ListenerCounter::Attempted,
+    ListenerCounter::SynRetransmission,
+    ListenerCounter::Answered,
+    ListenerCounter::Refused,
+    ListenerCounter::Aborted,
+    ListenerCounter::Completed,
+    ListenerCounter::CompletedOneSided,
+    ListenerCounter::RwndListener,
+    ListenerCounter::RwndListenerLow,
+    ListenerCounter::RwndPeer,
+    ListenerCounter::RwndPeerLow,
+    ListenerCounter::RwndScaleUnknown,
+    ListenerCounter::ZeroWindow,
+];
+/// Counters that are asked for over whole seconds.
+const BY_SECOND: [ListenerCounter; 12] = [
+    ListenerCounter::Attempted,
+    ListenerCounter::Completed,
+    ListenerCounter::CompletedOneSided,
+    ListenerCounter::PayloadSegments,
+    ListenerCounter::RetransmitOrReordered,
+    ListenerCounter::RwndListener,
+    ListenerCounter::RwndListenerLow,
+    ListenerCounter::RwndPeer,
+    ListenerCounter::RwndPeerLow,
+    ListenerCounter::Transfers,
+    ListenerCounter::TransfersSlow,
+    ListenerCounter::TransfersUs,
+];
 
-/// Sums over the last ten ticks and the last ten seconds.
+/// Where each counter is in a row of these; those that are nowhere are past its end.
+const fn places(kept: &[ListenerCounter]) -> [u8; ListenerCounter::COUNT] {
+    let mut places = [u8::MAX; ListenerCounter::COUNT];
+    let mut index = 0;
+    while index < kept.len() {
+        places[kept[index] as usize] = index as u8;
+        index += 1;
+    }
+    places
+}
+
+const PLACE_BY_TICK: [u8; ListenerCounter::COUNT] = places(&BY_TICK);
+const PLACE_BY_SECOND: [u8; ListenerCounter::COUNT] = places(&BY_SECOND);
+
+/// The last `SLOTS` rows of counts, and their sum: what is asked for at each tick is one place, not one in each row.
+#[derive(Clone, Debug)]
+struct Ring<const COUNTERS: usize, const SLOTS: usize> {
+    sum: [u64; COUNTERS],
+    /// Index of the newest row.
+    newest: u16,
+    /// Bits of the rows that are not all zero: a quiet listener is moved on at no cost.
+    used: u16,
+    rows: [[u64; COUNTERS]; SLOTS],
+}
+
+impl<const COUNTERS: usize, const SLOTS: usize> Ring<COUNTERS, SLOTS> {
+    const EMPTY: Self = Self { sum: [0; COUNTERS], newest: 0, used: 0, rows: [[0; COUNTERS]; SLOTS] };
+
+    fn advance(&mut self) {
+        self.newest = (self.newest + 1) % SLOTS as u16;
+        if self.used & 1 << self.newest != 0 {
+            self.used &= !(1 << self.newest);
+            let row = &mut self.rows[usize::from(self.newest)];
+            for (sum, gone) in self.sum.iter_mut().zip(row) {
+                *sum = sum.wrapping_sub(std::mem::take(gone));
+            }
+        }
+    }
+
+    fn add(&mut self, counts: [u64; COUNTERS]) {
+        self.used |= 1 << self.newest;
+        let row = &mut self.rows[usize::from(self.newest)];
+        for ((sum, own), more) in self.sum.iter_mut().zip(row).zip(counts) {
+            let before = *own;
+            *own = own.saturating_add(more);
+            *sum = sum.wrapping_add(*own - before);
+        }
+    }
+
+    /// The row of so many steps ago.
+    fn row(&self, age: usize) -> &[u64; COUNTERS] {
+        &self.rows[(usize::from(self.newest) + SLOTS - age) % SLOTS]
+    }
+}
+
+/// A counter of a row, by its place; 0 where it is not kept, which is a mistake in a detector.
+fn at<const COUNTERS: usize>(
+    row: &[u64; COUNTERS],
+    places: &[u8; ListenerCounter::COUNT],
+    counter: ListenerCounter,
+) -> u64 {
+    let value = row.get(usize::from(places[counter as usize])).copied();
+    debug_assert!(value.is_some(), "{} is not kept", counter.name());
+    value.unwrap_or_default()
+}
+
+/// Sums over the last ten ticks and the last ten seconds, of the counters that somebody asks for.
 #[derive(Clone, Debug)]
 pub struct Sliding {
-    ticks: [Counts; TICKS],
-    /// Index of the newest tick.
-    newest: usize,
-    seconds: [Counts; SECONDS],
-    newest_second: usize,
-    /// Bits of the ticks and seconds that are not all zero: a quiet listener is looked at and moved on at no cost.
-    used_ticks: u16,
-    used_seconds: u16,
+    ticks: Ring<{ BY_TICK.len() }, TICKS>,
+    seconds: Ring<{ BY_SECOND.len() }, SECONDS>,
 }
 
 impl Default for Sliding {
     fn default() -> Self {
-        let zero = [0; ListenerCounter::COUNT];
-        Self {
-            ticks: [zero; TICKS],
-            newest: 0,
-            seconds: [zero; SECONDS],
-            newest_second: 0,
-            used_ticks: 0,
-            used_seconds: 0,
-        }
+        Self { ticks: Ring::EMPTY, seconds: Ring::EMPTY }
     }
 }
 
 impl Sliding {
     /// So many ticks passed since the newest one.
     pub fn advance(&mut self, ticks: u64) {
-        for _ in 0..ticks.min(TICKS as u64) {
-            self.newest = (self.newest + 1) % TICKS;
-            if self.used_ticks & 1 << self.newest != 0 {
-                self.ticks[self.newest] = [0; ListenerCounter::COUNT];
-                self.used_ticks &= !(1 << self.newest);
-            }
-        }
+        (0..ticks.min(TICKS as u64)).for_each(|_| self.ticks.advance());
     }
 
     /// Begins the next whole second.
     pub fn advance_second(&mut self) {
-        self.newest_second = (self.newest_second + 1) % SECONDS;
-        if self.used_seconds & 1 << self.newest_second != 0 {
-            self.seconds[self.newest_second] = [0; ListenerCounter::COUNT];
-            self.used_seconds &= !(1 << self.newest_second);
-        }
+        self.seconds.advance();
     }
 
     /// Adds a window to the newest tick.
     pub fn add(&mut self, window: &ListenerWindow) {
-        self.used_ticks |= 1 << self.newest;
-        self.used_seconds |= 1 << self.newest_second;
-        let second = &mut self.seconds[self.newest_second];
-        for ((tick, second), value) in self.ticks[self.newest].iter_mut().zip(second).zip(&window.counters) {
-            *tick = tick.saturating_add(*value);
-            *second = second.saturating_add(*value);
-        }
+        self.ticks.add(BY_TICK.map(|counter| window.get(counter)));
+        self.seconds.add(BY_SECOND.map(|counter| window.get(counter)));
     }
 
     /// A counter over the sliding second.
     pub fn last_second(&self, counter: ListenerCounter) -> u64 {
-        let used = |(place, tick): (usize, &Counts)| {
-            if self.used_ticks & 1 << place == 0 { 0 } else { tick[counter as usize] }
-        };
-        self.ticks.iter().enumerate().map(used).sum()
+        at(&self.ticks.sum, &PLACE_BY_TICK, counter)
     }
 
     /// A counter over the sliding second without its `grace` newest ticks.
     pub fn matured(&self, counter: ListenerCounter, grace: usize) -> u64 {
         let ages = grace.min(TICKS)..TICKS;
-        ages.map(|age| self.ticks[(self.newest + TICKS - age) % TICKS][counter as usize]).sum()
+        ages.map(|age| at(self.ticks.row(age), &PLACE_BY_TICK, counter)).sum()
     }
 
     /// A counter over the current whole second.
-    pub const fn this_second(&self, counter: ListenerCounter) -> u64 {
-        self.seconds[self.newest_second][counter as usize]
+    pub fn this_second(&self, counter: ListenerCounter) -> u64 {
+        at(self.seconds.row(0), &PLACE_BY_SECOND, counter)
     }
 
     /// A counter over the last ten whole seconds.
     pub fn ten_seconds(&self, counter: ListenerCounter) -> u64 {
-        let used = |(place, second): (usize, &Counts)| {
-            if self.used_seconds & 1 << place == 0 { 0 } else { second[counter as usize] }
-        };
-        self.seconds.iter().enumerate().map(used).sum()
+        at(&self.seconds.sum, &PLACE_BY_SECOND, counter)
     }
 }
 

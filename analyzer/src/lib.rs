@@ -20,6 +20,7 @@ pub mod flow_record;
 pub mod follow;
 pub mod hlog;
 pub mod incident;
+pub mod keyed;
 pub mod layer;
 mod listener_state;
 pub mod merge;

@@ -9,6 +9,7 @@ use tidegauge_ebpf::packet::{Address, ipv4_mapped};
 use tidegauge_ebpf::target::{Majority, TargetCounter};
 
 use crate::distinct::Distinct;
+use crate::keyed::Keyed;
 use crate::sample::Sampling;
 use crate::truth::Truth;
 
@@ -65,12 +66,12 @@ pub struct Window {
     pub start_ns: u64,
     /// Nanoseconds since the epoch.
     pub end_ns: u64,
-    /// All traffic.
-    pub totals: Counters,
+    /// All traffic. Boxed, so that windows are handed on at no cost.
+    pub totals: Box<Counters>,
     /// Listeners with traffic.
-    pub listeners: BTreeMap<ListenerKey, ListenerWindow>,
+    pub listeners: Keyed<ListenerKey, ListenerWindow>,
     /// Targets of what is not TCP.
-    pub targets: BTreeMap<IpAddr, TargetWindow>,
+    pub targets: Keyed<IpAddr, TargetWindow>,
     /// Where some flows were not followed: what is judged per flow is an estimate.
     pub sampling: Option<Sampling>,
     /// What only sources of whole packets tell; `None`: the source does not.
@@ -96,12 +97,8 @@ impl Window {
             self.end_ns = self.end_ns.max(other.end_ns);
         }
         self.totals.merge(&other.totals);
-        for (key, listener) in other.listeners {
-            self.listeners.entry(key).or_default().merge(&listener);
-        }
-        for (address, target) in other.targets {
-            self.targets.entry(address).or_default().merge(&target);
-        }
+        self.listeners.merge(other.listeners, ListenerWindow::merge);
+        self.targets.merge(other.targets, TargetWindow::merge);
         if let Some(sampling) = other.sampling {
             self.sampling.get_or_insert_default().merge(&sampling);
         }
@@ -216,16 +213,15 @@ impl TargetWindow {
 }
 
 /// Keeps the targets with most packets; says how many went.
-pub fn trim_targets(targets: &mut BTreeMap<IpAddr, TargetWindow>, most: usize) -> u64 {
+pub fn trim_targets(targets: &mut Keyed<IpAddr, TargetWindow>, most: usize) -> u64 {
     let surplus = targets.len().saturating_sub(most);
     if surplus == 0 {
         return 0;
     }
     let mut ranks: Vec<_> = targets.iter().map(|(address, target)| (target.packets(), *address)).collect();
-    ranks.select_nth_unstable(surplus - 1);
-    for (_, address) in &ranks[..surplus] {
-        targets.remove(address);
-    }
+    let (_, last_to_go, _) = ranks.select_nth_unstable(surplus - 1);
+    let last_to_go = *last_to_go;
+    targets.retain(|address, target| (target.packets(), *address) > last_to_go);
     surplus as u64
 }
 

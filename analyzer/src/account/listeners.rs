@@ -21,6 +21,7 @@ use tidegauge_ebpf::stamp::Stamp;
 use super::sources::{SOURCE_ATTEMPTS_MIN, Sources};
 use crate::digest::Digest;
 use crate::distinct::Distinct;
+use crate::keyed::Keyed;
 use crate::window::{ListenerKey, ListenerWindow, Window, ip_addr};
 
 /// Rows: a large site's listeners, 4 MiB.
@@ -84,9 +85,12 @@ struct Tally {
     counters: [u64; PLACES],
 }
 
-/// Bits of [`Tally::flags`]: it completed a handshake once; it is on the list of those to hand over.
+/// Bits of [`Tally::flags`]: it completed a handshake once; it has something to hand over; it is on the second's list.
 const PROVEN: u8 = 1;
 const TOUCHED: u8 = 2;
+const LISTED: u8 = 4;
+/// How many rows ahead lines are asked for as rows are handed over.
+const ROWS_AHEAD: usize = 4;
 
 impl Row for Tally {
     #[inline(always)]
@@ -150,8 +154,10 @@ pub(super) struct Listeners {
     ids: Box<[[u64; WAYS]]>,
     rows: Box<[Tally]>,
     askers: Box<[Askers]>,
-    /// Rows with something to hand over.
-    touched: Vec<u32>,
+    /// Rows that had something to hand over since the last second ended.
+    listed: Vec<u32>,
+    /// Of these, those to hand over at the end of the tick.
+    in_earnest: Vec<u32>,
 }
 
 impl Listeners {
@@ -160,7 +166,8 @@ impl Listeners {
             ids: vec![[0; WAYS]; BUCKETS].into_boxed_slice(),
             rows: vec![Tally::EMPTY; ROWS].into_boxed_slice(),
             askers: vec![Askers::default(); ROWS].into_boxed_slice(),
-            touched: Vec::with_capacity(ROWS),
+            listed: Vec::with_capacity(ROWS),
+            in_earnest: Vec::new(),
         };
         advise_huge_pages(&listeners.rows);
         listeners
@@ -208,8 +215,10 @@ impl Listeners {
         let row = &mut self.rows[place];
         row.seen = digest.now();
         if row.flags & TOUCHED == 0 {
-            row.flags |= TOUCHED;
-            self.touched.push(place as u32);
+            if row.flags & LISTED == 0 {
+                self.listed.push(place as u32);
+            }
+            row.flags |= TOUCHED | LISTED;
         }
         count_row(
             row,
@@ -249,7 +258,8 @@ impl Listeners {
         };
         let place = bucket * WAYS + way;
         self.ids[bucket][way] = id;
-        self.rows[place] = Tally { address, port, seen: now, ..Tally::EMPTY };
+        let flags = self.rows[place].flags & LISTED;
+        self.rows[place] = Tally { address, port, seen: now, flags, ..Tally::EMPTY };
         self.askers[place].start(now);
         Some(place)
     }
@@ -259,26 +269,32 @@ impl Listeners {
         let Some(place) = place else { return };
         let pair = pair_hash(digest.packet.source, digest.key.destination, seed);
         self.askers[place as usize].record(pair, digest.packet.ttl, digest.now());
+        // Attempts are counted one by one: it is this many once.
+        if self.rows[place as usize].get(ListenerCounter::Attempted) == ATTEMPTS_IN_EARNEST {
+            self.in_earnest.push(place);
+        }
     }
 
     /// Moves counts into `window`: all of them at the end of a second, else those where much happened.
     pub(super) fn hand_over(&mut self, everything: bool, window: &mut Window, sources: &Sources) {
-        let in_earnest =
-            |row: &Tally| everything || row.get(ListenerCounter::Attempted) >= ATTEMPTS_IN_EARNEST;
         let mut due: Vec<(ListenerKey, u32)> = Vec::new();
         let rows = &mut self.rows;
-        self.touched.retain(|place| {
-            let row = &mut rows[*place as usize];
-            if !in_earnest(row) {
-                return true;
+        let in_earnest = self.in_earnest.drain(..);
+        let listed = if everything { self.listed.len() } else { 0 };
+        for place in in_earnest.chain(self.listed.drain(..listed)) {
+            let row = &mut rows[place as usize];
+            if row.flags & TOUCHED != 0 {
+                due.push((row.key(), place));
             }
-            row.flags &= !TOUCHED;
-            due.push((row.key(), *place));
-            false
-        });
+            row.flags &= if everything { !(TOUCHED | LISTED) } else { !TOUCHED };
+        }
         due.sort_unstable_by_key(|(key, _)| *key);
         let mut named = None;
-        let listeners = due.iter().map(|(key, place)| {
+        let listeners = due.iter().enumerate().map(|(index, (key, place))| {
+            if let Some((_, place)) = due.get(index + ROWS_AHEAD) {
+                prefetch_lines(&self.rows[*place as usize]);
+                prefetch_lines(&self.askers[*place as usize]);
+            }
             let mut listener = self.take(*place);
             if listener.get(ListenerCounter::Attempted) >= SOURCE_ATTEMPTS_MIN {
                 let id = self.id(*place);
@@ -286,8 +302,7 @@ impl Listeners {
             }
             (*key, listener)
         });
-        let listeners: Vec<_> = listeners.collect();
-        window.listeners = listeners.into_iter().collect();
+        window.listeners = Keyed::gather(listeners, ListenerWindow::merge);
     }
 
     fn id(&self, place: u32) -> u64 {

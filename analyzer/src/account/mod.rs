@@ -111,7 +111,7 @@ impl Accounts {
     /// A tick is over: what was counted in it, with `everything` also what waits for the end of its second.
     pub fn end_tick(&mut self, start_ns: u64, end_ns: u64, everything: bool) -> Window {
         let mut window = Window { start_ns, end_ns, ..Window::default() };
-        window.totals = std::mem::take(&mut *self.totals);
+        window.totals = std::mem::take(&mut self.totals);
         self.listeners.hand_over(everything, &mut window, &self.sources);
         let others = [Counter::Udp, Counter::Icmp, Counter::OtherTransport, Counter::Fragments];
         let others = others.iter().map(|counter| window.totals.get(*counter)).sum();

@@ -10,6 +10,7 @@ use tidegauge_ebpf::limits::{LISTENER_IDLE, TARGET_WAYS};
 use tidegauge_ebpf::target::TargetBucket;
 
 use crate::digest::Digest;
+use crate::keyed::Keyed;
 use crate::window::{TargetWindow, Window, ip_addr};
 
 /// Rows, 0.6 MiB.
@@ -74,7 +75,7 @@ impl Targets {
         if !everything && packets < PACKETS_IN_EARNEST {
             return;
         }
-        for place in self.touched.drain(..) {
+        let targets = self.touched.drain(..).map(|place| {
             let place = place as usize;
             self.is_touched[place] = false;
             let row = &mut self.buckets[place / TARGET_WAYS].rows[place % TARGET_WAYS];
@@ -84,7 +85,8 @@ impl Targets {
                 source_port: row.source_port,
                 destination_port: row.destination_port,
             };
-            window.targets.insert(ip_addr(row.address), target);
-        }
+            (ip_addr(row.address), target)
+        });
+        window.targets = Keyed::gather(targets, TargetWindow::merge);
     }
 }

@@ -8,6 +8,7 @@ use super::*;
 use crate::flow_record::{
     CloseCause, DirectionRecord, Endpoint, FlowDirection, FlowRecord, FlowState, Limiter, LimiterRecord,
 };
+use crate::keyed::Keyed;
 use crate::output::{self, Setup, Source};
 use crate::quality::{self, Quality, SourceLosses};
 use crate::window::{ListenerKey, ListenerWindow, Window};
@@ -88,7 +89,8 @@ impl Traffic {
         set(ListenerCounter::Bytes, packets * 1_000);
         set(ListenerCounter::RoundTripsListener, 10);
         set(ListenerCounter::RoundTripsListenerUs, 10 * random.about(self.listener_rtt_us));
-        window.listeners.insert(ListenerKey { address: "10.0.0.1".parse().unwrap(), port: 443 }, listener);
+        let key = ListenerKey { address: "10.0.0.1".parse().unwrap(), port: 443 };
+        window.listeners = Keyed::gather([(key, listener)], ListenerWindow::merge);
         window
     }
 }
@@ -223,7 +225,9 @@ fn a_listener_that_came_later_was_silent_before() {
     let other = ListenerKey { address: "10.0.0.2".parse().unwrap(), port: 80 };
     for window in windows.iter_mut().skip(30) {
         let listener = window.listeners.values().next().unwrap().clone();
-        window.listeners.insert(other, listener);
+        window
+            .listeners
+            .merge(Keyed::gather([(other, listener)], ListenerWindow::merge), ListenerWindow::merge);
     }
     let run = run_of(windows.iter().map(window_line).collect(), Interval::default());
     let Series::Rate { per_s, .. } = &run.listeners["10.0.0.2:80"].series["packets_per_s"] else {
@@ -355,13 +359,11 @@ fn memory_is_bounded() {
     for second in 0..200 {
         let mut window = USUAL.window(second, &mut random);
         let listener = window.listeners.values().next().unwrap().clone();
-        window.listeners.clear();
-        for port in 0..10 {
+        let listeners = (0..10).map(|port| {
             let port = (second * 10 + port) as u16;
-            window
-                .listeners
-                .insert(ListenerKey { address: "10.0.0.3".parse().unwrap(), port }, listener.clone());
-        }
+            (ListenerKey { address: "10.0.0.3".parse().unwrap(), port }, listener.clone())
+        });
+        window.listeners = Keyed::gather(listeners, ListenerWindow::merge);
         lines.push(window_line(&window));
     }
     let run = run_of(lines, Interval::default());

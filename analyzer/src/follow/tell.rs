@@ -13,6 +13,8 @@ pub(super) const LINGER_NS: u64 = 2_000_000_000;
 /// How long it is remembered then, so that late segments are still known; after that its place goes to the next new
 /// connection, before any place that was never used: what is used again is in the caches.
 const REST_NS: u64 = 3_000_000_000;
+/// How many closed connections ahead the lines are asked for of one that will be told or given away.
+const CLOSED_AHEAD: usize = 8;
 
 impl Follower {
     /// A connection is over, or gives its place up: tells it, once.
@@ -54,6 +56,7 @@ impl Follower {
     /// Tells the connections that closed long enough ago, and gives the places of those told long ago away.
     fn tell_closed(&mut self, now_ns: u64) {
         while let Some(closed) = self.closed.pop_front_if(|closed| closed.due_ns <= now_ns) {
+            self.look_at_closed(self.closed.get(CLOSED_AHEAD));
             if !self.is_still(closed) {
                 continue;
             }
@@ -63,9 +66,17 @@ impl Follower {
             }
         }
         while let Some(closed) = self.resting.pop_front_if(|closed| closed.due_ns <= now_ns) {
+            self.look_at_closed(self.resting.get(CLOSED_AHEAD));
             if self.is_still(closed) {
                 self.table.offer(closed.place);
             }
+        }
+    }
+
+    /// Has the lines fetched of a connection whose turn comes soon.
+    fn look_at_closed(&self, closed: Option<&Closed>) {
+        if let Some(closed) = closed {
+            self.table.prefetch_connection(closed.place);
         }
     }
 

@@ -152,8 +152,14 @@ fn listeners(window: &Window, window_s: f64) -> Vec<Value> {
     let rank = |listener: &ListenerWindow| {
         (listener.get(ListenerCounter::Attempted), listener.get(ListenerCounter::Packets))
     };
-    busiest.sort_by(|a, b| rank(b.1).cmp(&rank(a.1)).then(a.0.cmp(b.0)));
-    busiest.truncate(WINDOW_LISTENERS);
+    let order = |a: &(&ListenerKey, &ListenerWindow), b: &(&ListenerKey, &ListenerWindow)| {
+        rank(b.1).cmp(&rank(a.1)).then(a.0.cmp(b.0))
+    };
+    if busiest.len() > WINDOW_LISTENERS {
+        busiest.select_nth_unstable_by(WINDOW_LISTENERS, order);
+        busiest.truncate(WINDOW_LISTENERS);
+    }
+    busiest.sort_unstable_by(order);
     busiest.into_iter().map(|(key, listener)| listener_object(*key, listener, window_s)).collect()
 }
 

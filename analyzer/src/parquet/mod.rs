@@ -106,7 +106,7 @@ impl ParquetSink {
             row.cells(TIMES, times.map(|(_, times)| Quantiles::of_us(times, RTT_RESOLUTION_US)).as_ref());
         }
         row.cells(LISTENERS, Some(window)).end_row()?;
-        for (key, sums) in &window.listeners {
+        for (key, sums) in window.listeners.iter() {
             let row = &mut self.listeners;
             row.cells(SPAN, Some(&span))
                 .cells(LISTENER, Some(key))

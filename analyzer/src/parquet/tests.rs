@@ -52,7 +52,8 @@ fn window(second: u64) -> Window {
     window.totals.add(Counter::LostSegment, 3);
     window.totals.handshake_us.record(12_000);
     let key = ListenerKey { address: "2001:db8::1".parse().unwrap(), port: 443 };
-    window.listeners.insert(key, ListenerWindow { known: true, ..ListenerWindow::default() });
+    window.listeners =
+        [(key, ListenerWindow { known: true, ..ListenerWindow::default() })].into_iter().collect();
     window
 }
 

@@ -4,6 +4,7 @@ mod rtt;
 mod tcp;
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -15,6 +16,7 @@ use crate::account::RoundTrips;
 use crate::cost::Cost;
 use crate::engine::Run;
 use crate::feature::ratio;
+use crate::keyed::Keyed;
 use crate::quality::{Interval, Quality, SourceLosses};
 use crate::time::timestamp;
 use crate::window::TargetWindow;
@@ -138,7 +140,7 @@ pub struct TargetSummary {
 
 impl TargetSummary {
     /// A target's line.
-    pub fn of(address: std::net::IpAddr, target: &TargetWindow) -> Self {
+    pub fn of(address: IpAddr, target: &TargetWindow) -> Self {
         Self {
             addr: address.to_string(),
             counts: TargetCounter::ALL.iter().map(|counter| (counter.name(), target.get(*counter))).collect(),
@@ -153,10 +155,16 @@ impl TargetSummary {
 const TOP_TARGETS: usize = 10;
 
 /// The targets with most packets.
-pub fn top_targets(targets: &BTreeMap<std::net::IpAddr, TargetWindow>) -> Vec<TargetSummary> {
+pub fn top_targets(targets: &Keyed<IpAddr, TargetWindow>) -> Vec<TargetSummary> {
     let mut busiest: Vec<_> = targets.iter().collect();
-    busiest.sort_by(|a, b| b.1.packets().cmp(&a.1.packets()).then(a.0.cmp(b.0)));
-    busiest.truncate(TOP_TARGETS);
+    let order = |a: &(&IpAddr, &TargetWindow), b: &(&IpAddr, &TargetWindow)| {
+        b.1.packets().cmp(&a.1.packets()).then(a.0.cmp(b.0))
+    };
+    if busiest.len() > TOP_TARGETS {
+        busiest.select_nth_unstable_by(TOP_TARGETS, order);
+        busiest.truncate(TOP_TARGETS);
+    }
+    busiest.sort_unstable_by(order);
     busiest.into_iter().map(|(address, target)| TargetSummary::of(*address, target)).collect()
 }
 
@@ -179,10 +187,7 @@ pub struct TopSource {
 }
 
 /// The busiest of `sources`.
-pub fn top_sources<'a>(
-    sources: impl Iterator<Item = (&'a std::net::IpAddr, &'a u32)>,
-    most: usize,
-) -> Vec<TopSource> {
+pub fn top_sources<'a>(sources: impl Iterator<Item = (&'a IpAddr, &'a u32)>, most: usize) -> Vec<TopSource> {
     let mut sources: Vec<_> = sources.map(|(address, attempts)| (*address, *attempts)).collect();
     crate::window::sort_sources(&mut sources);
     sources.truncate(most);

@@ -42,7 +42,7 @@ pub(crate) fn run(
     let mut collectors: Vec<_> = (0..xdp.maps().cpus()).map(|_| Collector::default()).collect();
     let first_ns = clock.now_ns();
     let mut account = Account::open(xdp.pin(), first_ns, || {
-        collect(&mut collectors, xdp, 0, first_ns, Effort::EVERYTHING).totals
+        *collect(&mut collectors, xdp, 0, first_ns, Effort::EVERYTHING).totals
     });
     // Before rights are given up: it may need one.
     let mut meter = Meter::of_xdp(args.cost, xdp, first_ns);

@@ -38,7 +38,7 @@ impl<'a> Account<'a> {
             account.gap = Some(Window {
                 start_ns: noted.end_ns.min(now_ns),
                 end_ns: now_ns,
-                totals: held.since(&noted.totals),
+                totals: Box::new(held.since(&noted.totals)),
                 ..Window::default()
             });
         } else {
