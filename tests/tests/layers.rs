@@ -251,3 +251,32 @@ fn shared_captures_give_tsharks_counts() {
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
+
+/// Medians of times, ms. tshark's are of the middle one, or the mean of the middle two; ours are lower bounds of buckets
+/// of 6.25 %.
+#[test]
+fn shared_captures_give_tsharks_medians() {
+    let Some((directory, manifest)) = shared_captures_or_skip("shared_captures_give_tsharks_medians") else {
+        return;
+    };
+    let mut lines = manifest.lines();
+    let names: Vec<&str> = lines.next().unwrap().split('\t').collect();
+    let (mut wrong, mut compared) = (Vec::new(), 0);
+    for line in lines {
+        let row: BTreeMap<&str, &str> = names.iter().copied().zip(line.split('\t')).collect();
+        let sums = read(&directory.join(row["file"])).sums;
+        for (name, histogram) in
+            [("dns_time_med_ms", &sums.dns_latency_us), ("icmp_rtt_med_ms", &sums.icmp_rtt_us)]
+        {
+            let Ok(wanted) = row[name].parse::<f64>() else { continue };
+            let middle = [0.5, 0.5 + 1.0 / histogram.count().max(1) as f64];
+            let [low_ms, high_ms] =
+                middle.map(|q| f64::from(histogram.quantile(q.min(1.0)).unwrap_or(0)) / 1_000.0);
+            compared += 1;
+            if wanted < low_ms || wanted > high_ms * 1.0625 + 0.001 {
+                wrong.push(format!("{} {name}: found {low_ms} to {high_ms}, tshark {wanted}", row["file"]));
+            }
+        }
+    }
+    assert!(wrong.is_empty() && compared >= 18, "{compared} compared\n{}", wrong.join("\n"));
+}

@@ -97,12 +97,18 @@ pub(super) fn recognise(bytes: &[u8], responder_port: u16) -> Recognised {
     if responder_port == DNS_PORT {
         return dns::recognise_over_tcp(bytes);
     }
-    match first {
+    if is_mysql(bytes) {
+        return Recognised::As(Protocol::MySql);
+    }
+    let recognised = match first {
         0x14..=0x18 => tls::recognise(bytes),
         b'A'..=b'Z' | b'+' | b'*' | b'2' | 0x13 => text(bytes, responder_port),
         0x00 | 0x03 | 0x10 => binary(bytes),
-        _ if bytes.get(3..5) == Some(&[0, 10]) && mysql(bytes) => Recognised::As(Protocol::MySql),
         _ => Recognised::Nothing,
+    };
+    match recognised {
+        Recognised::Nothing if may_be_mysql(bytes) => Recognised::Short,
+        recognised => recognised,
     }
 }
 
@@ -122,36 +128,52 @@ fn text(bytes: &[u8], port: u16) -> Recognised {
     let mut short = false;
     for (text, protocol) in TEXTS.iter().chain(&OTHER_METHODS) {
         if bytes.starts_with(text) {
-            return Recognised::As(text_protocol(*protocol, bytes, port));
+            return text_protocol(*protocol, bytes, port);
         }
         short |= text.starts_with(bytes);
     }
     match method(bytes) {
-        Ok(Some(_)) => Recognised::As(of_request_line(bytes)),
+        Ok(Some(_)) => of_request_line(bytes),
         Ok(None) if !short => Recognised::Nothing,
         Ok(None) | Err(()) => Recognised::Short,
     }
 }
 
-/// Greetings of mail and file servers look alike.
-fn text_protocol(protocol: Protocol, bytes: &[u8], port: u16) -> Protocol {
-    match protocol {
-        Protocol::Smtp if port == FTP_PORT || memmem::find(bytes, b"FTP").is_some() => Protocol::Ftp,
-        Protocol::Ftp if port == POP3_PORT => Protocol::Pop3,
-        other => other,
+/// Bytes in which a first line has to end if its end is to tell protocols apart: what is said of a stream must not depend
+/// on how it was cut into segments.
+const LINE_BYTES_MAX: usize = 64;
+
+/// The first line; `Err` where its end may still come.
+fn first_line(bytes: &[u8]) -> Result<&[u8], ()> {
+    let within = bytes.get(..LINE_BYTES_MAX).unwrap_or(bytes);
+    match memchr(b'\n', within) {
+        Some(end) => Ok(within.get(..end).unwrap_or_default().trim_ascii_end()),
+        None if within.len() == LINE_BYTES_MAX => Ok(within),
+        None => Err(()),
     }
 }
 
-/// RTSP and SIP share methods with HTTP; the version at the line's end tells, if the line is there whole.
-fn of_request_line(bytes: &[u8]) -> Protocol {
-    let line = memchr(b'\n', bytes).and_then(|end| bytes.get(..end)).unwrap_or_default();
-    let line = line.trim_ascii_end();
-    if line.ends_with(b" RTSP/1.0") {
-        Protocol::Rtsp
-    } else if line.ends_with(b" SIP/2.0") {
-        Protocol::Sip
-    } else {
-        Protocol::Http
+/// Greetings of mail and file servers look alike: the line must be there before one of them is told.
+fn text_protocol(protocol: Protocol, bytes: &[u8], port: u16) -> Recognised {
+    Recognised::As(match protocol {
+        Protocol::Smtp if port == FTP_PORT => Protocol::Ftp,
+        Protocol::Smtp => match first_line(bytes) {
+            Ok(line) if memmem::find(line, b"FTP").is_some() => Protocol::Ftp,
+            Ok(_) => Protocol::Smtp,
+            Err(()) => return Recognised::Short,
+        },
+        Protocol::Ftp if port == POP3_PORT => Protocol::Pop3,
+        other => other,
+    })
+}
+
+/// RTSP and SIP share methods with HTTP; the version at the line's end tells. A line that is too long is HTTP's.
+fn of_request_line(bytes: &[u8]) -> Recognised {
+    match first_line(bytes) {
+        Ok(line) if line.ends_with(b" RTSP/1.0") => Recognised::As(Protocol::Rtsp),
+        Ok(line) if line.ends_with(b" SIP/2.0") => Recognised::As(Protocol::Sip),
+        Ok(_) => Recognised::As(Protocol::Http),
+        Err(()) => Recognised::Short,
     }
 }
 
@@ -174,7 +196,11 @@ fn binary(bytes: &[u8]) -> Recognised {
     }
 }
 
-/// The greeting: packet number 0, protocol 10, a version that begins with a digit.
-fn mysql(bytes: &[u8]) -> bool {
-    bytes.get(5).is_some_and(u8::is_ascii_digit)
+/// A greeting shorter than 256 bytes: packet number 0, protocol 10, a version that begins with a digit.
+fn is_mysql(bytes: &[u8]) -> bool {
+    matches!(bytes, [_, 0, 0, 0, 10, b'0'..=b'9', ..])
+}
+
+fn may_be_mysql(bytes: &[u8]) -> bool {
+    matches!(bytes, [_] | [_, 0] | [_, 0, 0] | [_, 0, 0, 0] | [_, 0, 0, 0, 10])
 }
