@@ -2,4 +2,5 @@
 
 pub mod capture_file;
 pub mod connections;
+pub mod layers;
 pub mod packet_logic;

@@ -46,6 +46,10 @@ impl Buffers {
         }
     }
 
+    pub(super) fn allocated_bytes(&self) -> usize {
+        self.held.capacity() * size_of::<Held>() + self.bytes.capacity() + self.free.capacity()
+    }
+
     /// An empty buffer for `owner`, and who lost it for that.
     pub(super) fn acquire(&mut self, owner: Owner) -> (u8, Option<Owner>) {
         let number = self.free.pop().or_else(|| self.grow()).unwrap_or_else(|| self.held_longest());

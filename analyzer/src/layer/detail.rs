@@ -140,6 +140,10 @@ impl<T: Default> Table<T> {
         Self { entries: Vec::with_capacity(capacity), free: Vec::with_capacity(capacity) }
     }
 
+    pub(super) fn allocated_bytes(&self) -> usize {
+        self.entries.capacity() * size_of::<T>() + self.free.capacity() * size_of::<u32>()
+    }
+
     /// A fresh entry, if one is free.
     pub(super) fn acquire(&mut self) -> Option<u32> {
         if let Some(number) = self.free.pop() {

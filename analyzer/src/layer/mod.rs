@@ -72,6 +72,12 @@ impl Layers {
         }
     }
 
+    /// Bytes that are allocated, touched or not: the same from creation on.
+    pub fn allocated_bytes(&self) -> usize {
+        let waits = self.queries.allocated_bytes() + self.echoes.allocated_bytes();
+        self.streams.allocated_bytes() + waits + self.quic.allocated_bytes()
+    }
+
     /// A connection begins in this slot: whatever the slot remembered is forgotten. Next sequence numbers of initiator
     /// and responder where the handshake was seen.
     pub fn open(&mut self, slot: u32, next_sequence: [Option<u32>; 2]) {

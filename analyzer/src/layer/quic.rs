@@ -37,6 +37,10 @@ impl QuicFlows {
         Self { sets: vec![[0; WAYS]; SETS].into_boxed_slice() }
     }
 
+    pub(super) fn allocated_bytes(&self) -> usize {
+        size_of_val(&*self.sets)
+    }
+
     /// The same for both directions, never 0.
     fn key(datagram: &Datagram<'_>) -> u64 {
         let end = |address: [u32; 4], port: u16| {

@@ -80,6 +80,11 @@ impl Streams {
         }
     }
 
+    pub(super) fn allocated_bytes(&self) -> usize {
+        let details = self.details.tls.allocated_bytes() + self.details.http.allocated_bytes();
+        size_of_val(&*self.slots) + details + self.buffers.allocated_bytes()
+    }
+
     pub(super) fn open(&mut self, slot: u32, next_sequence: [Option<u32>; 2]) {
         self.forget(slot);
         if let Some(slot) = self.slots.get_mut(slot as usize) {

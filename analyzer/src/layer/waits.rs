@@ -48,6 +48,10 @@ impl Waits {
         Self { sets: vec![[Wait::default(); WAYS]; sets].into_boxed_slice(), timeout_ns, swept: 0 }
     }
 
+    pub(super) fn allocated_bytes(&self) -> usize {
+        size_of_val(&*self.sets)
+    }
+
     /// The key of a question from `asker` to `asked` with its own number. Never 0. A collision of two keys among the
     /// few thousands that wait at a time has odds of 2^-40.
     pub(super) fn key(asker: Address, asked: Address, number: u64) -> u64 {
