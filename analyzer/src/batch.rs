@@ -241,13 +241,13 @@ impl Batch {
         let mut cuts = self.cuts.iter().peekable();
         let chosen = self.chosen.as_deref();
         let count = self.len();
-        for index in 0..count {
+        let frames = self.frames.view();
+        for (index, digest) in self.digests[..count].iter_mut().enumerate() {
             while cuts.next_if(|cut| cut.index <= index).is_some() {
                 self.headers.push(std::mem::replace(&mut counters.values, [0; VALUES]));
             }
             let place = chosen.map_or(index, |chosen| usize::from(chosen[index]));
-            let digest = &mut self.digests[index];
-            digest.read(&self.frames.frame(place), settings, counters);
+            digest.read(&frames.frame(place), settings, counters);
             if digest.partition != NOT_FOLLOWED {
                 self.lists[usize::from(digest.partition) & (PARTITIONS - 1)].push(Ticket::of(digest, index));
             }

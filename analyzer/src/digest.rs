@@ -8,9 +8,9 @@ use tidegauge_ebpf::counter::{Counter, Counters};
 use tidegauge_ebpf::flow::FlowKey;
 use tidegauge_ebpf::frame::Frame;
 use tidegauge_ebpf::observe::Arrival;
-use tidegauge_ebpf::observe::totals::{count_headers, merged_segments, wire_bytes};
+use tidegauge_ebpf::observe::totals::{count_headers, count_ordinary, merged_segments, wire_bytes};
 use tidegauge_ebpf::packet::{Fragment, Network, Packet, Transport, tcp_flag};
-use tidegauge_ebpf::parse::parse;
+use tidegauge_ebpf::parse::quick::parse_quickly;
 use tidegauge_ebpf::settings::Settings;
 use tidegauge_ebpf::stamp::Stamp;
 use tidegauge_ebpf::tcp::options::Sack;
@@ -87,7 +87,7 @@ impl Digest {
             return;
         };
         let bytes = frame.bytes;
-        parse(bytes, link, frame.wire_len, true, &mut self.packet);
+        let ordinary = parse_quickly(bytes, link, frame.wire_len, &mut self.packet);
         if settings.frame_bytes_max != 0 {
             self.segments = merged_segments(&self.packet, frame.wire_len, settings.frame_bytes_max);
         }
@@ -99,7 +99,11 @@ impl Digest {
             segments: self.segments,
         };
         self.wire_bytes = wire_bytes(&self.packet, &arrival);
-        count_headers(bytes, counters, &self.packet, &arrival, self.wire_bytes);
+        if ordinary {
+            count_ordinary(counters, &self.packet, &arrival, self.wire_bytes);
+        } else {
+            count_others(bytes, counters, &self.packet, &arrival, self.wire_bytes);
+        }
         match self.packet.transport {
             Transport::Tcp => {
                 self.belongs_to(FlowKey::of(&self.packet, settings.seed));
@@ -150,6 +154,8 @@ impl Digest {
     }
 
     /// An error goes to the flow that it quotes, anything else to its pair of addresses.
+    #[cold]
+    #[inline(never)]
     fn read_icmp(&mut self, bytes: &[u8], settings: Settings) {
         if self.packet.fragment == Fragment::Later {
             return;
@@ -176,6 +182,13 @@ impl Digest {
         self.hash = key.hash();
         self.partition = partition(self.hash);
     }
+}
+
+/// Out of the way of ordinary frames.
+#[cold]
+#[inline(never)]
+fn count_others(bytes: &[u8], counters: &mut Counters, packet: &Packet, arrival: &Arrival, wire_bytes: u64) {
+    count_headers(bytes, counters, packet, arrival, wire_bytes);
 }
 
 /// Who follows flows of this hash. The lowest bits choose buckets, the upper half is the fingerprint, of which three

@@ -75,8 +75,7 @@ impl FrameBatch {
     /// place this one does not have.
     #[inline]
     pub fn bytes(&self, frame: &FrameMeta) -> &[u8] {
-        let rest = usize::try_from(frame.offset).ok().and_then(|offset| self.held.bytes().get(offset..));
-        rest.and_then(|rest| rest.get(..frame.captured_len as usize)).unwrap_or_default()
+        bytes_in(self.held.bytes(), frame)
     }
 
     /// Frame number `index`, from 0.
@@ -85,10 +84,41 @@ impl FrameBatch {
     /// If there is no such frame.
     #[inline]
     pub fn frame(&self, index: usize) -> CapturedFrame<'_> {
+        self.view().frame(index)
+    }
+
+    /// All frames in one look: where the bytes lie is found once.
+    pub fn view(&self) -> FrameView<'_> {
+        FrameView { frames: &self.frames, held: self.held.bytes() }
+    }
+}
+
+/// The frames of a batch with the bytes they lie in.
+#[derive(Clone, Copy)]
+pub struct FrameView<'a> {
+    frames: &'a [FrameMeta],
+    held: &'a [u8],
+}
+
+impl<'a> FrameView<'a> {
+    /// Frame number `index`, from 0.
+    ///
+    /// # Panics
+    /// If there is no such frame.
+    #[inline]
+    pub fn frame(&self, index: usize) -> CapturedFrame<'a> {
         let frame = &self.frames[index];
         let FrameMeta { ts_ns, dlt, link, wire_len, .. } = *frame;
-        CapturedFrame { ts_ns, dlt, link, wire_len, bytes: self.bytes(frame) }
+        CapturedFrame { ts_ns, dlt, link, wire_len, bytes: bytes_in(self.held, frame) }
     }
+}
+
+/// The bytes of a frame; none where they are not all there.
+#[inline(always)]
+fn bytes_in<'a>(held: &'a [u8], frame: &FrameMeta) -> &'a [u8] {
+    let Ok(start) = usize::try_from(frame.offset) else { return &[] };
+    // A sum that wraps ends before its start.
+    held.get(start..start.wrapping_add(frame.captured_len as usize)).unwrap_or_default()
 }
 
 impl FileReader {

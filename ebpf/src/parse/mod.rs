@@ -8,6 +8,7 @@
 
 mod ip;
 mod link;
+pub mod quick;
 mod tcp;
 mod tunnel;
 

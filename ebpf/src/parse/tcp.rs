@@ -44,7 +44,7 @@ pub(super) fn segment<F: Frame>(frame: F, cursor: Cursor, packet: &mut Packet) -
 
 /// Value and echo of the timestamps option, if it is the first one behind two NOPs (RFC 7323 appendix A).
 #[inline(always)]
-fn timestamps<F: Frame>(frame: F, options: u32, header_bytes: u32) -> (u32, u32) {
+pub(super) fn timestamps<F: Frame>(frame: F, options: u32, header_bytes: u32) -> (u32, u32) {
     match frame.header::<12>(options) {
         Some(header) if header_bytes >= 32 && header.u32(0) == OPTIONS_TIMESTAMPS => {
             (header.u32(4), header.u32(8))
@@ -56,7 +56,7 @@ fn timestamps<F: Frame>(frame: F, options: u32, header_bytes: u32) -> (u32, u32)
 /// The shift of the window scale option, [`NO_SHIFT`] where there is none, [`UNKNOWN_SHIFT`] where it may be in what
 /// was cut off or lies behind [`TCP_OPTIONS_MAX`] other options.
 #[inline(always)]
-fn window_scale<F: Frame>(frame: F, start: u32, end: u32) -> u8 {
+pub(super) fn window_scale<F: Frame>(frame: F, start: u32, end: u32) -> u8 {
     let mut offset = start;
     for _ in 0..TCP_OPTIONS_MAX {
         if offset >= end {

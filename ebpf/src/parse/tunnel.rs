@@ -75,6 +75,12 @@ pub(super) fn gre<F: Frame>(frame: F, cursor: Cursor, packet: &mut Packet) -> St
     Ok(cursor.after(4 + 4 * optional_words, bridged_or_typed(ether_type)))
 }
 
+/// Whether a datagram to this port is looked into by [`over_udp`].
+#[inline(always)]
+pub(super) const fn is_port(destination_port: u16) -> bool {
+    matches!(destination_port, VXLAN_PORT | GENEVE_PORT | GTP_USER_PORT)
+}
+
 /// VXLAN (RFC 7348), Geneve (RFC 8926) and GTP-U, by UDP destination port; any other datagram ends the walk.
 #[inline(always)]
 pub(super) fn over_udp<F: Frame>(frame: F, cursor: Cursor, packet: &mut Packet) -> Step {

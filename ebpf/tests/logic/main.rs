@@ -8,6 +8,7 @@ mod frame;
 mod handshake;
 mod judgement;
 mod parse;
+mod quick;
 mod round_trip;
 mod scene;
 mod switches;

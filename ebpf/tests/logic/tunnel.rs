@@ -21,7 +21,7 @@ fn outer() -> Ipv4 {
 }
 
 /// The inner packet in every tunnel, by name, with the tunnels it passes.
-fn tunnelled(inner: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
+pub(crate) fn tunnelled(inner: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
     let kind = ether_type(inner);
     let bridged = ethernet_ip(&[0x8100], inner);
     let over_udp =
