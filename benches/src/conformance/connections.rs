@@ -78,7 +78,7 @@ impl Measure {
     }
 }
 
-/// One direction in both programs' figures, in the order of [`Measure::ALL`]; `None` where there is nothing to compare.
+/// One direction in both programs' figures, each with its measure; times only where both measured any.
 #[derive(Clone, Debug, Serialize)]
 pub struct Pair {
     /// Capture.
