@@ -2,6 +2,7 @@
 
 mod cost;
 pub mod json;
+mod numbers;
 pub mod report;
 mod status;
 

@@ -6,10 +6,11 @@ use anstyle::{AnsiColor, Style};
 use serde_json::Value;
 use tidegauge_capture::confine::Confined;
 
+use super::numbers::numbers;
 use super::{Gap, PinState, Setup, Source};
 use crate::incident::{Finding, Incident, Severity, State};
 use crate::quality::{Quality, Verdict};
-use crate::summary::{Quantiles, Summary};
+use crate::summary::Summary;
 use crate::time::timestamp;
 
 /// Source networks named in a line.
@@ -19,7 +20,7 @@ const SOURCES_IN_LINE: usize = 5;
 /// Width of the labels in front of values.
 const LABEL_WIDTH: usize = 11;
 
-const BOLD: Style = Style::new().bold();
+pub(super) const BOLD: Style = Style::new().bold();
 const DIM: Style = Style::new().dimmed();
 const GREEN: Style = AnsiColor::Green.on_default();
 
@@ -31,7 +32,7 @@ const fn style_of(severity: Severity) -> Style {
     }
 }
 
-fn styled(style: Style, text: impl std::fmt::Display) -> String {
+pub(super) fn styled(style: Style, text: impl std::fmt::Display) -> String {
     format!("{style}{text}{style:#}")
 }
 
@@ -225,68 +226,6 @@ fn sources_line(finding: &Finding) -> Option<String> {
 /// A source network with its length.
 fn network(prefix: std::net::IpAddr) -> String {
     format!("{prefix}/{}", if prefix.is_ipv4() { 24 } else { 48 })
-}
-
-/// The plain numbers under the incidents.
-fn numbers(text: &mut String, summary: &Summary) {
-    tcp_numbers(text, summary);
-    for (name, method) in [
-        ("RTT listener", "handshake_listener"),
-        ("RTT peer", "handshake_peer"),
-        ("echo listener", "timestamps_listener"),
-        ("echo peer", "timestamps_peer"),
-    ] {
-        quantiles(text, name, "ms", &summary.rtt_ms.by_method[method]);
-    }
-    quantiles(text, "1 MiB takes", "ms", &summary.transfer_1mib_ms);
-    for (name, counts) in
-        [("protocols", &summary.protocols), ("tables", &summary.tables), ("time", &summary.time)]
-    {
-        let counts: Vec<_> =
-            counts.iter().filter(|(_, count)| **count != 0).map(|(name, count)| (*name, *count)).collect();
-        row(text, name, &counts);
-    }
-}
-
-fn tcp_numbers(text: &mut String, summary: &Summary) {
-    let (tcp, handshake, rwnd) = (&summary.tcp, &summary.handshake, &summary.rwnd_bytes);
-    let segments = [("segments", tcp.segments), ("syn", tcp.syn), ("syn_ack", tcp.syn_ack)];
-    row(text, "tcp", &[&segments[..], &[("fin", tcp.fin), ("rst", tcp.rst)]].concat());
-    let asked = [("asked", handshake.attempted), ("answered", handshake.answered)];
-    let ended = [("completed", handshake.completed), ("refused", handshake.refused)];
-    let open = [("half open", handshake.half_open), ("timed out", handshake.timed_out)];
-    let other = [("one-sided", handshake.completed_one_sided), ("max SYN/s", handshake.syn_per_s_max)];
-    row(text, "handshakes", &[asked, ended, open, other].concat());
-    let resent =
-        [("sent again or overtaken", tcp.retransmit_or_reordered), ("SYN again", tcp.syn_retransmission)];
-    let stalls = [("hole before", tcp.lost_segment), ("zero window", tcp.zero_window)];
-    row(text, "judgement", &[&resent[..], &stalls[..], &[("keep-alive", tcp.keep_alive)]].concat());
-    let known = [("known scale", rwnd.count), ("below 10,000", rwnd.low)];
-    row(text, "windows", &[&known[..], &[("unknown scale", rwnd.scale_unknown)]].concat());
-    if let (Some(p1), Some(p50)) = (rwnd.p1, rwnd.p50) {
-        row(text, "", &[("p1 bytes", u64::from(p1)), ("p50 bytes", u64::from(p50))]);
-    }
-}
-
-fn row(text: &mut String, name: &str, counts: &[(&str, u64)]) {
-    if counts.is_empty() {
-        return;
-    }
-    let counts: Vec<_> = counts.iter().map(|(label, count)| format!("{label} {}", grouped(*count))).collect();
-    let _ = writeln!(text, "{} {}", styled(BOLD, format_args!("{name:14}")), counts.join(", "));
-}
-
-fn quantiles(text: &mut String, name: &str, unit: &str, quantiles: &Quantiles) {
-    let name = styled(BOLD, format_args!("{name:14}"));
-    if quantiles.count == 0 {
-        let _ = writeln!(text, "{name} unknown (no sample)");
-        return;
-    }
-    let floor = quantiles.resolution_ms;
-    let value = |value: Option<f64>| value.map_or(format!("below {floor}"), |value| format!("{value:.3}"));
-    let (p50, p99, max) = (value(quantiles.p50), value(quantiles.p99), value(quantiles.max));
-    let count = grouped(quantiles.count);
-    let _ = writeln!(text, "{name} p50 {p50}, p99 {p99}, max {max} {unit} ({count} samples)");
 }
 
 /// A whole number with thousands apart.
