@@ -10,7 +10,7 @@ use super::counter::LayerCounter::*;
 use super::message::Datagram;
 use super::sums::LayerSums;
 use super::version::Version;
-use super::waits::mix;
+use super::waits::mix_address;
 
 /// QUIC flows of the last moments: 16,384 of them in 128 KiB.
 const SETS: usize = 2_048;
@@ -43,12 +43,9 @@ impl QuicFlows {
 
     /// The same for both directions, never 0.
     fn key(datagram: &Datagram<'_>) -> u64 {
-        let end = |address: [u32; 4], port: u16| {
-            address.into_iter().fold(mix(u64::from(port)), |hash, word| mix(hash ^ u64::from(word)))
-        };
         let ends = [
-            end(datagram.source, datagram.source_port),
-            end(datagram.destination, datagram.destination_port),
+            mix_address(datagram.source, u64::from(datagram.source_port)),
+            mix_address(datagram.destination, u64::from(datagram.destination_port)),
         ];
         ends[0].wrapping_add(ends[1]) | 1
     }
@@ -125,14 +122,14 @@ fn google_version(bytes: &[u8]) -> bool {
 
 fn long(datagram: &Datagram<'_>, flows: &mut QuicFlows, sums: &mut LayerSums) {
     let Some(first) = long_header(datagram.bytes) else { return };
-    let key = QuicFlows::key(datagram);
-    // An unknown version is believed only on the port of HTTP/3, or where QUIC was seen.
-    let known = Version::of_quic(first.version) != Version::QuicOther && first.version != 0;
+    // An unknown version, and Version Negotiation, are believed on the port of HTTP/3 only.
+    let known = Version::of_quic(first.version) != Version::QuicOther;
     let on_port = datagram.source_port == PORT || datagram.destination_port == PORT;
-    let in_flow = flows.knows(key);
-    if !known && !on_port && !in_flow {
+    if !known && !on_port {
         return;
     }
+    let key = QuicFlows::key(datagram);
+    let in_flow = flows.knows(key);
     flows.learn(key, sums);
     sums.count(QuicDatagrams);
     if !in_flow && first.kind != Kind::VersionNegotiation {
@@ -273,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn version_negotiation_needs_the_port_or_the_flow() {
+    fn version_negotiation_needs_the_port() {
         let negotiation = b"\x8a\0\0\0\0\x00\x00\0\0\0\x01";
         assert_eq!(counts(&seen(&[negotiation], (7, 443))), [1, 1, 0, 0, 1]);
         assert_eq!(counts(&seen(&[negotiation], (7, 9))), [0; 5]);
