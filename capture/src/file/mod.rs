@@ -126,6 +126,11 @@ impl FileReader {
         }
     }
 
+    /// Bytes of the capture that were read.
+    pub fn offset(&self) -> u64 {
+        self.source.offset()
+    }
+
     /// Calls `each` for every frame, until the file ends or `each` breaks; called again, it goes on behind the last
     /// frame. Fails only where the medium does.
     pub fn for_each(

@@ -133,6 +133,7 @@ fn run_of_capture(
         workers: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
         memory_mib: MEMORY_MIB_DEFAULT,
         judgements: false,
+        lines: false,
     };
     read::replay(vec![file], reading, &mut sink)?;
     sink.into_run().context("the sink collected")

@@ -6,11 +6,15 @@ use tidegauge_analyzer::pipeline::Fill;
 use tidegauge_capture::file::{End, FileReader};
 use tidegauge_capture::filter::Filter;
 
+use super::progress::Progress;
+
 /// A file that is open, and when it begins.
 pub(crate) struct OpenFile {
     pub(crate) name: String,
     pub(crate) reader: FileReader,
     pub(crate) first_ts_ns: Option<u64>,
+    /// Its size; `None`: not a file.
+    pub(crate) bytes: Option<u64>,
 }
 
 /// All files of a run.
@@ -20,19 +24,21 @@ pub(crate) struct Files {
     filter: Option<Filter>,
     /// Files that ended before their end, and why.
     cuts: Vec<String>,
+    progress: Progress,
 }
 
 impl Files {
-    /// These files, in this order; only frames that match `filter`.
-    pub(crate) fn new(files: Vec<OpenFile>, filter: Option<Filter>) -> Self {
+    /// These files, in this order; only frames that match `filter`. `lines`: what they say is printed meanwhile.
+    pub(crate) fn new(files: Vec<OpenFile>, filter: Option<Filter>, lines: bool) -> Self {
+        let progress = Progress::new(files.iter().map(|file| file.bytes).sum(), lines);
         let mut files = files.into_iter();
         let current = files.next();
-        Self { files, current, filter, cuts: Vec::new() }
+        Self { files, current, filter, cuts: Vec::new(), progress }
     }
 
-    /// Files that ended before their end, and why.
-    pub(crate) fn cuts(&self) -> Vec<String> {
-        self.cuts.clone()
+    /// All is read, and the bar gone: files that ended before their end, and why.
+    pub(crate) fn into_cuts(self) -> Vec<String> {
+        self.cuts
     }
 
     /// The current file has no more frames.
@@ -43,6 +49,7 @@ impl Files {
             // What was read before stands: the error is told, and the report says what is missing.
             Err(error) => self.cuts.push(format!("{error:#}")),
         }
+        self.progress.next(self.current.as_ref().map_or(0, |file| file.reader.offset()));
         self.current = self.files.next();
     }
 }
@@ -59,6 +66,7 @@ impl Fill for Files {
                 Ok(Some(end)) => (Some(Ok(end)), file.name.clone()),
                 Err(error) => (Some(Err(error)), file.name.clone()),
             };
+            self.progress.at(file.reader.offset());
             if let Some(end) = end {
                 self.next_file(&name, end);
             }

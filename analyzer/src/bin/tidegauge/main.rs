@@ -18,6 +18,7 @@ mod live_ring;
 mod live_xdp;
 mod meter;
 mod pinned;
+mod progress;
 mod read;
 mod sink;
 

@@ -1,5 +1,6 @@
 //! `tidegauge read`: capture files through the packet logic, in the order of their first packets.
 
+use std::fs::{self, Metadata};
 use std::path::Path;
 
 use anyhow::bail;
@@ -39,6 +40,8 @@ pub(crate) struct Reading {
     pub(crate) memory_mib: u32,
     /// Whether judgements of single packets are told.
     pub(crate) judgements: bool,
+    /// Whether lines are printed while files are read.
+    pub(crate) lines: bool,
 }
 
 /// Reads all files.
@@ -49,6 +52,7 @@ pub(crate) fn run(args: &ReadArgs) -> anyhow::Result<Outcome> {
         workers: args.workers(),
         memory_mib: args.memory_mib,
         judgements: args.judgements,
+        lines: args.common.json,
     };
     let files = open_all(args)?;
     let exports = Exports::open(&args.exports)?;
@@ -68,7 +72,7 @@ pub(crate) fn replay(files: Vec<OpenFile>, reading: Reading, sink: &mut Sink) ->
     let mut engine = Engine::new(reading.config, true);
     let settings = Settings::with_seed(FILE_SEED);
     let sizes = Sizes::of_memory(reading.memory_mib, sink.wants_flows());
-    let mut files = Files::new(files, reading.filter);
+    let mut files = Files::new(files, reading.filter, reading.lines);
     let mut changes = Vec::new();
     let nothing_lost = SourceLosses::default();
     let tell = |told: Told<'_>| -> anyhow::Result<()> {
@@ -88,7 +92,7 @@ pub(crate) fn replay(files: Vec<OpenFile>, reading: Reading, sink: &mut Sink) ->
     let accounts = books.into_accounts();
     let first_last_ns = outcome.ticks.first_last_ns();
     let losses = SourceLosses {
-        cut: files.cuts(),
+        cut: files.into_cuts(),
         unread_links: outcome.ticks.unread_links().clone(),
         ..SourceLosses::default()
     };
@@ -135,7 +139,11 @@ fn open_all(args: &ReadArgs) -> anyhow::Result<Vec<OpenFile>> {
 pub(crate) fn open(input: &Input, mapping: Mapping) -> anyhow::Result<OpenFile> {
     let mut reader = FileReader::open(input, mapping)?;
     let first_ts_ns = reader.next_ts_ns()?;
-    Ok(OpenFile { name: input.to_string(), reader, first_ts_ns })
+    let bytes = match input {
+        Input::Path(path) => fs::metadata(path).ok().filter(Metadata::is_file).map(|file| file.len()),
+        Input::Stdin => None,
+    };
+    Ok(OpenFile { name: input.to_string(), reader, first_ts_ns, bytes })
 }
 
 fn describe(args: &ReadArgs) -> Source {
