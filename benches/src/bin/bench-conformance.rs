@@ -1,7 +1,7 @@
 //! `bench-conformance`: is tidegauge as right as tshark? Packet by packet over captures and generated conversations.
 //!
 //! Prints markdown for `RESULTS.md`, or JSON with every difference. Exit code 1 where precision or recall of a promised
-//! judgement is below 0.99, or a capture could not be compared; 2 where it could not run.
+//! judgement is below 0.99 (without differences that the packets themselves explain), or a capture could not be compared; 2 where it could not run.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};

@@ -9,7 +9,8 @@ use super::reason::Reason;
 use super::{Capture, Group};
 use crate::table::Table;
 
-/// What precision and recall must not fall below, for each judgement that is promised.
+/// What precision and recall must not fall below, for each judgement that is promised, without differences whose reason
+/// stands in the packets: copies of captured packets are told apart on purpose. The table shows both.
 pub const SHARE_MIN: f64 = 0.99;
 /// Packets named for each reason of a capture; `--json` has all of them.
 const PACKETS_NAMED_MAX: usize = 40;
@@ -19,7 +20,9 @@ pub fn shortcomings(group: &Group) -> Vec<String> {
     let mut short: Vec<String> = group.failed.clone();
     for judgement in Judgement::PROMISED {
         let tally = group.tallies.of(judgement);
-        for (name, share) in [("precision", tally.precision()), ("recall", tally.recall())] {
+        for (name, share) in
+            [("precision", tally.precision_unexplained()), ("recall", tally.recall_unexplained())]
+        {
             if share < SHARE_MIN {
                 short.push(format!("{}: {judgement}: {name} {}", group.title, decimal(share)));
             }
