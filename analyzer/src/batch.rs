@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 
 use tidegauge_capture::file::{FrameBatch, FrameMeta};
+use tidegauge_capture::frame::CapturedFrame;
 use tidegauge_ebpf::counter::{Counters, VALUES};
 use tidegauge_ebpf::packet::{Transport, tcp_flag};
 use tidegauge_ebpf::settings::Settings;
@@ -238,24 +239,40 @@ impl Batch {
     pub fn read(&mut self, settings: Settings, counters: &mut Counters) {
         self.lists.iter_mut().for_each(Vec::clear);
         self.headers.clear();
-        let mut cuts = self.cuts.iter().peekable();
-        let chosen = self.chosen.as_deref();
-        let count = self.len();
-        let frames = self.frames.view();
-        for (index, digest) in self.digests[..count].iter_mut().enumerate() {
-            while cuts.next_if(|cut| cut.index <= index).is_some() {
-                self.headers.push(std::mem::replace(&mut counters.values, [0; VALUES]));
+        let (frames, count) = (self.frames.view(), self.len());
+        let ends = self.cuts.iter().map(|cut| cut.index.min(count)).chain([count]);
+        let mut start = 0;
+        for end in ends {
+            let span = start..end.max(start);
+            let (digests, lists) = (&mut self.digests[span.clone()], &mut self.lists);
+            match self.chosen.as_deref() {
+                None => read_span(frames.frames(span.clone()), digests, start, lists, settings, counters),
+                Some(chosen) => {
+                    let chosen = chosen[span.clone()].iter().map(|place| frames.frame(usize::from(*place)));
+                    read_span(chosen, digests, start, lists, settings, counters);
+                }
             }
-            let place = chosen.map_or(index, |chosen| usize::from(chosen[index]));
-            digest.read(&frames.frame(place), settings, counters);
-            if digest.partition != NOT_FOLLOWED {
-                self.lists[usize::from(digest.partition) & (PARTITIONS - 1)].push(Ticket::of(digest, index));
-            }
-        }
-        for _ in cuts {
             self.headers.push(std::mem::replace(&mut counters.values, [0; VALUES]));
+            start = span.end;
         }
-        self.headers.push(std::mem::replace(&mut counters.values, [0; VALUES]));
+    }
+}
+
+/// Reads frames between two cuts into their digests, the first of which is number `start` in its batch.
+fn read_span<'a>(
+    frames: impl Iterator<Item = CapturedFrame<'a>>,
+    digests: &mut [Digest],
+    start: usize,
+    lists: &mut [Vec<Ticket>; PARTITIONS],
+    settings: Settings,
+    counters: &mut Counters,
+) {
+    for (offset, (digest, frame)) in digests.iter_mut().zip(frames).enumerate() {
+        digest.read(&frame, settings, counters);
+        if digest.partition != NOT_FOLLOWED {
+            let list = &mut lists[usize::from(digest.partition) & (PARTITIONS - 1)];
+            list.push(Ticket::of(digest, start + offset));
+        }
     }
 }
 

@@ -9,8 +9,9 @@ use tidegauge_ebpf::flow::FlowKey;
 use tidegauge_ebpf::frame::Frame;
 use tidegauge_ebpf::observe::Arrival;
 use tidegauge_ebpf::observe::totals::{count_headers, count_ordinary, merged_segments, wire_bytes};
-use tidegauge_ebpf::packet::{Fragment, Network, Packet, Transport, tcp_flag};
-use tidegauge_ebpf::parse::quick::parse_quickly;
+use tidegauge_ebpf::packet::{Fragment, Network, Packet, Segment, Transport, tcp_flag};
+use tidegauge_ebpf::parse::parse;
+use tidegauge_ebpf::parse::quick::{Marks, quick};
 use tidegauge_ebpf::settings::Settings;
 use tidegauge_ebpf::stamp::Stamp;
 use tidegauge_ebpf::tcp::options::Sack;
@@ -72,8 +73,49 @@ impl Digest {
     };
 
     /// Reads a frame, and counts its header facts.
-    #[inline]
+    #[inline(always)]
     pub fn read(&mut self, frame: &CapturedFrame<'_>, settings: Settings, counters: &mut Counters) {
+        // Only a frame longer than the link allows can be several that were merged.
+        let whole_bytes_max = if settings.frame_bytes_max == 0 { u32::MAX } else { settings.frame_bytes_max };
+        if let Some(link) = frame.link
+            && frame.wire_len <= whole_bytes_max
+            && let Some(marks) = quick(frame.bytes, link, frame.wire_len, &mut self.packet)
+        {
+            self.read_ordinary(frame, marks, settings, counters);
+        } else {
+            self.read_any(*frame, settings, counters);
+        }
+    }
+
+    /// The rest of [`Self::read`] where [`quick`] read the headers, of a frame that stands for itself alone.
+    #[inline(always)]
+    fn read_ordinary(
+        &mut self,
+        frame: &CapturedFrame<'_>,
+        marks: Marks,
+        settings: Settings,
+        counters: &mut Counters,
+    ) {
+        self.ts_ns = frame.ts_ns;
+        self.segments = 1;
+        self.read = true;
+        self.wire_bytes = u64::from(frame.wire_len);
+        let captured_len = u32::try_from(frame.bytes.len()).unwrap_or(u32::MAX);
+        count_ordinary(counters, &self.packet, captured_len, frame.wire_len);
+        self.belongs_to(if self.packet.network == Network::Ipv4 {
+            FlowKey::of_ipv4(&self.packet, settings.seed)
+        } else {
+            FlowKey::of(&self.packet, settings.seed)
+        });
+        if self.packet.transport == Transport::Tcp {
+            self.print = print_of(marks, &self.packet.segment);
+            self.read_sack(frame.bytes);
+        }
+    }
+
+    /// The rest of [`Self::read`] for frames of any shape, out of the way of ordinary ones.
+    #[inline(never)]
+    fn read_any(&mut self, frame: CapturedFrame<'_>, settings: Settings, counters: &mut Counters) {
         self.ts_ns = frame.ts_ns;
         self.partition = NOT_FOLLOWED;
         self.segments = 1;
@@ -87,7 +129,7 @@ impl Digest {
             return;
         };
         let bytes = frame.bytes;
-        let ordinary = parse_quickly(bytes, link, frame.wire_len, &mut self.packet);
+        parse(bytes, link, frame.wire_len, true, &mut self.packet);
         if settings.frame_bytes_max != 0 {
             self.segments = merged_segments(&self.packet, frame.wire_len, settings.frame_bytes_max);
         }
@@ -99,16 +141,12 @@ impl Digest {
             segments: self.segments,
         };
         self.wire_bytes = wire_bytes(&self.packet, &arrival);
-        if ordinary {
-            count_ordinary(counters, &self.packet, &arrival, self.wire_bytes);
-        } else {
-            count_others(bytes, counters, &self.packet, &arrival, self.wire_bytes);
-        }
+        count_headers(bytes, counters, &self.packet, &arrival, self.wire_bytes);
         match self.packet.transport {
             Transport::Tcp => {
                 self.belongs_to(FlowKey::of(&self.packet, settings.seed));
                 self.print = print(bytes, &self.packet);
-                self.sack = sack(bytes, &self.packet);
+                self.read_sack(bytes);
             }
             Transport::Udp => {
                 self.belongs_to(FlowKey::of(&self.packet, settings.seed));
@@ -154,8 +192,6 @@ impl Digest {
     }
 
     /// An error goes to the flow that it quotes, anything else to its pair of addresses.
-    #[cold]
-    #[inline(never)]
     fn read_icmp(&mut self, bytes: &[u8], settings: Settings) {
         if self.packet.fragment == Fragment::Later {
             return;
@@ -177,18 +213,22 @@ impl Digest {
     }
 
     #[inline(always)]
+    fn read_sack(&mut self, bytes: &[u8]) {
+        let packet = &self.packet;
+        let header_bytes = packet.payload_offset.wrapping_sub(packet.transport_offset);
+        let without = if packet.segment.timestamp != 0 { HEADER_WITH_TIMESTAMPS_BYTES } else { HEADER_BYTES };
+        self.sack = Sack::default();
+        if header_bytes > without && !self.packet.segment.has(tcp_flag::SYN) {
+            self.sack = sack(bytes, &self.packet);
+        }
+    }
+
+    #[inline(always)]
     fn belongs_to(&mut self, key: FlowKey) {
         self.key = key;
         self.hash = key.hash();
         self.partition = partition(self.hash);
     }
-}
-
-/// Out of the way of ordinary frames.
-#[cold]
-#[inline(never)]
-fn count_others(bytes: &[u8], counters: &mut Counters, packet: &Packet, arrival: &Arrival, wire_bytes: u64) {
-    count_headers(bytes, counters, packet, arrival, wire_bytes);
 }
 
 /// Who follows flows of this hash. The lowest bits choose buckets, the upper half is the fingerprint, of which three
@@ -200,8 +240,7 @@ pub const fn partition(hash: u64) -> u8 {
 
 const _: () = assert!(PARTITIONS == 8);
 
-/// What tells this packet from others, 0 where nothing does: identification and checksum, and the numbers. A host that
-/// identifies no packet (always 0) or has no identification (IPv6) may send the same pure ACK twice in a row.
+/// [`print_of`] a packet of any shape, 0 where its marks were not captured.
 #[inline]
 fn print(bytes: &[u8], packet: &Packet) -> u32 {
     let identification = match packet.network {
@@ -210,7 +249,14 @@ fn print(bytes: &[u8], packet: &Packet) -> u32 {
     };
     let checksum = Frame::u16(bytes, u32::from(packet.transport_offset) + CHECKSUM_AT);
     let (Some(identification), Some(checksum)) = (identification, checksum) else { return 0 };
-    let segment = &packet.segment;
+    print_of(Marks { identification, checksum }, &packet.segment)
+}
+
+/// What tells this packet from others, 0 where nothing does: identification and checksum, and the numbers. A host that
+/// identifies no packet (always 0) or has no identification (IPv6) may send the same pure ACK twice in a row.
+#[inline(always)]
+fn print_of(marks: Marks, segment: &Segment) -> u32 {
+    let Marks { identification, checksum } = marks;
     let certain = segment.payload_bytes != 0 || segment.flags & (tcp_flag::FIN | tcp_flag::SYN) != 0;
     if identification == 0 && !certain {
         return 0;
@@ -220,13 +266,9 @@ fn print(bytes: &[u8], packet: &Packet) -> u32 {
     (word ^ numbers ^ u32::from(segment.flags) << 8 ^ segment.payload_bytes) | 1
 }
 
-#[inline]
+/// Selective acknowledgments among the options, apart: few segments have other options than timestamps.
+#[inline(never)]
 fn sack(bytes: &[u8], packet: &Packet) -> Sack {
-    let header_bytes = packet.payload_offset.wrapping_sub(packet.transport_offset);
-    let without = if packet.segment.timestamp != 0 { HEADER_WITH_TIMESTAMPS_BYTES } else { HEADER_BYTES };
-    if header_bytes <= without || packet.segment.has(tcp_flag::SYN) {
-        return Sack::default();
-    }
     let options = u32::from(packet.transport_offset) + u32::from(HEADER_BYTES);
     Sack::read(bytes, options, u32::from(packet.payload_offset))
 }

@@ -5,7 +5,7 @@
 //! bucket index, so two flows of one table fall together once in 2^49 pairs (2^17 buckets). The seed is random
 //! live, so that nobody can aim at a slot, and fixed for files, so that the same capture gives the same output.
 
-use crate::packet::{Address, Packet};
+use crate::packet::{Address, Packet, ipv4_mapped};
 
 const MULTIPLIER_A: u64 = 0x9e37_79b9_7f4a_7c15;
 const MULTIPLIER_B: u64 = 0xd6e8_feb8_6659_fd93;
@@ -60,6 +60,15 @@ impl FlowKey {
         Self {
             source: end_hash(packet.source, packet.source_port, seed),
             destination: end_hash(packet.destination, packet.destination_port, seed),
+        }
+    }
+
+    /// The same key of a packet that is known to be IPv4: most of its addresses is constant.
+    #[inline(always)]
+    pub const fn of_ipv4(packet: &Packet, seed: u64) -> Self {
+        Self {
+            source: end_hash(ipv4_mapped(packet.source[3]), packet.source_port, seed),
+            destination: end_hash(ipv4_mapped(packet.destination[3]), packet.destination_port, seed),
         }
     }
 

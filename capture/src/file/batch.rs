@@ -8,7 +8,7 @@
 //! Frames and `End` are those that `for_each` gives. Each batch in use keeps at most one window (`WINDOW_BYTES`, or
 //! one block if that is longer) or one buffer (`STREAM_READ_BYTES`), whatever the file.
 
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 
 use super::source::Held;
@@ -106,8 +106,21 @@ impl<'a> FrameView<'a> {
     /// # Panics
     /// If there is no such frame.
     #[inline]
-    pub fn frame(&self, index: usize) -> CapturedFrame<'a> {
-        let frame = &self.frames[index];
+    pub fn frame(self, index: usize) -> CapturedFrame<'a> {
+        self.captured(&self.frames[index])
+    }
+
+    /// The frames of these numbers, in order.
+    ///
+    /// # Panics
+    /// If there are not so many.
+    #[inline]
+    pub fn frames(self, range: Range<usize>) -> impl Iterator<Item = CapturedFrame<'a>> {
+        self.frames[range].iter().map(move |frame| self.captured(frame))
+    }
+
+    #[inline(always)]
+    fn captured(self, frame: &FrameMeta) -> CapturedFrame<'a> {
         let FrameMeta { ts_ns, dlt, link, wire_len, .. } = *frame;
         CapturedFrame { ts_ns, dlt, link, wire_len, bytes: bytes_in(self.held, frame) }
     }
@@ -118,7 +131,17 @@ impl<'a> FrameView<'a> {
 fn bytes_in<'a>(held: &'a [u8], frame: &FrameMeta) -> &'a [u8] {
     let Ok(start) = usize::try_from(frame.offset) else { return &[] };
     // A sum that wraps ends before its start.
-    held.get(start..start.wrapping_add(frame.captured_len as usize)).unwrap_or_default()
+    match held.get(start..start.wrapping_add(frame.captured_len as usize)) {
+        Some(bytes) => bytes,
+        None => nowhere(),
+    }
+}
+
+/// A call, so that the processor guesses instead of waiting for the comparison.
+#[cold]
+#[inline(never)]
+const fn nowhere() -> &'static [u8] {
+    &[]
 }
 
 impl FileReader {

@@ -75,36 +75,31 @@ pub fn count_headers<F: Frame>(
     counters.add_at(frame.opaque(transport as u32), packets);
 }
 
-/// [`count_headers`] of a frame that [`crate::parse::quick`] read, which therefore has neither fault nor fragment nor
-/// tunnel and is TCP or UDP in IP. Userspace only: the kernel needs the other one for all frames.
+/// [`count_headers`] of a frame that [`crate::parse::quick`] read, and that is no super-frame: neither fault nor
+/// fragment nor tunnel, TCP or UDP in IP. Userspace only: the kernel needs the other one for all frames.
 #[inline(always)]
-pub fn count_ordinary(counters: &mut Counters, packet: &Packet, arrival: &Arrival, wire_bytes: u64) {
-    let packets = u64::from(arrival.segments);
-    counters.add(Counter::Packets, packets);
-    counters.add(Counter::Bytes, wire_bytes);
-    if arrival.segments > 1 {
-        counters.add(Counter::SuperFrames, 1);
-    }
-    if arrival.captured_len < arrival.wire_len {
+pub fn count_ordinary(counters: &mut Counters, packet: &Packet, captured_len: u32, wire_len: u32) {
+    counters.add(Counter::Packets, 1);
+    counters.add(Counter::Bytes, u64::from(wire_len));
+    if captured_len < wire_len {
         counters.add(Counter::Truncated, 1);
     }
     if packet.vlan_tags != 0 {
-        counters.add(Counter::Vlan, packets);
+        counters.add(Counter::Vlan, 1);
     }
     let is_ipv4 = packet.network == Network::Ipv4;
-    counters.add(if is_ipv4 { Counter::Ipv4 } else { Counter::Ipv6 }, packets);
-    if packet.transport != Transport::Tcp {
-        return counters.add(Counter::Udp, packets);
-    }
+    counters.add(if is_ipv4 { Counter::Ipv4 } else { Counter::Ipv6 }, 1);
     let segment = &packet.segment;
-    if segment.flags & (tcp_flag::SYN | tcp_flag::FIN | tcp_flag::RST) != 0 {
-        return count_segment(counters, segment, packets);
-    }
-    // Most segments have none of these flags.
-    counters.add(Counter::Segments, packets);
-    if segment.payload_bytes != 0 {
-        counters.add(Counter::PayloadSegments, packets);
-        counters.add(Counter::PayloadBytes, u64::from(segment.payload_bytes));
+    if packet.transport != Transport::Tcp {
+        counters.add(Counter::Udp, 1);
+    } else if segment.flags & (tcp_flag::SYN | tcp_flag::FIN | tcp_flag::RST) != 0 {
+        count_segment(counters, segment, 1);
+    } else {
+        counters.add(Counter::Segments, 1);
+        if segment.payload_bytes != 0 {
+            counters.add(Counter::PayloadSegments, 1);
+            counters.add(Counter::PayloadBytes, u64::from(segment.payload_bytes));
+        }
     }
 }
 

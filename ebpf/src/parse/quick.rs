@@ -4,9 +4,9 @@
 //! no tunnel, no fault, all fixed headers captured. Of anything else it says so and leaves the packet alone; then the
 //! walk reads it. Where it does read a frame, it writes what the walk writes, field by field: the tests hold one
 //! against the other. The kernel's program keeps to the walk, whose branches the verifier follows anyway.
-//! Called by whoever reads frames of files and rings in userspace.
+//! The analyzer reads frames of files with it.
 
-use super::{link, next, parse, tcp, tunnel};
+use super::{link, tcp, tunnel};
 use crate::frame::Header;
 use crate::link::LinkType;
 use crate::packet::{Fragment, Network, Packet, Segment, Transport, UNKNOWN_SHIFT, ipv4_mapped, tcp_flag};
@@ -20,6 +20,12 @@ const UDP_BYTES: u32 = 8;
 /// Fixed headers of TCP in IPv4, behind the tag if there is one. Shorter UDP datagrams are rare: Ethernet pads them.
 const IPV4_HEADERS_BYTES: usize = ETHERNET_BYTES + IPV4_BYTES + TCP_BYTES;
 const IPV6_HEADERS_BYTES: usize = ETHERNET_BYTES + IPV6_BYTES + TCP_BYTES;
+/// EtherTypes as they stand in the frame.
+const IPV4: u16 = link::IPV4 as u16;
+const IPV6: u16 = link::IPV6 as u16;
+const VLAN: u16 = link::VLAN as u16;
+const VLAN_SERVICE: u16 = link::VLAN_SERVICE as u16;
+const VLAN_OLD: u16 = link::VLAN_OLD as u16;
 /// Version 4, five words of header.
 const IPV4_WITHOUT_OPTIONS: u8 = 0x45;
 /// More fragments, or an offset.
@@ -27,139 +33,120 @@ const FRAGMENT_BITS: u16 = 0x3fff;
 const PROTOCOL_TCP: u8 = 6;
 const PROTOCOL_UDP: u8 = 17;
 
-/// [`parse`] with tunnels, ordinary frames by the short way. Whether the frame was one.
-#[inline]
-pub fn parse_quickly(frame: &[u8], link: LinkType, wire_len: u32, packet: &mut Packet) -> bool {
-    let ordinary = quick(frame, link, wire_len, packet);
-    if !ordinary {
-        thoroughly(frame, link, wire_len, packet);
-    }
-    ordinary
+/// What no [`Packet`] says of an ordinary frame: what tells it from a copy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Marks {
+    /// IPv4's identification; 0 in IPv6, which has none.
+    pub identification: u16,
+    /// TCP's checksum; meaningless with UDP.
+    pub checksum: u16,
 }
 
-/// The walk, out of the way of those that need it not.
-#[cold]
-#[inline(never)]
-fn thoroughly(frame: &[u8], link: LinkType, wire_len: u32, packet: &mut Packet) {
-    parse(frame, link, wire_len, true, packet);
-}
-
-/// Reads a frame of ordinary shape as [`parse`] does (with tunnels); `false` where it has another one, and nothing is
-/// written then. `wire_len` in bytes.
-#[inline]
-pub fn quick(frame: &[u8], link: LinkType, wire_len: u32, packet: &mut Packet) -> bool {
-    if link != LinkType::Ethernet {
-        return false;
-    }
-    let Some(mut headers) = frame.first_chunk::<IPV4_HEADERS_BYTES>() else { return false };
-    let (mut behind_tag, mut tags) = (frame, 0);
-    let mut ether_type = next::ether_type(headers.u16(12));
-    if matches!(ether_type, link::VLAN | link::VLAN_SERVICE | link::VLAN_OLD) {
-        behind_tag = &frame[VLAN_BYTES..];
-        let Some(tagged) = behind_tag.first_chunk() else { return false };
-        (headers, tags, ether_type) = (tagged, 1, next::ether_type(tagged.u16(12)));
-    }
-    let place = Place { bytes: behind_tag, tags, wire_len };
-    match ether_type {
-        link::IPV4 => version_4(headers, place, packet),
-        link::IPV6 => version_6(place, packet),
-        _ => false,
-    }
-}
-
-/// Where the headers are.
-#[derive(Clone, Copy)]
-struct Place<'a> {
-    /// The frame, as if it began behind its VLAN tag: the EtherType of its network layer is at 12.
-    bytes: &'a [u8],
-    /// VLAN tags before it.
-    tags: u8,
-    /// Length of the frame on the wire.
-    wire_len: u32,
-}
-
-impl Place<'_> {
-    /// An offset in `bytes` as one in the frame.
-    #[inline(always)]
-    const fn in_frame(self, offset: usize) -> u32 {
-        offset as u32 + VLAN_BYTES as u32 * self.tags as u32
-    }
-
-    /// End of a packet on the wire that begins at `start` and says it is `bytes` long, which counts only within the frame.
-    #[inline(always)]
-    fn packet_end(self, bytes: u32, start: usize) -> u32 {
-        let end = self.in_frame(start) + bytes;
-        if bytes == 0 || end > self.wire_len { self.wire_len } else { end }
-    }
-}
-
+/// Reads a frame of ordinary shape as [`super::parse`] does (with tunnels); `None` where it has another one, and
+/// nothing is written then. `wire_len` in bytes.
 #[inline(always)]
-fn version_4(headers: &[u8; IPV4_HEADERS_BYTES], place: Place<'_>, packet: &mut Packet) -> bool {
-    let total_bytes = u32::from(headers.u16(16));
-    if headers[14] != IPV4_WITHOUT_OPTIONS
-        || headers.u16(20) & FRAGMENT_BITS != 0
-        || (total_bytes != 0 && total_bytes < IPV4_BYTES as u32)
-    {
-        return false;
+pub fn quick(frame: &[u8], link: LinkType, wire_len: u32, packet: &mut Packet) -> Option<Marks> {
+    if link != LinkType::Ethernet {
+        return None;
     }
+    let headers = frame.first_chunk::<IPV4_HEADERS_BYTES>()?;
+    let ether_type = headers.u16(ETHERNET_BYTES - 2);
+    if ether_type == IPV4 {
+        return version_4::<0>(headers, frame, wire_len, packet);
+    }
+    match ether_type {
+        IPV6 => version_6::<0>(frame, wire_len, packet),
+        VLAN | VLAN_SERVICE | VLAN_OLD => tagged(frame, wire_len, packet),
+        _ => None,
+    }
+}
+
+/// The same behind a tag. Apart, as IPv6 is: what all frames run through stays short, and its values in registers.
+#[inline(never)]
+fn tagged(frame: &[u8], wire_len: u32, packet: &mut Packet) -> Option<Marks> {
+    let behind_tag = frame.get(VLAN_BYTES..)?;
+    let headers = behind_tag.first_chunk::<IPV4_HEADERS_BYTES>()?;
+    match headers.u16(ETHERNET_BYTES - 2) {
+        IPV4 => version_4::<1>(headers, behind_tag, wire_len, packet),
+        IPV6 => version_6::<1>(behind_tag, wire_len, packet),
+        _ => None,
+    }
+}
+
+/// An offset behind so many tags as one in the frame.
+const fn in_frame<const TAGS: usize>(offset: usize) -> u32 {
+    (offset + VLAN_BYTES * TAGS) as u32
+}
+
+/// `headers` begin `bytes`, which are the frame as if it began behind its tags: the EtherType that counts is at 12.
+#[inline(always)]
+fn version_4<const TAGS: usize>(
+    headers: &[u8; IPV4_HEADERS_BYTES],
+    bytes: &[u8],
+    wire_len: u32,
+    packet: &mut Packet,
+) -> Option<Marks> {
     const AT: usize = ETHERNET_BYTES + IPV4_BYTES;
-    let transport: &[u8; TCP_BYTES] = match headers.last_chunk() {
-        Some(transport) => transport,
-        None => return false,
+    let total_bytes = u32::from(headers.u16(16));
+    // 0 is what offloading hosts show: then the frame's end is the packet's.
+    let end = match total_bytes {
+        0 => wire_len,
+        _ => wire_len.min(in_frame::<TAGS>(ETHERNET_BYTES) + total_bytes),
     };
-    let end = place.packet_end(total_bytes, ETHERNET_BYTES);
-    if !transport_header(headers[23], transport, AT, end, place, packet) {
-        return false;
+    let too_short = total_bytes.wrapping_sub(1) < IPV4_BYTES as u32 - 1;
+    if headers[14] != IPV4_WITHOUT_OPTIONS || headers.u16(20) & FRAGMENT_BITS != 0 || too_short {
+        return None;
     }
+    let header: &[u8; TCP_BYTES] = headers.last_chunk()?;
+    transport::<TAGS, AT>(headers[23], header, bytes, end, packet)?;
     packet.network = Network::Ipv4;
     packet.ttl = headers[22];
     packet.source = ipv4_mapped(headers.u32(26));
     packet.destination = ipv4_mapped(headers.u32(30));
-    true
+    Some(Marks { identification: headers.u16(18), checksum: header.u16(16) })
 }
 
-#[inline(always)]
-fn version_6(place: Place<'_>, packet: &mut Packet) -> bool {
-    let Some(headers) = place.bytes.first_chunk::<IPV6_HEADERS_BYTES>() else { return false };
-    if headers[14] >> 4 != 6 {
-        return false;
-    }
+/// `bytes` as in [`version_4`].
+#[inline(never)]
+fn version_6<const TAGS: usize>(bytes: &[u8], wire_len: u32, packet: &mut Packet) -> Option<Marks> {
     const AT: usize = ETHERNET_BYTES + IPV6_BYTES;
-    let transport: &[u8; TCP_BYTES] = match headers.last_chunk() {
-        Some(transport) => transport,
-        None => return false,
-    };
-    let payload_bytes = u32::from(headers.u16(18));
-    // Without a length it ends where the frame does.
-    let end = if payload_bytes == 0 { place.wire_len } else { place.packet_end(payload_bytes, AT) };
-    if !transport_header(headers[20], transport, AT, end, place, packet) {
-        return false;
+    let headers = bytes.first_chunk::<IPV6_HEADERS_BYTES>()?;
+    if headers[14] >> 4 != 6 {
+        return None;
     }
+    // 0 is what offloading hosts and jumbograms show.
+    let end = match u32::from(headers.u16(18)) {
+        0 => wire_len,
+        payload_bytes => wire_len.min(in_frame::<TAGS>(AT) + payload_bytes),
+    };
+    let header: &[u8; TCP_BYTES] = headers.last_chunk()?;
+    transport::<TAGS, AT>(headers[20], header, bytes, end, packet)?;
     packet.network = Network::Ipv6;
     packet.ttl = headers[21];
     packet.source = [22, 26, 30, 34].map(|at| headers.u32(at));
     packet.destination = [38, 42, 46, 50].map(|at| headers.u32(at));
-    true
+    Some(Marks { identification: 0, checksum: header.u16(16) })
 }
 
-/// The transport header at `at` of `place.bytes`, of a packet that ends at `end` of the frame, and what all ordinary
-/// frames have in common.
+/// The transport header at `AT` of `bytes`, of a packet that ends at `end` of the frame, and what all ordinary frames
+/// have in common. It is the last that may refuse.
 #[inline(always)]
-fn transport_header(
+fn transport<const TAGS: usize, const AT: usize>(
     protocol: u8,
     header: &[u8; TCP_BYTES],
-    at: usize,
+    bytes: &[u8],
     end: u32,
-    place: Place<'_>,
     packet: &mut Packet,
-) -> bool {
+) -> Option<()> {
+    let at = const { in_frame::<TAGS>(AT) };
     let header_bytes = match protocol {
         PROTOCOL_TCP => {
             let header_bytes = u32::from(header[12] >> 4) * 4;
             if header_bytes < TCP_BYTES as u32 {
-                return false;
+                return None;
             }
-            packet.segment = segment(header, header_bytes, at, end, place);
+            let payload_bytes = end.saturating_sub(at + header_bytes);
+            packet.segment = segment::<AT>(header, header_bytes, bytes, payload_bytes);
             packet.transport = Transport::Tcp;
             header_bytes
         }
@@ -167,39 +154,49 @@ fn transport_header(
             packet.transport = Transport::Udp;
             UDP_BYTES
         }
-        _ => return false,
+        _ => return None,
     };
     packet.source_port = header.u16(0);
     packet.destination_port = header.u16(2);
-    packet.network_offset = place.in_frame(ETHERNET_BYTES) as u16;
-    packet.transport_offset = place.in_frame(at) as u16;
-    packet.payload_offset = (place.in_frame(at) + header_bytes) as u16;
+    packet.network_offset = const { in_frame::<TAGS>(ETHERNET_BYTES) as u16 };
+    packet.transport_offset = at as u16;
+    packet.payload_offset = (at + header_bytes) as u16;
     packet.fragment = Fragment::Whole;
     packet.fault = None;
-    packet.vlan_tags = place.tags;
+    packet.vlan_tags = TAGS as u8;
     packet.tunnels = 0;
-    true
+    Some(())
 }
 
 #[inline(always)]
-fn segment(header: &[u8; TCP_BYTES], header_bytes: u32, at: usize, end: u32, place: Place<'_>) -> Segment {
+fn segment<const AT: usize>(
+    header: &[u8; TCP_BYTES],
+    header_bytes: u32,
+    bytes: &[u8],
+    payload_bytes: u32,
+) -> Segment {
     let flags = header[13];
-    let options = (at + TCP_BYTES) as u32;
-    let (shift, (timestamp, echo)) = if flags & tcp_flag::SYN != 0 {
-        (tcp::window_scale(place.bytes, options, at as u32 + header_bytes), (0, 0))
+    let options = const { (AT + TCP_BYTES) as u32 };
+    let (mut shift, mut timestamp, mut echo) = (UNKNOWN_SHIFT, 0, 0);
+    if flags & tcp_flag::SYN != 0 {
+        shift = window_scale(bytes, options, AT as u32 + header_bytes);
     } else if header_bytes > TCP_BYTES as u32 {
-        (UNKNOWN_SHIFT, tcp::timestamps(place.bytes, options, header_bytes))
-    } else {
-        (UNKNOWN_SHIFT, (0, 0))
-    };
+        (timestamp, echo) = tcp::timestamps(bytes, options, header_bytes);
+    }
     Segment {
         sequence: header.u32(4),
         acknowledgment: header.u32(8),
-        payload_bytes: end.saturating_sub(place.in_frame(at) + header_bytes),
+        payload_bytes,
         window: header.u16(14),
         timestamp,
         echo,
         flags,
         shift,
     }
+}
+
+/// The walk over the options, apart: only SYNs need it.
+#[inline(never)]
+fn window_scale(bytes: &[u8], start: u32, end: u32) -> u8 {
+    tcp::window_scale(bytes, start, end)
 }
