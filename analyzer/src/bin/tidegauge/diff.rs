@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use tidegauge_analyzer::config::Config;
 use tidegauge_analyzer::diff::{self, Bound, Interval, RunSummary, Verdict};
 use tidegauge_analyzer::follow::MEMORY_MIB_DEFAULT;
@@ -95,7 +95,11 @@ fn path_and_interval(side: &str) -> anyhow::Result<(PathBuf, Interval)> {
         return whole();
     };
     let Some((from, to)) = interval.split_once("..") else { return whole() };
-    Ok((PathBuf::from(path), Interval { from: bound(from)?, to: bound(to)? }))
+    let (from, to) = (bound(from)?, bound(to)?);
+    if let (Some(Bound::Seconds(from)), Some(Bound::Seconds(to))) = (from, to) {
+        ensure!(from < to, "{interval}: an interval ends after it begins");
+    }
+    Ok((PathBuf::from(path), Interval { from, to }))
 }
 
 fn bound(text: &str) -> anyhow::Result<Option<Bound>> {
@@ -176,5 +180,6 @@ mod tests {
         for wrong in ["a@-1..2", "a@noon..", "a@1..nan"] {
             assert!(parse(wrong).is_err_and(|error| error.contains("neither seconds")), "{wrong}");
         }
+        assert!(parse("a@9..3").is_err_and(|error| error.contains("ends after it begins")));
     }
 }
