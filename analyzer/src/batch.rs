@@ -246,10 +246,10 @@ impl Batch {
             let span = start..end.max(start);
             let (digests, lists) = (&mut self.digests[span.clone()], &mut self.lists);
             match self.chosen.as_deref() {
-                None => read_span(frames.frames(span.clone()), digests, start, lists, settings, counters),
+                None => read_span(frames.frames(span.clone()), digests, start, lists, &settings, counters),
                 Some(chosen) => {
                     let chosen = chosen[span.clone()].iter().map(|place| frames.frame(usize::from(*place)));
-                    read_span(chosen, digests, start, lists, settings, counters);
+                    read_span(chosen, digests, start, lists, &settings, counters);
                 }
             }
             self.headers.push(std::mem::replace(&mut counters.values, [0; VALUES]));
@@ -264,7 +264,7 @@ fn read_span<'a>(
     digests: &mut [Digest],
     start: usize,
     lists: &mut [Vec<Ticket>; PARTITIONS],
-    settings: Settings,
+    settings: &Settings,
     counters: &mut Counters,
 ) {
     for (offset, (digest, frame)) in digests.iter_mut().zip(frames).enumerate() {

@@ -7,6 +7,7 @@ use tidegauge_capture::frame::CapturedFrame;
 use tidegauge_ebpf::counter::{Counter, Counters};
 use tidegauge_ebpf::flow::FlowKey;
 use tidegauge_ebpf::frame::Frame;
+use tidegauge_ebpf::link::LinkType;
 use tidegauge_ebpf::observe::Arrival;
 use tidegauge_ebpf::observe::totals::{count_headers, count_ordinary, merged_segments, wire_bytes};
 use tidegauge_ebpf::packet::{Fragment, Network, Packet, Segment, Transport, tcp_flag};
@@ -74,16 +75,18 @@ impl Digest {
 
     /// Reads a frame, and counts its header facts.
     #[inline(always)]
-    pub fn read(&mut self, frame: &CapturedFrame<'_>, settings: Settings, counters: &mut Counters) {
+    pub fn read(&mut self, frame: &CapturedFrame<'_>, settings: &Settings, counters: &mut Counters) {
+        let CapturedFrame { ts_ns, link, wire_len, bytes, .. } = *frame;
+        self.ts_ns = ts_ns;
         // Only a frame longer than the link allows can be several that were merged.
         let whole_bytes_max = if settings.frame_bytes_max == 0 { u32::MAX } else { settings.frame_bytes_max };
-        if let Some(link) = frame.link
-            && frame.wire_len <= whole_bytes_max
-            && let Some(marks) = quick(frame.bytes, link, frame.wire_len, &mut self.packet)
+        if let Some(known) = link
+            && wire_len <= whole_bytes_max
+            && let Some(marks) = quick(bytes, known, wire_len, &mut self.packet)
         {
-            self.read_ordinary(frame, marks, settings, counters);
+            self.read_ordinary(bytes, wire_len, marks, settings.seed, counters);
         } else {
-            self.read_any(*frame, settings, counters);
+            self.read_any(bytes, link, wire_len, settings, counters);
         }
     }
 
@@ -91,53 +94,57 @@ impl Digest {
     #[inline(always)]
     fn read_ordinary(
         &mut self,
-        frame: &CapturedFrame<'_>,
+        bytes: &[u8],
+        wire_len: u32,
         marks: Marks,
-        settings: Settings,
+        seed: u64,
         counters: &mut Counters,
     ) {
-        self.ts_ns = frame.ts_ns;
         self.segments = 1;
         self.read = true;
-        self.wire_bytes = u64::from(frame.wire_len);
-        let captured_len = u32::try_from(frame.bytes.len()).unwrap_or(u32::MAX);
-        count_ordinary(counters, &self.packet, captured_len, frame.wire_len);
+        self.wire_bytes = u64::from(wire_len);
+        count_ordinary(counters, &self.packet, bytes.len(), wire_len);
         self.belongs_to(if self.packet.network == Network::Ipv4 {
-            FlowKey::of_ipv4(&self.packet, settings.seed)
+            FlowKey::of_ipv4(&self.packet, seed)
         } else {
-            FlowKey::of(&self.packet, settings.seed)
+            FlowKey::of(&self.packet, seed)
         });
         if self.packet.transport == Transport::Tcp {
             self.print = print_of(marks, &self.packet.segment);
-            self.read_sack(frame.bytes);
+            self.read_sack(bytes);
         }
     }
 
     /// The rest of [`Self::read`] for frames of any shape, out of the way of ordinary ones.
     #[inline(never)]
-    fn read_any(&mut self, frame: CapturedFrame<'_>, settings: Settings, counters: &mut Counters) {
-        self.ts_ns = frame.ts_ns;
+    fn read_any(
+        &mut self,
+        bytes: &[u8],
+        link: Option<LinkType>,
+        wire_len: u32,
+        settings: &Settings,
+        counters: &mut Counters,
+    ) {
         self.partition = NOT_FOLLOWED;
         self.segments = 1;
-        self.read = frame.link.is_some();
-        let Some(link) = frame.link else {
+        self.read = link.is_some();
+        let Some(link) = link else {
             counters.add(Counter::Packets, 1);
-            counters.add(Counter::Bytes, u64::from(frame.wire_len));
+            counters.add(Counter::Bytes, u64::from(wire_len));
             counters.add(Counter::UnsupportedLink, 1);
             self.packet.clear();
-            self.wire_bytes = u64::from(frame.wire_len);
+            self.wire_bytes = u64::from(wire_len);
             return;
         };
-        let bytes = frame.bytes;
-        parse(bytes, link, frame.wire_len, true, &mut self.packet);
+        parse(bytes, link, wire_len, true, &mut self.packet);
         if settings.frame_bytes_max != 0 {
-            self.segments = merged_segments(&self.packet, frame.wire_len, settings.frame_bytes_max);
+            self.segments = merged_segments(&self.packet, wire_len, settings.frame_bytes_max);
         }
         let arrival = Arrival {
             now: self.now(),
             link,
             captured_len: u32::try_from(bytes.len()).unwrap_or(u32::MAX),
-            wire_len: frame.wire_len,
+            wire_len,
             segments: self.segments,
         };
         self.wire_bytes = wire_bytes(&self.packet, &arrival);
@@ -151,7 +158,7 @@ impl Digest {
             Transport::Udp => {
                 self.belongs_to(FlowKey::of(&self.packet, settings.seed));
             }
-            Transport::Icmp => self.read_icmp(bytes, settings),
+            Transport::Icmp => self.read_icmp(bytes, settings.seed),
             // All of them in one place: there are few, and each stands for itself.
             Transport::None if self.packet.network == Network::Arp => self.partition = 0,
             Transport::None | Transport::Other => {}
@@ -192,7 +199,7 @@ impl Digest {
     }
 
     /// An error goes to the flow that it quotes, anything else to its pair of addresses.
-    fn read_icmp(&mut self, bytes: &[u8], settings: Settings) {
+    fn read_icmp(&mut self, bytes: &[u8], seed: u64) {
         if self.packet.fragment == Fragment::Later {
             return;
         }
@@ -205,10 +212,10 @@ impl Digest {
                 destination_port: quote.destination_port,
                 ..Packet::EMPTY
             };
-            self.belongs_to(FlowKey::of(&quoted, settings.seed));
+            self.belongs_to(FlowKey::of(&quoted, seed));
         } else {
             let ends = Packet { source_port: 0, destination_port: 0, ..self.packet };
-            self.belongs_to(FlowKey::of(&ends, settings.seed));
+            self.belongs_to(FlowKey::of(&ends, seed));
         }
     }
 
@@ -271,4 +278,68 @@ fn print_of(marks: Marks, segment: &Segment) -> u32 {
 fn sack(bytes: &[u8], packet: &Packet) -> Sack {
     let options = u32::from(packet.transport_offset) + u32::from(HEADER_BYTES);
     Sack::read(bytes, options, u32::from(packet.payload_offset))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const ETHERNET: [u8; 12] = [2; 12];
+    /// To 20 bytes: version 4, a length, an identification, TCP, addresses.
+    const IPV4: [u8; 20] = [0x45, 0, 0, 80, 7, 7, 0x40, 0, 64, 6, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2];
+    /// Ports, numbers, ten words of header, ACK, window, checksum; timestamps; SACK.
+    const TCP: [u8; 44] = [
+        0, 80, 0x90, 1, 0, 0, 0, 9, 0, 0, 0, 5, 0xb0, 0x10, 1, 0, 3, 3, 0, 0, 1, 1, 8, 10, 0, 0, 0, 1, 0, 0,
+        0, 2, 1, 1, 5, 10, 0, 0, 0, 10, 0, 0, 0, 20,
+    ];
+
+    fn frame(tagged: bool, version_6: bool) -> Vec<u8> {
+        let mut bytes = ETHERNET.to_vec();
+        if tagged {
+            bytes.extend([0x81, 0, 0, 5]);
+        }
+        if version_6 {
+            bytes.extend([0x86, 0xdd, 0x60, 0, 0, 0, 0, 60, 6, 64]);
+            bytes.extend([3; 32]);
+        } else {
+            bytes.extend([8, 0]);
+            bytes.extend(IPV4);
+        }
+        bytes.extend(TCP);
+        bytes.extend([0; 16]);
+        bytes
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 4_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn the_short_way_gives_the_digest_of_the_long_one(
+            kinds in any::<[bool; 2]>(),
+            changes in proptest::collection::vec((12_usize..100, prop_oneof![any::<u8>(), Just(0), Just(17)]), 0..4),
+            captured_len in 40_usize..140,
+            wire_more in 0_u32..3_000,
+            frame_bytes_max in prop::sample::select(vec![0_u32, 80, 1_514]),
+        ) {
+            let mut bytes = frame(kinds[0], kinds[1]);
+            for (at, value) in changes {
+                if let Some(byte) = bytes.get_mut(at) {
+                    *byte = value;
+                }
+            }
+            bytes.truncate(captured_len);
+            let wire_len = bytes.len() as u32 + wire_more;
+            let link = Some(LinkType::Ethernet);
+            let settings = Settings { frame_bytes_max, ..Settings::with_seed(7) };
+            let (mut short, mut long) = (Digest::EMPTY, Digest { ts_ns: 5, ..Digest::EMPTY });
+            let (mut short_counters, mut long_counters) = (Counters::default(), Counters::default());
+            let captured = CapturedFrame { ts_ns: 5, dlt: 1, link, wire_len, bytes: &bytes };
+            short.read(&captured, &settings, &mut short_counters);
+            long.read_any(&bytes, link, wire_len, &settings, &mut long_counters);
+            prop_assert_eq!(format!("{short:?}"), format!("{long:?}"));
+            prop_assert_eq!(short_counters, long_counters);
+        }
+    }
 }

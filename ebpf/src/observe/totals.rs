@@ -78,10 +78,10 @@ pub fn count_headers<F: Frame>(
 /// [`count_headers`] of a frame that [`crate::parse::quick`] read, and that is no super-frame: neither fault nor
 /// fragment nor tunnel, TCP or UDP in IP. Userspace only: the kernel needs the other one for all frames.
 #[inline(always)]
-pub fn count_ordinary(counters: &mut Counters, packet: &Packet, captured_len: u32, wire_len: u32) {
+pub fn count_ordinary(counters: &mut Counters, packet: &Packet, captured_len: usize, wire_len: u32) {
     counters.add(Counter::Packets, 1);
     counters.add(Counter::Bytes, u64::from(wire_len));
-    if captured_len < wire_len {
+    if (captured_len as u64) < u64::from(wire_len) {
         counters.add(Counter::Truncated, 1);
     }
     if packet.vlan_tags != 0 {

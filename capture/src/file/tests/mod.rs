@@ -3,6 +3,7 @@
 
 mod batch;
 mod builder;
+mod headers;
 mod open;
 mod oracle;
 mod pcap;

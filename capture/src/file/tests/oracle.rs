@@ -13,7 +13,7 @@ use super::batch::read_batches;
 use super::{Seen, outcome, read};
 
 /// The captures shared between the project's test runs, or `None` where they are not installed.
-fn captures() -> Option<Vec<PathBuf>> {
+pub(super) fn captures() -> Option<Vec<PathBuf>> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/captures");
     let Ok(entries) = fs::read_dir(&directory) else {
         println!("skipped: {} not present", directory.display());
