@@ -14,7 +14,7 @@ use crate::pcap::{FILE_HEADER_BYTES, RECORD_BYTES_MAX, RECORD_HEADER_BYTES};
 /// First bytes of a little-endian file, by microseconds and by nanoseconds; a big-endian one has them the other way round.
 const MAGICS: [[u8; 4]; 2] = [[0xd4, 0xc3, 0xb2, 0xa1], [0x4d, 0x3c, 0xb2, 0xa1]];
 
-/// Whether the file is one that [`write`] reads.
+/// Whether the file is one that [`write()`] reads.
 pub fn is_readable(capture: &Path) -> bool {
     let mut magic = [0; 4];
     let read = File::open(capture).and_then(|mut file| file.read_exact(&mut magic));
