@@ -227,7 +227,7 @@ impl Flow {
         }
     }
 
-    /// What a segment with timestamps means for the round trip by them, see [`Probe::match_timestamps`].
+    /// What a segment with timestamps means for the round trip by them, see `Probe::match_timestamps`.
     #[inline(always)]
     pub fn match_timestamps(&mut self, sender: Side, segment: &Segment, now: Stamp, outcome: &mut Outcome) {
         let Self { flags, probe: at, probe_timestamp: timestamp, halves: both, .. } = self;

@@ -69,7 +69,7 @@ pub mod state {
     pub const PAYLOAD: u16 = 1 << 13;
 }
 
-/// What is counted of one direction, by [`Direction::events`].
+/// What is counted of one direction, by `events`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
 pub enum Tally {
@@ -216,7 +216,7 @@ pub struct Connection {
     pub seen: u16,
     /// Lowest bits of the timestamp whose echo is waited for.
     pub probe_timestamp: u16,
-    /// State of [`crate::echo`].
+    /// State of `echo.rs`.
     pub probe_flags: u8,
     /// Handshake's duration as 1 + its octave of stamp units, 0 where it was not seen.
     pub round_trip: u8,

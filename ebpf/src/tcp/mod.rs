@@ -4,7 +4,7 @@
 //! `no_std`, safe, no allocation, no clock, like the rest of the packet logic; it needs more state than the kernel
 //! program can afford ([`crate::judge`] is the same machine with less). The same definitions as Wireshark's, whose
 //! names are kept. Where it differs on purpose:
-//! - A packet captured twice is said to be that, not a retransmission or a duplicate ACK ([`judge`], `is_copy`).
+//! - A packet captured twice is said to be that, not a retransmission or a duplicate ACK (`judge.rs`, `is_copy`).
 //! - A one-byte segment is a window probe only where the other end's window was really seen to be 0; Wireshark takes
 //!   the window of an end that was never heard for 0.
 //! - A RST changes no window and no acknowledgment: nothing is sent because of it.
