@@ -29,7 +29,6 @@ pub mod output;
 pub mod parquet;
 pub mod pipeline;
 pub mod quality;
-pub mod replay;
 pub mod sample;
 mod sight;
 pub mod spread;

@@ -5,7 +5,7 @@
 
 use serde_json::{Value, json};
 use tidegauge_capture::xdp::maps::Maps;
-use tidegauge_ebpf::attempt::AttemptBucket;
+use tidegauge_ebpf::attempt::{ASKED, Attempt, AttemptBucket};
 use tidegauge_ebpf::judge::{CLOSED, Flow, FlowBucket, PROVEN};
 use tidegauge_ebpf::limits::{
     ATTEMPT_WAYS, FLOW_WAYS, LISTENER_BUCKETS, LISTENER_WAYS, PROVEN_IDLE, SOURCE_BUCKETS, SOURCE_WAYS,
@@ -20,10 +20,17 @@ use crate::track::Shard;
 
 /// Buckets looked at in a time, of flows and of half-open attempts each.
 pub const BUCKETS: u32 = 4_096;
-/// The same for the one look at the end of capture files: some milliseconds at most.
-pub const BUCKETS_AT_END: u32 = 1 << 16;
 /// Buckets looked at in a time, of listeners and of sources each: one shard's listeners.
 pub const SHARD_BUCKETS: u32 = LISTENER_BUCKETS;
+
+/// Unanswered attempts in half-open buckets that have not timed out at `now`.
+pub fn waiting(buckets: impl Iterator<Item = AttemptBucket>, now: Stamp) -> u64 {
+    let waiting = |bucket: AttemptBucket| {
+        let unanswered = |attempt: &&Attempt| attempt.state() == ASKED && attempt.waiting(now);
+        bucket.ways.iter().filter(unanswered).count() as u64
+    };
+    buckets.map(waiting).sum()
+}
 
 /// The tables, wherever they live.
 #[derive(Clone, Copy)]

@@ -8,9 +8,7 @@ use tidegauge_capture::frame::CapturedFrame;
 use tidegauge_ebpf::attempt::AttemptBucket;
 use tidegauge_ebpf::counter::{Counter, Counters};
 use tidegauge_ebpf::judge::FlowBucket;
-use tidegauge_ebpf::limits::{
-    ATTEMPT_BUCKETS, FLOW_BUCKETS_FILE, LISTENER_BUCKETS, PREFIX_BUCKETS, SOURCE_BUCKETS, TARGET_BUCKETS,
-};
+use tidegauge_ebpf::limits::{LISTENER_BUCKETS, PREFIX_BUCKETS, SOURCE_BUCKETS, TARGET_BUCKETS};
 use tidegauge_ebpf::listener::ListenerBucket;
 use tidegauge_ebpf::observe::{Arrival, Tables, flush, observe};
 use tidegauge_ebpf::section::{Section, WORK_SLOTS};
@@ -50,17 +48,6 @@ struct HeapTables {
 }
 
 impl Shard {
-    /// Tables of the default sizes for files.
-    pub fn for_files(seed: u64) -> Self {
-        Self::with_buckets(Settings::with_seed(seed), ATTEMPT_BUCKETS, FLOW_BUCKETS_FILE)
-    }
-
-    /// The same for frames of a live interface, of which longer ones were merged from several.
-    pub fn for_frames(seed: u64, frame_bytes_max: u32) -> Self {
-        let settings = Settings { frame_bytes_max, ..Settings::with_seed(seed) };
-        Self::with_buckets(settings, ATTEMPT_BUCKETS, FLOW_BUCKETS_FILE)
-    }
-
     /// Tables with so many half-open and flow buckets, each rounded up to a power of two.
     pub fn with_buckets(settings: Settings, attempt_buckets: u32, flow_buckets: u32) -> Self {
         Self {

@@ -8,8 +8,7 @@ use tidegauge_ebpf::stamp::Stamp;
 
 use crate::collect::{Collector, View};
 use crate::feature::TICK_NS;
-use crate::occupancy::{BUCKETS_AT_END, Occupancy, Sampler, Tables};
-use crate::replay::waiting;
+use crate::occupancy::waiting;
 use crate::sample::{FlowSampler, Pressure};
 use crate::track::Shard;
 use crate::window::Window;
@@ -140,11 +139,6 @@ impl Worker {
     /// Frames counted in a later tick than their own.
     pub const fn late(&self) -> u64 {
         self.late
-    }
-
-    /// How full the tables are at the last packet.
-    pub fn occupancy(&self) -> Occupancy {
-        Sampler::default().look_at(BUCKETS_AT_END, Tables::Heap(&self.shard), self.last_stamp())
     }
 
     /// Attempts that still wait for an answer at the end, young enough to get one.

@@ -66,10 +66,10 @@ pub const SOURCE_WAYS: usize = 2;
 /// Half-open buckets (393,216 attempts, 8 MiB): at 20,000 SYN/s under 1 % are given up before their 3 s are over, at
 /// 1 M SYN/s an attempt lives 400 ms, more than most round trips.
 pub const ATTEMPT_BUCKETS: u32 = 1 << 17;
-/// Flow buckets live (262,144 flows, 16 MiB).
+/// Flow buckets of the kernel program (262,144 flows, 16 MiB).
 pub const FLOW_BUCKETS_LIVE: u32 = 1 << 17;
-/// Flow buckets for files (1,048,576 flows, 64 MiB).
-pub const FLOW_BUCKETS_FILE: u32 = 1 << 19;
+/// Flow buckets for rings and queues in userspace (1,048,576 flows, 64 MiB).
+pub const FLOW_BUCKETS_RING: u32 = 1 << 19;
 /// Listener buckets per shard (1,024 listeners, 656 KiB).
 pub const LISTENER_BUCKETS: u32 = 1 << 8;
 /// Source buckets per shard (2,048 heavy-hitter counters, 64 KiB).
@@ -99,7 +99,7 @@ pub const fn stamp_units_of_ms(milliseconds: u32) -> u32 {
 }
 
 const _: () = assert!(ATTEMPT_BUCKETS.is_power_of_two() && FLOW_BUCKETS_LIVE.is_power_of_two());
-const _: () = assert!(FLOW_BUCKETS_FILE.is_power_of_two() && LISTENER_BUCKETS.is_power_of_two());
+const _: () = assert!(FLOW_BUCKETS_RING.is_power_of_two() && LISTENER_BUCKETS.is_power_of_two());
 const _: () = assert!(TARGET_BUCKETS.is_power_of_two() && PREFIX_BUCKETS.is_power_of_two());
 const _: () = assert!(SOURCE_BUCKETS.is_power_of_two() && DISTINCT_REGISTERS.is_power_of_two());
 // A header of 255 bytes at most per layer: the walk ends before the offset cap does.

@@ -1,4 +1,4 @@
-//! Reading a capture file: no panic, an end, and the same result from memory and from a stream.
+//! Reading a capture file: no panic, an end, and the same result from memory, from a stream, and in batches of either.
 //!
 //! The input is placed inside the format: behind a valid file header, and, for half of the pcapng inputs, cut into
 //! blocks whose lengths are right, since random bytes hardly ever carry the same length twice.
@@ -6,7 +6,7 @@
 use std::io::{self, Read};
 use std::ops::ControlFlow;
 
-use tidegauge_capture::file::{End, FileError, FileReader, Input};
+use tidegauge_capture::file::{End, FileError, FileReader, FrameBatch, Input};
 
 /// Magic numbers of pcap as bytes of the file: three layouts in two byte orders.
 const PCAP_MAGICS: [u32; 6] = [0xa1b2_c3d4, 0xd4c3_b2a1, 0xa1b2_3c4d, 0x4d3c_b2a1, 0xa1b2_cd34, 0x34cd_b2a1];
@@ -101,6 +101,10 @@ fn check(file: &[u8], step: usize) {
     // A step of zero would be an end of file.
     let streamed = read(FileReader::from_stream(Input::Stdin, Trickle { bytes, step: step + 1 }));
     assert_eq!(slice, streamed);
+    let bytes = io::Cursor::new(file.to_vec());
+    let reader = FileReader::from_stream(Input::Stdin, Trickle { bytes, step: step + 1 });
+    assert_eq!(slice, in_batches(reader, step + 1));
+    assert_eq!(slice, in_batches(FileReader::from_bytes(Input::Stdin, file.to_vec()), step + 1));
     let Ok((frames, _)) = slice else { return };
     assert!(frames.len() * RECORD_BYTES_MIN <= file.len());
     for (_, _, wire_len, bytes) in frames {
@@ -121,4 +125,25 @@ fn read(reader: Result<FileReader, FileError>) -> Result<(Vec<Seen>, End), Strin
         .map_err(|error| error.to_string())?;
     assert_eq!(first_ts_ns, frames.first().map(|frame| frame.0));
     Ok((frames, end))
+}
+
+/// The same by batches of at most so many frames, of which the one before stays in use.
+fn in_batches(reader: Result<FileReader, FileError>, frames_max: usize) -> Result<(Vec<Seen>, End), String> {
+    let mut reader = reader.map_err(|error| error.to_string())?;
+    let mut batches = [FrameBatch::new(), FrameBatch::new()];
+    let mut frames: Vec<Seen> = Vec::new();
+    loop {
+        let [batch, _] = &mut batches;
+        let end = reader.next_batch(batch, frames_max).map_err(|error| error.to_string())?;
+        let count = batch.frames().len();
+        assert!(count <= frames_max);
+        let view = batch.view();
+        frames.extend(
+            view.frames(0..count).map(|frame| (frame.ts_ns, frame.dlt, frame.wire_len, frame.bytes.to_vec())),
+        );
+        if let Some(end) = end {
+            return Ok((frames, end));
+        }
+        batches.swap(0, 1);
+    }
 }

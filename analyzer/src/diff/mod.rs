@@ -400,4 +400,6 @@ fn within_noise(row: &Row) -> Verdict {
 }
 
 #[cfg(test)]
+mod random;
+#[cfg(test)]
 mod tests;

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 use tidegauge_ebpf::counter::Counter;
 use tidegauge_ebpf::listener::ListenerCounter;
 
+use super::random::Random;
 use super::*;
 use crate::flow_record::{
     CloseCause, DirectionRecord, Endpoint, FlowDirection, FlowRecord, FlowState, Limiter, LimiterRecord,
@@ -16,18 +17,7 @@ use crate::window::{ListenerKey, ListenerWindow, Window};
 const SECOND_NS: u64 = 1_000_000_000;
 const START_NS: u64 = 1_700_000_000 * SECOND_NS;
 
-/// Numbers that look random and are the same everywhere (SplitMix64), 0 to 1.
-struct Random(u64);
-
 impl Random {
-    fn next(&mut self) -> f64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((mixed ^ (mixed >> 31)) >> 11) as f64 / (1_u64 << 53) as f64
-    }
-
     /// About so many, a fifth more or less.
     fn about(&mut self, mean: f64) -> u64 {
         (mean * (0.8 + 0.4 * self.next())) as u64

@@ -24,7 +24,8 @@ impl Follower {
         let (asked, mut marks) = self.half_open.ask(digest, packet_number, tell);
         let events = match asked {
             Asked::First { lost } => event::ATTEMPTED | if lost { event::ATTEMPT_LOST } else { 0 },
-            Asked::Again if marks & mark::CAPTURED_TWICE == 0 => event::SYN_AGAIN,
+            // The kernel program, which cannot tell, counts a copy as sent again.
+            Asked::Again if marks & mark::CAPTURED_TWICE != 0 => 0,
             Asked::Again => event::SYN_AGAIN,
             Asked::Crossed => event::SYN_CROSSED,
         };

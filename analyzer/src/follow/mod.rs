@@ -29,6 +29,7 @@ use crate::layer::{
 };
 use ahead::PLACES;
 use half_open::HalfOpen;
+use record::Telling;
 pub use sizes::{MEMORY_MIB_DEFAULT, MEMORY_MIB_MIN, Sizes};
 use table::{Table, index_of};
 use tell::LINGER_NS;
@@ -102,8 +103,6 @@ pub struct Follower {
     misfits: Misfits,
     /// Places of connections found ahead, by position in the list; hints.
     places: [Option<u32>; PLACES],
-    /// Flows of which the hash has one of these bits are not followed.
-    unsampled_bits: u64,
 }
 
 impl Follower {
@@ -120,7 +119,6 @@ impl Follower {
             told: Vec::new(),
             misfits: Misfits::default(),
             places: [None; PLACES],
-            unsampled_bits: 0,
         }
     }
 
@@ -160,9 +158,7 @@ impl Follower {
         verdict: &mut Verdict,
     ) {
         match digest.packet.transport {
-            Transport::Tcp if digest.hash & self.unsampled_bits == 0 => {
-                self.segment(digest, bytes, packet_number, verdict);
-            }
+            Transport::Tcp => self.segment(digest, bytes, packet_number, verdict),
             Transport::Udp if digest.packet.fragment == Fragment::Whole => {
                 if let Some(datagram) = Datagram::of(bytes(), &digest.packet, digest.ts_ns) {
                     self.layers.udp(&datagram, &mut self.sums);
@@ -269,6 +265,9 @@ impl Follower {
             let (fingerprint, due_ns) = (connection.fingerprint, digest.ts_ns + LINGER_NS);
             if self.closed.len() < self.closed.capacity() {
                 self.closed.push_back(Closed { place, fingerprint, due_ns });
+            } else {
+                self.misfits.told_early += 1;
+                self.end(place, Telling { told_ns: digest.ts_ns, cause: None });
             }
         }
     }

@@ -9,6 +9,7 @@ mod support;
 
 mod agree;
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -16,6 +17,7 @@ use std::process::{Command, Stdio};
 use serde_json::Value;
 use support::tidegauge;
 use tempfile::TempDir;
+use tidegauge_ebpf::tcp::mark;
 use tidegauge_tests::skip::skip;
 
 const FILE_HEADER_BYTES: usize = 24;
@@ -84,6 +86,27 @@ fn ten_pieces_and_a_pipe_say_the_same_as_the_whole() {
         assert!(whole == piped, "{} from a pipe", capture.display());
         let streamed = said(&["--no-mmap"], std::slice::from_ref(&capture), None);
         assert!(whole == streamed, "{} streamed", capture.display());
+    }
+}
+
+/// Counts of the summary that are told by lines, too; `retransmit_or_reordered` is the kernel program's word.
+#[test]
+fn lines_and_summary_tell_the_same_numbers() {
+    for capture in captures("lines_and_summary_tell_the_same_numbers") {
+        let said = said(&["--workers", "2"], std::slice::from_ref(&capture), None);
+        let mut told: BTreeMap<String, u64> = BTreeMap::new();
+        let mut summary = Value::Null;
+        for line in said.lines() {
+            let line: Value = serde_json::from_str(line).unwrap();
+            for name in line["names"].as_array().into_iter().flatten() {
+                *told.entry(name.as_str().unwrap().to_owned()).or_default() += 1;
+            }
+            summary = line;
+        }
+        for (_, name) in mark::NAMES {
+            let lines = told.get(*name).copied().unwrap_or_default();
+            assert_eq!(summary["tcp"][name], lines, "{name} of {}", capture.display());
+        }
     }
 }
 

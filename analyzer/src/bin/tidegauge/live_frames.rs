@@ -12,12 +12,12 @@ use tidegauge_analyzer::merge::Merger;
 use tidegauge_analyzer::occupancy::Occupancy;
 use tidegauge_analyzer::output::Source;
 use tidegauge_analyzer::quality::{Lag, SourceLosses};
-use tidegauge_analyzer::replay::push_all;
 use tidegauge_analyzer::summary::{Span, Summary};
 use tidegauge_analyzer::track::Shard;
+use tidegauge_analyzer::worker::Turn;
 use tidegauge_capture::frame_source::{FrameLosses, FrameSource, FrameSourceError};
 use tidegauge_capture::interface::Interface;
-use tidegauge_ebpf::limits::{ATTEMPT_BUCKETS, FLOW_BUCKETS_FILE};
+use tidegauge_ebpf::limits::{ATTEMPT_BUCKETS, FLOW_BUCKETS_RING};
 use tidegauge_ebpf::settings::Settings;
 
 use super::Outcome;
@@ -117,7 +117,7 @@ fn lanes<'a>(
     let workers = u32::try_from(sources.len()).unwrap_or(u32::MAX).next_power_of_two();
     let settings =
         Settings { frame_bytes_max: interface.frame_bytes_max(), ..Settings::with_seed(plan.seed) };
-    let shard = || Shard::with_buckets(settings, ATTEMPT_BUCKETS / workers, FLOW_BUCKETS_FILE / workers);
+    let shard = || Shard::with_buckets(settings, ATTEMPT_BUCKETS / workers, FLOW_BUCKETS_RING / workers);
     let numbered = sources.into_iter().enumerate();
     let lane = |(number, source)| {
         let cpu = plan.pinned.then(|| cpu_of(number));
@@ -242,4 +242,14 @@ impl Run {
 
 fn source_failed(error: FrameSourceError) -> anyhow::Error {
     anyhow!(error).context("the summary has what was counted until then")
+}
+
+/// Hands what a worker had to the engine.
+fn push_all(engine: &mut Engine, turns: &mut Vec<Turn>, changes: &mut Vec<Change>) {
+    for turn in turns.drain(..) {
+        match turn {
+            Turn::Window(window) => engine.push(*window, changes),
+            Turn::JumpBack(start_ns) => engine.jump_back(start_ns, changes),
+        }
+    }
 }
