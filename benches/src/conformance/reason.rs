@@ -22,6 +22,7 @@ const CERTAINLY_WITHIN_NS: i64 = 100_000;
 const COPY_WITHIN_PACKETS: usize = 4_000;
 
 const SYN: u16 = 0x02;
+const RST: u16 = 0x04;
 /// SYN and ACK.
 const ANSWER: u16 = 0x12;
 
@@ -41,7 +42,8 @@ pub enum Reason {
     SecondPass,
     /// Both ends sent a SYN: each SYN-ACK is an answer to tidegauge, and the SYN again to tshark.
     SimultaneousOpen,
-    /// So far there are only SYN-ACKs between these ports, whose SYN was not captured: tidegauge keeps no connection.
+    /// So far there are only SYN-ACKs and RSTs between these ports, and no SYN was captured: tidegauge keeps no
+    /// connection. A SYN-ACK with the number of an earlier one is sent again all the same, and not explained by this.
     AnswersOnly,
     /// tidegauge had to forget connections, and says so.
     NotKept,
@@ -62,7 +64,7 @@ impl fmt::Display for Reason {
                 "the first packet between these ports: tshark's second pass knows the last ones"
             }
             Self::SimultaneousOpen => "simultaneous open: an answer, to tshark the SYN again",
-            Self::AnswersOnly => "only SYN-ACKs so far, their SYN not captured: no connection is kept",
+            Self::AnswersOnly => "only SYN-ACKs and RSTs so far, no SYN captured: no connection is kept",
             Self::NotKept => "connection state not kept, as the summary says",
             Self::Unexplained => "unexplained",
         })
@@ -86,8 +88,10 @@ pub(super) struct Context<'a> {
 struct Stream {
     /// Anything.
     first: u64,
-    /// Anything but a SYN-ACK.
-    not_answer: Option<u64>,
+    /// Anything but a SYN-ACK or an RST.
+    connection: Option<u64>,
+    /// SYN-ACKs by sender and number: the first of each.
+    answers: BTreeMap<(String, u16, u32), u64>,
     /// A SYN of each sender.
     syns: BTreeMap<(String, u16), u64>,
 }
@@ -144,7 +148,14 @@ impl<'a> Context<'a> {
         if segment.flags & ANSWER == ANSWER && syns_before == 2 {
             return Some(Reason::SimultaneousOpen);
         }
-        let answers_only = stream.not_answer.is_none_or(|other| other >= segment.packet);
+        let same_before =
+            stream.answers.get(&answer_of(segment)).is_some_and(|first| *first < segment.packet);
+        if same_before
+            && matches!(what, What::Judgement(Judgement::Retransmission | Judgement::SynAckRetransmission))
+        {
+            return None;
+        }
+        let answers_only = stream.connection.is_none_or(|other| other >= segment.packet);
         (answers_only && stream.first < segment.packet).then_some(Reason::AnswersOnly)
     }
 
@@ -164,16 +175,24 @@ pub fn confirmed_copies(segments: &[Segment], said: &Said) -> BTreeSet<u64> {
     possible.into_iter().filter(|packet| is_twice(said, *packet)).collect()
 }
 
+/// What tells a SYN-ACK from another answer.
+fn answer_of(segment: &Segment) -> (String, u16, u32) {
+    (segment.source.0.clone(), segment.source.1, segment.seq)
+}
+
 fn streams(segments: &[Segment]) -> BTreeMap<u32, Stream> {
     let mut streams = BTreeMap::new();
     for segment in segments {
         let stream = streams.entry(segment.stream).or_insert_with(|| Stream {
             first: segment.packet,
-            not_answer: None,
+            connection: None,
+            answers: BTreeMap::new(),
             syns: BTreeMap::new(),
         });
-        if segment.flags & ANSWER != ANSWER {
-            stream.not_answer.get_or_insert(segment.packet);
+        if segment.flags & ANSWER == ANSWER {
+            stream.answers.entry(answer_of(segment)).or_insert(segment.packet);
+        } else if segment.flags & RST == 0 {
+            stream.connection.get_or_insert(segment.packet);
         }
         if segment.flags & ANSWER == SYN {
             stream.syns.entry(segment.source.clone()).or_insert(segment.packet);
@@ -298,11 +317,16 @@ mod tests {
             Reason::Unexplained
         );
         assert_eq!(reason(&[sent(1, 80, ANSWER)], REUSED, Speaker::Tshark), Reason::SecondPass);
-        let answers = [sent(1, 80, ANSWER), sent(2, 80, ANSWER)];
+        let numbered = |packet, seq| Segment { seq, ..sent(packet, 80, ANSWER) };
+        let again = [numbered(1, 5), numbered(3, 5)];
+        assert_eq!(reason(&again, AGAIN, Speaker::Tshark), Reason::Unexplained);
+        let answers = [numbered(1, 5), numbered(3, 7)];
         assert_eq!(reason(&answers, AGAIN, Speaker::Tshark), Reason::AnswersOnly);
         assert_eq!(reason(&answers, AGAIN, Speaker::Tidegauge), Reason::Unexplained);
         let [first, second] = answers;
-        let behind = [first, sent(2, 90, 0x10), Segment { packet: 3, ..second }];
+        let reset = [first.clone(), sent(2, 90, RST), second.clone()];
+        assert_eq!(reason(&reset, AGAIN, Speaker::Tshark), Reason::AnswersOnly);
+        let behind = [first, sent(2, 90, 0x10), second];
         assert_eq!(reason(&behind, AGAIN, Speaker::Tshark), Reason::Unexplained);
     }
 
