@@ -20,9 +20,9 @@ pub struct Sizes {
 /// Memory of a run where nobody says otherwise, MiB.
 pub const MEMORY_MIB_DEFAULT: u32 = 256;
 /// The least that is of use, MiB.
-pub const MEMORY_MIB_MIN: u32 = 64;
+pub const MEMORY_MIB_MIN: u32 = 128;
 /// What is not connections and attempts, MiB: the program, batches on their way, listeners, targets, layers' buffers.
-const FIXED_MIB: u32 = 40;
+const FIXED_MIB: u32 = 72;
 /// Half-open attempts of a run by default: at 500,000 SYN/s one lives half a second, more than most round trips.
 const ATTEMPTS_DEFAULT: u32 = 393_216;
 /// Connections for each story: a record is of use while its connection is watched, and few are busy at a time.
