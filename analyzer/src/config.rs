@@ -1,60 +1,16 @@
-//! Thresholds: every number a finding can quote, its default, and the TOML file that changes it.
+//! Thresholds: every number a finding can quote, its default, its source, and the TOML file that changes it.
 //!
-//! Unknown keys are errors, so that a misspelt threshold is not silently the default. Values are checked once, here;
-//! everything behind a [`Config`] may rely on them.
+//! One table ([`thresholds!`]) has them all: the struct, the defaults, the ranges, what `tidegauge config explain` says
+//! and what `tidegauge config default` writes come from it. Unknown keys are errors, so that a misspelt threshold is not
+//! silently the default. Values are checked once, here; everything behind a [`Config`] may rely on them.
 
-use serde::Deserialize;
+mod table;
+#[cfg(test)]
+mod tests;
+
 use thiserror::Error;
 
-/// All thresholds. Defaults are the feature model's (DESIGN: section 5) where it has them.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Config {
-    /// Healthy connection attempts per second and listener (model: 500 /s).
-    pub conn_rate_limit_per_s: f64,
-    /// A rate of this many times its baseline is a surge (model: a rise of 300 %, 4 x).
-    pub conn_rise_factor: f64,
-    /// Below this rate no rise is a surge: four connections after one are not an event.
-    pub conn_rise_floor_per_s: f64,
-    /// Share of matured attempts that stay without handshake, above which a high rate is a flood.
-    pub flood_unresolved_share: f64,
-    /// The same share where the unresolved attempts alone exceed `conn_rate_limit_per_s`.
-    pub flood_unresolved_share_at_limit: f64,
-    /// Share of windows below 10,000 bytes (model: < 10 K) in a second that counts as low.
-    pub low_window_share: f64,
-    /// Windows of known scale in a second below which it is not judged.
-    pub low_window_samples_min: u64,
-    /// Seconds in a row that open a low-window incident.
-    pub low_window_seconds: u32,
-    /// Share of slow MiB that opens an incident.
-    pub slow_transfer_share: f64,
-    /// MiB in ten seconds below which none is opened.
-    pub slow_transfer_samples_min: u64,
-    /// Retransmitted or reordered share of payload segments that explains a slow transfer (model: 5 %, here 1 %:
-    /// it is evidence beside the slowness, not a finding of its own).
-    pub slow_transfer_loss_share: f64,
-    /// Seconds without the condition before an incident closes.
-    pub close_after_s: u32,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            conn_rate_limit_per_s: 500.0,
-            conn_rise_factor: 4.0,
-            conn_rise_floor_per_s: 100.0,
-            flood_unresolved_share: 0.5,
-            flood_unresolved_share_at_limit: 0.2,
-            low_window_share: 0.5,
-            low_window_samples_min: 20,
-            low_window_seconds: 2,
-            slow_transfer_share: 0.5,
-            slow_transfer_samples_min: 3,
-            slow_transfer_loss_share: 0.01,
-            close_after_s: 3,
-        }
-    }
-}
+pub use table::{Config, KEYS};
 
 /// What is wrong with a configuration. Lines count from 1.
 #[derive(Debug, Error)]
@@ -84,13 +40,31 @@ pub enum ConfigError {
 }
 
 /// What a value may be.
-#[derive(Clone, Copy)]
-enum Range {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Range {
+    /// Factors of rises.
     AboveOne,
+    /// Rates.
     AboveZero,
+    /// 0 excluded, 1 included.
     Share,
     /// Counts of seconds and samples: an incident must be able to open and to close.
     UpToAnHour,
+}
+
+/// One threshold.
+#[derive(Clone, Copy, Debug)]
+pub struct Key {
+    /// Its name in the file.
+    pub name: &'static str,
+    /// What it may be.
+    pub range: Range,
+    /// What it means, and where its default comes from.
+    pub text: &'static str,
+    /// Its default, as TOML writes it.
+    pub default: &'static str,
+    /// Reads it.
+    pub get: fn(&Config) -> f64,
 }
 
 impl Range {
@@ -103,7 +77,8 @@ impl Range {
         }
     }
 
-    const fn words(self) -> &'static str {
+    /// In words.
+    pub const fn words(self) -> &'static str {
         match self {
             Self::AboveOne => "above 1",
             Self::AboveZero => "above 0",
@@ -120,28 +95,25 @@ impl Config {
     /// With the line and the reason.
     pub fn from_toml(text: &str) -> Result<Self, ConfigError> {
         let config: Self = toml::from_str(text).map_err(|error| parse_error(text, &error))?;
-        for (key, value, range) in config.ranges() {
+        for Key { name, range, get, .. } in KEYS {
+            let value = get(&config);
             if !range.has(value) {
-                let line = line_of_key(text, key);
-                return Err(ConfigError::Range { line, key, value, wanted: range.words() });
+                let line = line_of_key(text, name);
+                return Err(ConfigError::Range { line, key: name, value, wanted: range.words() });
             }
         }
         Ok(config)
     }
 
-    const fn ranges(&self) -> [(&'static str, f64, Range); 10] {
-        [
-            ("conn_rate_limit_per_s", self.conn_rate_limit_per_s, Range::AboveZero),
-            ("conn_rise_factor", self.conn_rise_factor, Range::AboveOne),
-            ("conn_rise_floor_per_s", self.conn_rise_floor_per_s, Range::AboveZero),
-            ("flood_unresolved_share", self.flood_unresolved_share, Range::Share),
-            ("flood_unresolved_share_at_limit", self.flood_unresolved_share_at_limit, Range::Share),
-            ("low_window_share", self.low_window_share, Range::Share),
-            ("low_window_seconds", self.low_window_seconds as f64, Range::UpToAnHour),
-            ("slow_transfer_share", self.slow_transfer_share, Range::Share),
-            ("slow_transfer_loss_share", self.slow_transfer_loss_share, Range::Share),
-            ("close_after_s", self.close_after_s as f64, Range::UpToAnHour),
-        ]
+    /// A configuration file with every default and what it means.
+    pub fn default_toml() -> String {
+        let mut text = String::from(
+            "# All thresholds of tidegauge with their defaults. Delete what you do not change.\n",
+        );
+        for key in KEYS {
+            text.push_str(&format!("\n# {}\n{} = {}\n", key.text, key.name, key.default));
+        }
+        text
     }
 }
 
@@ -162,24 +134,4 @@ fn line_of_key(text: &str, key: &str) -> usize {
     let sets =
         |line: &str| line.split_once('=').is_some_and(|(name, _)| name.trim().trim_matches('"') == key);
     text.lines().position(sets).map_or(1, |index| index + 1)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_empty_file_is_the_default() {
-        assert_eq!(Config::from_toml("").unwrap().conn_rate_limit_per_s, 500.0);
-    }
-
-    #[test]
-    fn a_misspelt_key_and_an_impossible_value_are_named() {
-        let misspelt = Config::from_toml("conn_rate_limit = 5").unwrap_err().to_string();
-        assert!(misspelt.contains("conn_rate_limit"), "{misspelt}");
-        let impossible = Config::from_toml("# ours\nlow_window_share = 2.0").unwrap_err().to_string();
-        assert!(impossible.contains("line 2: low_window_share = 2"), "{impossible}");
-        let wrong_type = Config::from_toml("close_after_s = \"soon\"").unwrap_err().to_string();
-        assert!(wrong_type.contains("close_after_s") && wrong_type.lines().count() == 1, "{wrong_type}");
-    }
 }

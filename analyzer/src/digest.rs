@@ -10,7 +10,7 @@ use tidegauge_ebpf::frame::Frame;
 use tidegauge_ebpf::link::LinkType;
 use tidegauge_ebpf::observe::Arrival;
 use tidegauge_ebpf::observe::totals::{count_headers, count_ordinary, merged_segments, wire_bytes};
-use tidegauge_ebpf::packet::{Fragment, Network, Packet, Segment, Transport, tcp_flag};
+use tidegauge_ebpf::packet::{Fragment, Network, Packet, Segment, Transport, ipv4_mapped, tcp_flag};
 use tidegauge_ebpf::parse::parse;
 use tidegauge_ebpf::parse::quick::{Marks, quick};
 use tidegauge_ebpf::settings::Settings;
@@ -160,7 +160,10 @@ impl Digest {
             }
             Transport::Icmp => self.read_icmp(bytes, settings.seed),
             // All of them in one place: there are few, and each stands for itself.
-            Transport::None if self.packet.network == Network::Arp => self.partition = 0,
+            Transport::None if self.packet.network == Network::Arp => {
+                self.partition = 0;
+                self.read_arp(bytes);
+            }
             Transport::None | Transport::Other => {}
         }
     }
@@ -216,6 +219,15 @@ impl Digest {
         } else {
             let ends = Packet { source_port: 0, destination_port: 0, ..self.packet };
             self.belongs_to(FlowKey::of(&ends, seed));
+        }
+    }
+
+    /// Who asks for whom: the protocol addresses of ARP over Ethernet for IPv4 (RFC 826); none where it is another.
+    fn read_arp(&mut self, bytes: &[u8]) {
+        let at = u32::from(self.packet.network_offset);
+        let address = |offset| Frame::u32(bytes, at + offset).map_or([0; 4], ipv4_mapped);
+        if Frame::u16(bytes, at + 2) == Some(0x0800) && Frame::u16(bytes, at + 4) == Some(0x0604) {
+            (self.packet.source, self.packet.destination) = (address(14), address(24));
         }
     }
 

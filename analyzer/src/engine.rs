@@ -13,9 +13,11 @@ use crate::distinct::Distinct;
 use crate::feature::{GRACE_UNKNOWN_TICKS, TICK_NS, TICKS};
 use crate::incident::Incident;
 use crate::keyed::Keyed;
-use crate::listener_state::{Judging, ListenerState};
+use crate::listener_state::ListenerState;
+use crate::open_incidents::{Changing, Judging};
 use crate::quality::{Interval, Lag, SourceLosses};
 use crate::sample::Sampling;
+use crate::scope::Scopes;
 use crate::sight::Sight;
 use crate::truth::Truth;
 use crate::window::{ListenerKey, TARGETS_MAX, TargetWindow, Window, trim_targets};
@@ -56,6 +58,8 @@ pub struct Engine {
     listeners: BTreeMap<ListenerKey, Box<ListenerState>>,
     /// Those in which a detector could find something, or has: the others are not looked at each tick.
     watched: BTreeSet<ListenerKey>,
+    /// Hosts, and who asks them.
+    scopes: Scopes,
     /// Ticks that began.
     tick: u64,
     /// End of the last tick, nanoseconds; 0 before the first.
@@ -112,6 +116,7 @@ impl Engine {
             answers_visible,
             listeners: BTreeMap::new(),
             watched: BTreeSet::new(),
+            scopes: Scopes::default(),
             tick: 0,
             now_ns: 0,
             second: Window::default(),
@@ -149,6 +154,7 @@ impl Engine {
         self.note_targets(&window);
         self.add_listeners(&window);
         self.make_room();
+        self.scopes.add(&window, self.tick);
         if let Some(lag) = self.sight.count(&window) {
             self.run.lag.get_or_insert_default().merge(lag);
         }
@@ -215,6 +221,7 @@ impl Engine {
     /// Forgets what the sums hold: a time without packets was skipped.
     fn skip(&mut self, seconds: u64) {
         self.listeners.values_mut().for_each(|listener| listener.skip(seconds, self.tick));
+        self.scopes.skip();
     }
 
     /// Begins a tick at `now_ns`; ends the second before if the clock says so.
@@ -225,10 +232,11 @@ impl Engine {
         }
         for (key, listener) in &mut self.listeners {
             listener.end_second(&self.config, self.tick, self.now_ns);
-            if listener.is_worth_judging(&self.config) {
+            if listener.is_worth_judging(&self.config) || listener.is_worth_a_long_look(self.now_ns) {
                 self.watched.insert(*key);
             }
         }
+        self.scopes.end_second(self.now_ns);
         self.end_second(changes);
     }
 
@@ -239,7 +247,8 @@ impl Engine {
         }
         let mut changed = Vec::new();
         let seen = self.sight.end_second(self.now_ns, &mut self.incident_numbers, &mut changed);
-        for incident in self.listeners.values_mut().flat_map(|listener| &mut listener.incidents) {
+        let of_listeners = self.listeners.values_mut().flat_map(|listener| listener.incidents.iter_mut());
+        for incident in of_listeners.chain(self.scopes.incidents_mut()) {
             incident.seen.merge(&seen);
         }
         if window.totals.get(Counter::Packets) != 0 || self.tells_idle_seconds {
@@ -260,12 +269,14 @@ impl Engine {
             sight: &self.sight,
             blindness: blindness.as_deref(),
         };
+        let mut changing = Changing { numbers: &mut self.incident_numbers, changed: &mut changed };
         self.watched.retain(|key| {
             let Some(listener) = self.listeners.get_mut(key) else { return false };
             listener.catch_up(self.tick);
-            listener.judge(&judging, *key, &mut self.incident_numbers, &mut changed);
+            listener.judge(&judging, *key, &mut changing);
             !listener.incidents.is_empty() || listener.is_worth_judging(&self.config)
         });
+        self.scopes.judge(&judging, self.tick, &mut changing);
         self.tell(changed, changes);
     }
 
@@ -368,8 +379,9 @@ impl Engine {
         let mut changed = Vec::new();
         self.sight.close(self.now_ns, &mut changed);
         for listener in self.listeners.values_mut() {
-            listener.close_all(self.now_ns, &mut changed);
+            listener.incidents.close_all(self.now_ns, &mut changed);
         }
+        self.scopes.close_all(self.now_ns, &mut changed);
         self.tell(changed, changes);
     }
 
@@ -385,6 +397,7 @@ impl Engine {
 
     /// Incidents that are open now.
     pub fn open_incidents(&self) -> impl Iterator<Item = &Incident> {
-        self.listeners.values().flat_map(|listener| &listener.incidents).chain(&self.sight.incident)
+        let of_listeners = self.listeners.values().flat_map(|listener| listener.incidents.iter());
+        of_listeners.chain(self.scopes.incidents()).chain(&self.sight.incident)
     }
 }

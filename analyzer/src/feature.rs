@@ -62,8 +62,8 @@ const PLACE_BY_SECOND: [u8; ListenerCounter::COUNT] = places(&BY_SECOND);
 
 /// The last `SLOTS` rows of counts, and their sum: what is asked for at each tick is one place, not one in each row.
 #[derive(Clone, Debug)]
-struct Ring<const COUNTERS: usize, const SLOTS: usize> {
-    sum: [u64; COUNTERS],
+pub(crate) struct Ring<const COUNTERS: usize, const SLOTS: usize> {
+    pub(crate) sum: [u64; COUNTERS],
     /// Index of the newest row.
     newest: u16,
     /// Bits of the rows that are not all zero: a quiet listener is moved on at no cost.
@@ -72,9 +72,10 @@ struct Ring<const COUNTERS: usize, const SLOTS: usize> {
 }
 
 impl<const COUNTERS: usize, const SLOTS: usize> Ring<COUNTERS, SLOTS> {
-    const EMPTY: Self = Self { sum: [0; COUNTERS], newest: 0, used: 0, rows: [[0; COUNTERS]; SLOTS] };
+    pub(crate) const EMPTY: Self =
+        Self { sum: [0; COUNTERS], newest: 0, used: 0, rows: [[0; COUNTERS]; SLOTS] };
 
-    fn advance(&mut self) {
+    pub(crate) fn advance(&mut self) {
         self.newest = (self.newest + 1) % SLOTS as u16;
         if self.used & 1 << self.newest != 0 {
             self.used &= !(1 << self.newest);
@@ -85,7 +86,7 @@ impl<const COUNTERS: usize, const SLOTS: usize> Ring<COUNTERS, SLOTS> {
         }
     }
 
-    fn add(&mut self, counts: [u64; COUNTERS]) {
+    pub(crate) fn add(&mut self, counts: [u64; COUNTERS]) {
         self.used |= 1 << self.newest;
         let row = &mut self.rows[usize::from(self.newest)];
         for ((sum, own), more) in self.sum.iter_mut().zip(row).zip(counts) {

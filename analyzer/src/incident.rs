@@ -1,4 +1,4 @@
-//! Incidents: findings of one cause at one listener over time, opened, updated, closed.
+//! Incidents: findings of one cause at one target over time, opened, updated, closed.
 //!
 //! An incident opens at the first tick its detector fires, is updated when its severity changes or its measured
 //! value has grown by a quarter (at most once a second), and closes after the condition has been gone for the
@@ -12,37 +12,88 @@ use serde::Serialize;
 use crate::quality::Interval;
 use crate::window::ListenerKey;
 
-/// What is wrong. Names are the output contract's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Kind {
-    /// About ourselves: too little of the traffic was seen to go by.
-    CaptureBlind,
-    /// Much asked and little completed.
-    SynFlood,
-    /// Many more connections than usual, and they complete.
-    ConnSurge,
-    /// Receivers that leave little room.
-    LowWindow,
-    /// MiB that take too long, with a reason in the traffic.
-    SlowTransfer,
+macro_rules! kinds {
+    ($($(#[doc = $doc:literal])* $variant:ident = $text:literal,)*) => {
+        /// What is wrong. Names are the output contract's (DESIGN: section 6).
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+        #[serde(rename_all = "snake_case")]
+        pub enum Kind { $($(#[doc = $doc])* $variant,)* }
+
+        impl Kind {
+            /// All kinds, the worst first.
+            pub const ALL: &[Self] = &[$(Self::$variant,)*];
+
+            /// The contract's name.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $text,)* }
+            }
+        }
+    };
 }
 
-impl Kind {
-    /// All kinds, the worst first.
-    pub const ALL: [Self; 5] =
-        [Self::SynFlood, Self::CaptureBlind, Self::ConnSurge, Self::LowWindow, Self::SlowTransfer];
-
-    /// The contract's name.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::CaptureBlind => "capture_blind",
-            Self::SynFlood => "syn_flood",
-            Self::ConnSurge => "conn_surge",
-            Self::LowWindow => "low_window",
-            Self::SlowTransfer => "slow_transfer",
-        }
-    }
+kinds! {
+    /// Much asked and little completed.
+    SynFlood = "syn_flood",
+    /// Answers to SYNs that the host never sent.
+    SynAckReflection = "syn_ack_reflection",
+    /// Segments of connections that do not exist.
+    AckFlood = "ack_flood",
+    /// RSTs of connections that do not exist.
+    RstFlood = "rst_flood",
+    /// FINs of connections that do not exist.
+    FinFlood = "fin_flood",
+    /// Datagrams that nobody waits for.
+    UdpFlood = "udp_flood",
+    /// Large answers of public services that the host never asked.
+    UdpAmplification = "udp_amplification",
+    /// More ICMP than anybody needs.
+    IcmpFlood = "icmp_flood",
+    /// Fragments that never become packets.
+    FragmentFlood = "fragment_flood",
+    /// Connections that are completed and not used.
+    ConnectionFlood = "connection_flood",
+    /// More requests than usual, from many.
+    HttpFlood = "http_flood",
+    /// Requests that never end.
+    SlowHttp = "slow_http",
+    /// SYNs from their own destination.
+    Land = "land",
+    /// One password after the other.
+    BruteForce = "brute_force",
+    /// One host asked at many ports.
+    PortScan = "port_scan",
+    /// Many hosts asked at one port.
+    HostSweep = "host_sweep",
+    /// Many addresses asked for.
+    ArpSweep = "arp_sweep",
+    /// About ourselves: too little of the traffic was seen to go by.
+    CaptureBlind = "capture_blind",
+    /// A table, queue or link nearly full.
+    Capacity = "capacity",
+    /// Many more connections than usual, and they complete.
+    ConnSurge = "conn_surge",
+    /// Attempts that fail, without a flood.
+    HandshakeFailure = "handshake_failure",
+    /// Packets that go round until their time is over.
+    RoutingLoop = "routing_loop",
+    /// Full-size segments that do not get through.
+    MtuBlackhole = "mtu_blackhole",
+    /// Payload that has to be sent again.
+    Loss = "loss",
+    /// A receiver that does not read.
+    ZeroWindow = "zero_window",
+    /// Receivers that leave little room.
+    LowWindow = "low_window",
+    /// Round trips that take too long.
+    HighRtt = "high_rtt",
+    /// MiB that take too long, with a reason in the traffic.
+    SlowTransfer = "slow_transfer",
+    /// TLS handshakes that fail.
+    TlsFailure = "tls_failure",
+    /// Responses with status 5xx.
+    HttpErrors = "http_errors",
+    /// Queries that are not answered, or with a failure.
+    DnsFailure = "dns_failure",
 }
 
 /// How bad: P1 is the worst.
@@ -76,6 +127,48 @@ pub enum Target {
     Capture,
     /// Who is asked.
     Listener(ListenerKey),
+    /// A host, and where it matters the port and protocol.
+    Host(HostTarget),
+    /// A network.
+    Network(NetworkTarget),
+}
+
+/// A host that something comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct HostTarget {
+    /// Its address.
+    pub address: IpAddr,
+    /// The port, where most of it goes to one.
+    pub port: Option<u16>,
+    /// `tcp`, `udp`, `icmp`, `arp` or `ip`.
+    pub protocol: &'static str,
+}
+
+/// A network that something comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct NetworkTarget {
+    /// Its first address.
+    pub address: IpAddr,
+    /// Bits of an address that name the network.
+    pub prefix_bits: u8,
+    /// The port, where most of it goes to one.
+    pub port: Option<u16>,
+    /// As in [`HostTarget`].
+    pub protocol: &'static str,
+}
+
+impl Target {
+    /// Address, port and protocol as the output has them; nothing for the capture itself.
+    pub fn parts(&self) -> Option<(String, Option<u16>, &'static str)> {
+        Some(match self {
+            Self::Capture => return None,
+            Self::Listener(key) => (key.address.to_string(), Some(key.port), "tcp"),
+            Self::Host(HostTarget { address, port, protocol }) => (address.to_string(), *port, protocol),
+            Self::Network(NetworkTarget { address, prefix_bits, port, protocol }) => {
+                (format!("{address}/{prefix_bits}"), *port, protocol)
+            }
+        })
+    }
 }
 
 impl fmt::Display for Target {
@@ -83,6 +176,17 @@ impl fmt::Display for Target {
         match self {
             Self::Capture => formatter.write_str("this capture"),
             Self::Listener(key) => write!(formatter, "{}/tcp", SocketAddr::new(key.address, key.port)),
+            Self::Host(HostTarget { address, port: Some(port), protocol }) => {
+                write!(formatter, "{}/{protocol}", SocketAddr::new(*address, *port))
+            }
+            Self::Host(HostTarget { address, port: None, protocol }) => {
+                write!(formatter, "{address}/{protocol}")
+            }
+            Self::Network(NetworkTarget { address, prefix_bits, port, protocol }) => {
+                write!(formatter, "{address}/{prefix_bits}")?;
+                port.map_or(Ok(()), |port| write!(formatter, " port {port}"))?;
+                write!(formatter, " {protocol}")
+            }
         }
     }
 }

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod account;
+mod actor_state;
 pub mod baseline;
 pub mod batch;
 pub mod collect;
@@ -15,21 +16,27 @@ pub mod diff;
 pub mod digest;
 pub mod distinct;
 pub mod engine;
+pub mod fact;
 pub mod feature;
 pub mod flow_record;
 pub mod follow;
+pub mod history;
 pub mod hlog;
+mod host_state;
 pub mod incident;
 pub mod keyed;
 pub mod layer;
 mod listener_state;
 pub mod merge;
+pub mod most;
 pub mod occupancy;
+mod open_incidents;
 pub mod output;
 pub mod parquet;
 pub mod pipeline;
 pub mod quality;
 pub mod sample;
+pub mod scope;
 mod sight;
 pub mod spread;
 pub mod summary;

@@ -2,28 +2,25 @@
 
 use tidegauge_ebpf::listener::ListenerCounter;
 
-use crate::baseline::{Baseline, SECONDS_MIN, SECONDS_MIN_SERVED};
+use crate::baseline::Baseline;
 use crate::config::Config;
-use crate::detect::{Evidence, findings, is_low_window_second};
+use crate::detect::{Evidence, findings, is_low_window_second, slow_findings};
+use crate::fact::Fact;
 use crate::feature::{HandshakeTime, Handshakes, Sliding, Sources};
-use crate::incident::{Finding, Incident, Kind, State, Target};
-use crate::sight::Sight;
+use crate::history::History;
+use crate::incident::{Finding, Kind, Target};
+use crate::open_incidents::{Changing, Judging, OpenIncidents};
 use crate::window::{ListenerKey, ListenerWindow};
 
 /// Silence after which all sums are zero: ten whole seconds and the one that was cut into.
 const SILENT_AFTER_NS: u64 = 11_000_000_000;
 
-/// What all listeners are judged by at a tick's end.
-pub(crate) struct Judging<'a> {
-    pub(crate) config: &'a Config,
-    /// Whether the source shows both directions' handshake segments.
-    pub(crate) answers_visible: bool,
-    /// End of the tick, nanoseconds of packet time.
-    pub(crate) now_ns: u64,
-    pub(crate) sight: &'a Sight,
-    /// Why the tick was seen too badly to go by, if it was.
-    pub(crate) blindness: Option<&'a str>,
-}
+/// How long after something a listener is judged over longer once a second.
+const NOTEWORTHY_NS: u64 = 5_000_000_000;
+/// What such things are, beside attempts that do not complete.
+const NOTEWORTHY: [Fact; 4] = [Fact::SentAgain, Fact::ZeroWindow, Fact::ServerError, Fact::HelloFailed];
+/// Requests in a window from which on a listener is judged too: a tenth of the least rate that can be a flood.
+const REQUESTS_NOTEWORTHY: u64 = 10;
 
 /// One listener's memory.
 #[derive(Debug, Default)]
@@ -34,14 +31,23 @@ pub(crate) struct ListenerState {
     handshake_time: HandshakeTime,
     sources: Sources,
     low_window_seconds: u32,
+    history: History,
+    requests: Baseline,
+    /// Connections open, and those with an incomplete request head, when it was last told.
+    open: u32,
+    heads: u32,
+    /// A second has ended: what is judged over longer is due.
+    second_ended: bool,
+    requests_this_second: u64,
+    /// When something last happened that is judged over longer, nanoseconds.
+    noteworthy_ns: u64,
     /// Whole seconds since the sums went to zero; learnt when traffic returns.
     silent_seconds: u64,
     /// Number of the engine's tick that `sliding` has come to.
     tick: u64,
     /// Packet time of the last window with traffic, nanoseconds.
     pub(crate) seen_ns: u64,
-    /// Open ones, at most one of a kind.
-    pub(crate) incidents: Vec<Incident>,
+    pub(crate) incidents: OpenIncidents,
     /// Whether this listener ever completed a handshake: such a one is kept before others.
     pub(crate) proven: bool,
 }
@@ -60,6 +66,7 @@ impl ListenerState {
     pub(crate) fn end_second(&mut self, config: &Config, tick: u64, now_ns: u64) {
         if self.is_silent(now_ns) {
             self.silent_seconds += 1;
+            self.history.end_second();
             self.tick = tick;
             return;
         }
@@ -71,7 +78,10 @@ impl ListenerState {
             self.asked.learn(self.sliding.this_second(ListenerCounter::Attempted));
             let one_sided = self.sliding.this_second(ListenerCounter::CompletedOneSided);
             self.completed.learn(self.sliding.this_second(ListenerCounter::Completed) + one_sided);
+            self.requests.learn(std::mem::take(&mut self.requests_this_second));
         }
+        self.history.end_second();
+        self.second_ended = true;
         self.catch_up(tick);
         self.sliding.advance_second();
     }
@@ -86,6 +96,7 @@ impl ListenerState {
         self.tick = tick;
         self.sliding = Sliding::default();
         self.low_window_seconds = 0;
+        self.history.skip(seconds);
         self.silent_seconds += seconds;
     }
 
@@ -118,6 +129,14 @@ impl ListenerState {
         }
         self.seen_ns = end_ns;
         self.sliding.add(window);
+        self.history.add(window);
+        self.requests_this_second += window.fact(Fact::Request);
+        let failed = window.get(ListenerCounter::Attempted) > window.get(ListenerCounter::Completed);
+        let busy = window.fact(Fact::Request) >= REQUESTS_NOTEWORTHY;
+        if failed || busy || NOTEWORTHY.iter().any(|fact| window.fact(*fact) != 0) {
+            self.noteworthy_ns = end_ns;
+        }
+        (self.open, self.heads) = (window.open, window.heads);
         self.handshake_time.learn(window);
         self.proven |= window.get(ListenerCounter::Completed) != 0;
         self.sources.distinct = window.distinct;
@@ -128,102 +147,68 @@ impl ListenerState {
         }
     }
 
-    /// Judges the listener at a tick's end: incidents that opened, changed or closed are appended to `changed`.
+    /// Whether something happened in the last minutes that is judged over longer than a few seconds.
+    pub(crate) fn is_worth_a_long_look(&self, now_ns: u64) -> bool {
+        self.heads != 0
+            || (self.noteworthy_ns != 0 && now_ns.saturating_sub(self.noteworthy_ns) < NOTEWORTHY_NS)
+    }
+
+    /// Judges the listener at a tick's end.
     pub(crate) fn judge(
         &mut self,
         judging: &Judging<'_>,
         listener: ListenerKey,
-        numbers: &mut u64,
-        changed: &mut Vec<Incident>,
+        changing: &mut Changing<'_>,
     ) {
         let Judging { config, answers_visible, now_ns, .. } = *judging;
         if self.is_silent(now_ns) {
             return;
         }
-        if self.is_worth_judging(config) {
-            let found = findings(&Evidence {
+        let second_ended = std::mem::take(&mut self.second_ended);
+        let (quick, slow) =
+            (self.is_worth_judging(config), second_ended && self.is_worth_a_long_look(now_ns));
+        if quick || slow {
+            let evidence = Evidence {
                 config,
                 listener,
                 sliding: &self.sliding,
                 handshakes: Handshakes::of(&self.sliding, self.handshake_time.grace_ticks()),
-                usual_asked: self.asked.usual(SECONDS_MIN_SERVED),
-                is_rise_known: self.asked.usual(SECONDS_MIN).is_some(),
-                usual_completed: self.completed.usual(SECONDS_MIN_SERVED),
+                asked: &self.asked,
+                completed: &self.completed,
+                requests: &self.requests,
                 sources: &self.sources,
                 low_window_seconds: self.low_window_seconds,
                 answers_visible,
-            });
+                history: &self.history,
+                open: self.open,
+                heads: self.heads,
+            };
+            let mut found = if quick { findings(&evidence) } else { Vec::new() };
+            if slow {
+                found.extend(slow_findings(&evidence));
+            }
             for finding in found {
-                self.take(finding, judging, listener, numbers, changed);
+                self.take(finding, judging, listener, changing);
             }
         }
-        self.incidents.retain_mut(|incident| {
-            let over = incident.is_over(now_ns, config.close_after_s);
-            if over {
-                incident.close(now_ns);
-                changed.push(incident.clone());
-            }
-            !over
-        });
+        self.incidents.close_over(judging, changing);
     }
 
     /// Opens an incident or goes on with one.
     fn take(
         &mut self,
-        mut finding: Finding,
+        finding: Finding,
         judging: &Judging<'_>,
         listener: ListenerKey,
-        numbers: &mut u64,
-        changed: &mut Vec<Incident>,
+        changing: &mut Changing<'_>,
     ) {
-        let now_ns = judging.now_ns;
-        let known = self.incidents.iter_mut().find(|incident| incident.peak.kind == finding.kind);
-        if let Some(why) = judging.blindness {
-            finding = finding.made_blind(why, known.as_ref().map(|known| known.peak.severity));
-        }
-        if let Some(known) = known {
-            if known.hold(finding, now_ns) {
-                changed.push(known.clone());
-            }
-            return;
-        }
         // A surge next to an open flood is the flood's own completed part.
-        if finding.kind == Kind::ConnSurge && self.has_open(Kind::SynFlood) {
+        if finding.kind == Kind::ConnSurge && self.incidents.has(Kind::SynFlood) {
             return;
         }
         if finding.kind == Kind::SynFlood {
-            self.supersede(Kind::ConnSurge, now_ns, changed);
+            self.incidents.supersede(Kind::ConnSurge, judging.now_ns, changing.changed);
         }
-        *numbers += 1;
-        let seen = judging.sight.last().clone();
-        let incident = Incident::open(*numbers, Target::Listener(listener), finding, now_ns, seen);
-        changed.push(incident.clone());
-        self.incidents.push(incident);
-    }
-
-    fn has_open(&self, kind: Kind) -> bool {
-        self.incidents.iter().any(|incident| incident.peak.kind == kind)
-    }
-
-    /// Closes an incident that turned out to be another kind.
-    fn supersede(&mut self, kind: Kind, now_ns: u64, changed: &mut Vec<Incident>) {
-        self.incidents.retain_mut(|incident| {
-            let superseded = incident.peak.kind == kind;
-            if superseded {
-                incident.close(now_ns);
-                changed.push(incident.clone());
-            }
-            !superseded
-        });
-    }
-
-    /// Closes everything at the end of the run.
-    pub(crate) fn close_all(&mut self, now_ns: u64, changed: &mut Vec<Incident>) {
-        for mut incident in self.incidents.drain(..) {
-            if incident.state != State::Closed {
-                incident.close(now_ns);
-                changed.push(incident);
-            }
-        }
+        self.incidents.take(finding, Target::Listener(listener), judging, changing);
     }
 }

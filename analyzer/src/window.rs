@@ -8,7 +8,9 @@ use tidegauge_ebpf::listener::{ListenerCounter, RWND_OCTAVES};
 use tidegauge_ebpf::packet::{Address, ipv4_mapped};
 use tidegauge_ebpf::target::{Majority, TargetCounter};
 
+use crate::account::actors::ActorCounts;
 use crate::distinct::Distinct;
+use crate::fact::{Fact, FactCounts};
 use crate::keyed::Keyed;
 use crate::sample::Sampling;
 use crate::truth::Truth;
@@ -44,6 +46,81 @@ pub struct ListenerWindow {
     pub prefixes: Vec<(IpAddr, u32)>,
     /// TTL classes of attempts in the last one to two seconds ([`tidegauge_ebpf::target::ttl_class`]).
     pub ttl_classes: u64,
+    /// Facts of packets; none where the source does not tell any.
+    pub facts: FactCounts,
+    /// Connections open at the window's end whose handshake was seen, and of these those with an incomplete request
+    /// head. Of several windows the most.
+    pub open: u32,
+    /// See `open`.
+    pub heads: u32,
+}
+
+/// What came to one host, of what [`crate::fact::Facts::OF_HOST`] counts by host.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HostWindow {
+    /// Facts of packets.
+    pub facts: FactCounts,
+    /// Who sent them, in the last one to two seconds; where there are many, of a sample of them.
+    pub distinct: Distinct,
+    /// Packets by source in the current sketch period (1.07 s), about; the busiest first.
+    pub sources: Vec<(IpAddr, u32)>,
+    /// The same by source network.
+    pub prefixes: Vec<(IpAddr, u32)>,
+    /// TTL classes in the last one to two seconds.
+    pub ttl_classes: u64,
+}
+
+/// With what somebody asks others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ActorProtocol {
+    /// SYNs, and other segments of no connection.
+    #[default]
+    Tcp,
+    /// Datagrams.
+    Udp,
+    /// ARP requests.
+    Arp,
+}
+
+/// Who asks others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ActorKey {
+    /// Its address.
+    pub address: IpAddr,
+    /// What with.
+    pub protocol: ActorProtocol,
+}
+
+/// What somebody asked of others since `began_ns`: a running sum, of which the newest counts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ActorWindow {
+    /// Beginning of the count, nanoseconds of packet time.
+    pub began_ns: u64,
+    /// What it asked, and what came of it.
+    pub counts: ActorCounts,
+    /// Distinct hosts, about.
+    pub hosts: u64,
+    /// Distinct ports, about.
+    pub ports: u64,
+    /// Distinct pairs of host and port, about.
+    pub places: u64,
+    /// The host asked most, and whether it is more than half.
+    pub host: Option<IpAddr>,
+    /// See `host`.
+    pub host_is_most: bool,
+    /// The port asked most.
+    pub port: Option<u16>,
+    /// Where passwords were tried most.
+    pub login: Option<ListenerKey>,
+}
+
+/// Keys for which a table had no row.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Refused {
+    /// Packets of hosts.
+    pub hosts: u64,
+    /// Questions of actors.
+    pub actors: u64,
 }
 
 /// What came to one address that is not TCP.
@@ -72,6 +149,12 @@ pub struct Window {
     pub listeners: Keyed<ListenerKey, ListenerWindow>,
     /// Targets of what is not TCP.
     pub targets: Keyed<IpAddr, TargetWindow>,
+    /// Hosts that facts were counted of.
+    pub hosts: Keyed<IpAddr, HostWindow>,
+    /// Who asks many.
+    pub actors: Keyed<ActorKey, ActorWindow>,
+    /// What found no row in the tables of these.
+    pub refused: Refused,
     /// Where some flows were not followed: what is judged per flow is an estimate.
     pub sampling: Option<Sampling>,
     /// What only sources of whole packets tell; `None`: the source does not.
@@ -99,6 +182,10 @@ impl Window {
         self.totals.merge(&other.totals);
         self.listeners.merge(other.listeners, ListenerWindow::merge);
         self.targets.merge(other.targets, TargetWindow::merge);
+        self.hosts.merge(other.hosts, HostWindow::merge);
+        self.actors.merge(other.actors, ActorWindow::merge);
+        self.refused.hosts += other.refused.hosts;
+        self.refused.actors += other.refused.actors;
         if let Some(sampling) = other.sampling {
             self.sampling.get_or_insert_default().merge(&sampling);
         }
@@ -118,6 +205,9 @@ impl Window {
             && self.sampling.is_none()
             && self.listeners.is_empty()
             && self.targets.is_empty()
+            && self.hosts.is_empty()
+            && self.actors.is_empty()
+            && self.refused == Refused::default()
             && self.totals.values.iter().all(|value| *value == 0)
             && self
                 .totals
@@ -182,6 +272,43 @@ impl ListenerWindow {
         merge_sources(&mut self.sources, &other.sources);
         merge_sources(&mut self.prefixes, &other.prefixes);
         self.ttl_classes |= other.ttl_classes;
+        self.facts.merge(&other.facts);
+        self.open = self.open.max(other.open);
+        self.heads = self.heads.max(other.heads);
+    }
+
+    /// A fact's count.
+    pub const fn fact(&self, fact: Fact) -> u64 {
+        self.facts.get(fact)
+    }
+}
+
+impl HostWindow {
+    /// Adds sources, each of which stands for `scale`.
+    pub fn add_sources(&mut self, sources: &[(IpAddr, u32)], prefixes: &[(IpAddr, u32)], scale: u32) {
+        let scaled = |sources: &[(IpAddr, u32)]| -> Vec<(IpAddr, u32)> {
+            sources.iter().map(|(address, packets)| (*address, packets.saturating_mul(scale))).collect()
+        };
+        merge_sources(&mut self.sources, &scaled(sources));
+        merge_sources(&mut self.prefixes, &scaled(prefixes));
+    }
+
+    /// Adds another shard's or interval's numbers of the same host.
+    pub fn merge(&mut self, other: &Self) {
+        self.facts.merge(&other.facts);
+        self.distinct.merge(&other.distinct);
+        merge_sources(&mut self.sources, &other.sources);
+        merge_sources(&mut self.prefixes, &other.prefixes);
+        self.ttl_classes |= other.ttl_classes;
+    }
+}
+
+impl ActorWindow {
+    /// The newer running sum, and of the same count the larger.
+    pub fn merge(&mut self, other: &Self) {
+        if (other.began_ns, other.counts.asked) > (self.began_ns, self.counts.asked) {
+            *self = other.clone();
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 //! what is read of TLS, HTTP and DNS over TCP must not depend on it. Datagrams, echoes and quotes beside them.
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
+use tidegauge_analyzer::fact::Facts;
 use tidegauge_analyzer::layer::LayerCounter::{self, *};
 use tidegauge_analyzer::layer::{
     AppRecord, Datagram, IcmpMessage, IcmpVersion, Interest, LayerSums, Layers, Protocol, QuoteKind,
@@ -40,7 +41,7 @@ impl Stream {
             ts_ns: self.now_ns,
             responder_port: self.port,
         };
-        self.layers.tcp(&part, &mut self.sums)
+        self.layers.tcp(&part, &mut self.sums, &mut Facts::default())
     }
 
     /// The next bytes of a direction, as one segment.
@@ -339,9 +340,9 @@ fn dns_over_tcp_and_udp_is_matched_by_number() {
         ts_ns,
     };
     let Stream { mut layers, mut sums, .. } = stream;
-    layers.udp(&query(1_000, 0), &mut sums);
-    layers.udp(&query(1_000, MS), &mut sums);
-    layers.udp(&query(1_001, 0), &mut sums);
+    layers.udp(&query(1_000, 0), &mut sums, &mut Facts::default());
+    layers.udp(&query(1_000, MS), &mut sums, &mut Facts::default());
+    layers.udp(&query(1_001, 0), &mut sums, &mut Facts::default());
     let answer = dns(1, [0x81, 0x82]);
     let answer = Datagram {
         source: [2; 4],
@@ -351,8 +352,8 @@ fn dns_over_tcp_and_udp_is_matched_by_number() {
         bytes: &answer,
         ts_ns: 9 * MS,
     };
-    layers.udp(&answer, &mut sums);
-    layers.udp(&answer, &mut sums);
+    layers.udp(&answer, &mut sums, &mut Facts::default());
+    layers.udp(&answer, &mut sums, &mut Facts::default());
     layers.finish(20_000 * MS, &mut sums);
     let counts = [DnsQueries, DnsResponses, DnsNxdomain, DnsServfail, DnsRepeated, DnsUnasked, DnsUnanswered];
     assert_eq!(counts.map(|counter| sums.get(counter)), [5, 3, 1, 2, 1, 1, 2]);

@@ -90,7 +90,7 @@ prop_compose! {
         let key = |port| ListenerKey { address: address(0), port };
         let listeners = listeners.into_iter().map(|(port, listener)| (key(port), listener)).collect();
         let targets = targets.into_iter().map(|(number, target)| (address(number), target)).collect();
-        let mut window = Window { start_ns, end_ns: start_ns + length_ns, totals: Box::new(totals), listeners, targets, sampling: None, truth: None };
+        let mut window = Window { start_ns, end_ns: start_ns + length_ns, totals: Box::new(totals), listeners, targets, sampling: None, truth: None, ..Window::default() };
         if level != 0 {
             window.scale(1 << level);
         }

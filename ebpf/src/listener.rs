@@ -242,6 +242,14 @@ impl ListenerRow {
 }
 
 impl Askers {
+    /// Nobody.
+    pub const EMPTY: Self = Self {
+        distinct: [0; DISTINCT_BANKS * DISTINCT_WORDS],
+        distinct_periods: [0; DISTINCT_BANKS],
+        ttl_classes: [0; DISTINCT_BANKS],
+        ttl_periods: [0; DISTINCT_BANKS],
+    };
+
     /// Begins those of a new listener.
     #[inline(always)]
     pub fn start(&mut self, now: Stamp) {

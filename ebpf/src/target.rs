@@ -143,6 +143,13 @@ impl TargetRow {
         self.ttl_periods = [now.period(); 2];
     }
 
+    /// Packets of all protocols.
+    pub const fn packets(&self) -> u64 {
+        self.counters[TargetCounter::UdpPackets as usize]
+            + self.counters[TargetCounter::IcmpPackets as usize]
+            + self.counters[TargetCounter::OtherPackets as usize]
+    }
+
     /// Counts a packet to it.
     #[inline(always)]
     pub fn record(&mut self, packet: &Packet, packets: u64, wire_bytes: u64, now: Stamp) {

@@ -5,6 +5,7 @@
 //! length, across the wrap of sequence numbers. What comes whole, only not in order, is the same protocol as in order;
 //! and where nothing was mutated, the same counts.
 
+use tidegauge_analyzer::fact::Facts;
 use tidegauge_analyzer::layer::LayerCounter::{self, *};
 use tidegauge_analyzer::layer::{
     AppRecord, Datagram, Group, IcmpMessage, IcmpVersion, LayerSums, Layers, Protocol, StreamPart, arp,
@@ -179,7 +180,7 @@ fn deliver(segments: &[(usize, &[u8])], start: u32, port: u16) -> (Option<AppRec
             ts_ns: 0,
             responder_port: port,
         };
-        layers.tcp(&part, &mut sums);
+        layers.tcp(&part, &mut sums, &mut Facts::default());
     }
     (layers.close(0, 0, &mut sums), sums)
 }
@@ -217,7 +218,7 @@ fn check_anyhow(streams: &[Vec<u8>; 2], port: u16, choices: &mut Choices<'_>) {
                     ts_ns,
                     responder_port: port,
                 };
-                layers.tcp(&part, &mut sums);
+                layers.tcp(&part, &mut sums, &mut Facts::default());
             }
         }
     }
@@ -245,7 +246,7 @@ pub fn check_datagram(mut input: &[u8]) {
             place @ 0..8 => {
                 let (source_port, destination_port) = ports[usize::from(place) % ports.len()];
                 let datagram = Datagram { source, destination, source_port, destination_port, bytes, ts_ns };
-                layers.udp(&datagram, &mut sums);
+                layers.udp(&datagram, &mut sums, &mut Facts::default());
             }
             8..13 => {
                 layers.icmp(&IcmpMessage { version, source, destination, bytes, ts_ns }, &mut sums);

@@ -21,6 +21,7 @@ use tidegauge_ebpf::stamp::Stamp;
 use super::sources::{SOURCE_ATTEMPTS_MIN, Sources};
 use crate::digest::Digest;
 use crate::distinct::Distinct;
+use crate::fact::{Fact, FactCounts, Facts};
 use crate::keyed::Keyed;
 use crate::window::{ListenerKey, ListenerWindow, Window, ip_addr};
 
@@ -148,12 +149,24 @@ impl Tally {
     }
 }
 
+/// What few segments say of a listener.
+#[derive(Clone, Debug, Default)]
+struct Beside {
+    /// Since it was handed over.
+    facts: FactCounts,
+    /// Connections that are open, and those with an incomplete request head.
+    open: u32,
+    heads: u32,
+}
+
 /// All rows.
 pub(super) struct Listeners {
     /// [`tidegauge_ebpf::flow::end_hash`] of each row, 0 where free.
     ids: Box<[[u64; WAYS]]>,
     rows: Box<[Tally]>,
     askers: Box<[Askers]>,
+    /// Apart from the rows: most segments have none.
+    beside: Box<[Beside]>,
     /// Rows that had something to hand over since the last second ended.
     listed: Vec<u32>,
     /// Of these, those to hand over at the end of the tick.
@@ -166,6 +179,7 @@ impl Listeners {
             ids: vec![[0; WAYS]; BUCKETS].into_boxed_slice(),
             rows: vec![Tally::EMPTY; ROWS].into_boxed_slice(),
             askers: vec![Askers::default(); ROWS].into_boxed_slice(),
+            beside: vec![Beside::default(); ROWS].into_boxed_slice(),
             listed: Vec::with_capacity(ROWS),
             in_earnest: Vec::new(),
         };
@@ -261,7 +275,20 @@ impl Listeners {
         let flags = self.rows[place].flags & LISTED;
         self.rows[place] = Tally { address, port, seen: now, flags, ..Tally::EMPTY };
         self.askers[place].start(now);
+        self.beside[place] = Beside::default();
         Some(place)
+    }
+
+    /// Counts a segment's facts; `completed`: its handshake was just completed.
+    pub(super) fn count_facts(&mut self, place: Option<u32>, facts: Facts, completed: bool) {
+        let Some(place) = place else { return };
+        let Beside { facts: counts, open, heads } = &mut self.beside[place as usize];
+        counts.count(facts);
+        *open = open.saturating_add(u32::from(completed)).saturating_sub(u32::from(facts.has(Fact::Closed)));
+        // A head that is complete in the segment that closes its connection was opened before.
+        *heads = heads
+            .saturating_add(u32::from(facts.has(Fact::HeadOpened)))
+            .saturating_sub(u32::from(facts.has(Fact::HeadDone)));
     }
 
     /// Notes who made an attempt.
@@ -320,6 +347,9 @@ impl Listeners {
         }
         (row.bytes, row.hot) = (0, [0; HOT.len()]);
         (row.counters, row.octaves) = ([0; PLACES], [0; RWND_OCTAVES]);
+        let Beside { facts, open, heads } = &mut self.beside[place as usize];
+        listener.facts = std::mem::take(facts);
+        (listener.open, listener.heads) = (*open, *heads);
         let askers = &self.askers[place as usize];
         if listener.get(ListenerCounter::Attempted) != 0 {
             listener.distinct = Distinct::of(askers);

@@ -5,6 +5,9 @@
 //! begin anew. Listeners and targets are handed over at the end of a whole second, and earlier where much happens at
 //! them ([`listeners`], [`targets`]).
 
+pub mod actors;
+pub mod hosts;
+mod index;
 pub mod listeners;
 mod round_trips;
 mod sources;
@@ -13,13 +16,16 @@ pub mod targets;
 use tidegauge_ebpf::counter::{Counter, Counters, VALUES};
 use tidegauge_ebpf::event;
 use tidegauge_ebpf::observe::totals::count_outcome;
-use tidegauge_ebpf::packet::{Network, Transport};
+use tidegauge_ebpf::packet::{Fragment, Network, Transport, tcp_flag};
 use tidegauge_ebpf::settings::Settings;
 
 use crate::digest::Digest;
+use crate::fact::{Fact, Facts};
 use crate::follow::Verdict;
 use crate::truth::Truth;
-use crate::window::Window;
+use crate::window::{ActorProtocol, Window};
+use actors::{Actors, Asking};
+use hosts::Hosts;
 use listeners::Listeners;
 pub use round_trips::{PLACES_MAX, PlaceRtt, RoundTrips};
 use sources::Sources;
@@ -33,6 +39,8 @@ pub struct Accounts {
     listeners: Listeners,
     sources: Sources,
     targets: Targets,
+    hosts: Hosts,
+    actors: Actors,
     round_trips: RoundTrips,
 }
 
@@ -46,6 +54,8 @@ impl Accounts {
             listeners: Listeners::new(),
             sources: Sources::new(),
             targets: Targets::new(),
+            hosts: Hosts::new(),
+            actors: Actors::new(),
             round_trips: RoundTrips::default(),
         }
     }
@@ -79,9 +89,61 @@ impl Accounts {
         match digest.packet.transport {
             Transport::Tcp => self.count_segment(digest, verdict),
             _ if matches!(digest.packet.network, Network::Ipv4 | Network::Ipv6) => {
-                self.targets.count(digest, self.settings.seed, &mut self.totals);
+                self.count_other(digest, verdict.facts);
+            }
+            _ if verdict.facts.has(Fact::AddressAsked) => {
+                self.actors.ask(&asking(digest, ActorProtocol::Arp), self.settings.seed);
             }
             _ => {}
+        }
+    }
+
+    /// What is not TCP.
+    #[inline]
+    fn count_other(&mut self, digest: &Digest, facts: Facts) {
+        let seed = self.settings.seed;
+        let packets = self.targets.count(digest, seed, &mut self.totals);
+        if packets >= SENDERS_FROM {
+            self.hosts.note_sender(digest, &mut self.sources, seed);
+        }
+        if !facts.and(Facts::OF_HOST).is_empty() {
+            self.hosts.count(facts.and(Facts::OF_HOST), digest, &mut self.sources, seed);
+        }
+        if digest.packet.transport == Transport::Udp && digest.packet.fragment == Fragment::Whole {
+            // From a client's port to a server's, or back.
+            let asks = digest.packet.source_port > digest.packet.destination_port;
+            if asks {
+                self.actors.ask(&asking(digest, ActorProtocol::Udp), seed);
+            } else {
+                self.actors.answer(&answering(digest, ActorProtocol::Udp), seed);
+            }
+        }
+    }
+
+    /// Facts of a segment, at its listener, at the host it comes to, and at who asks.
+    fn count_facts(&mut self, digest: &Digest, verdict: &Verdict, place: Option<u32>) {
+        let (seed, outcome) = (self.settings.seed, &verdict.outcome);
+        let facts = verdict.facts.or(Facts::of_judgement(verdict.judged.marks, outcome));
+        let completed = outcome.has(event::COMPLETED | event::COMPLETED_ONE_SIDED);
+        self.listeners.count_facts(place, facts.and(Facts::OF_LISTENER), completed);
+        let of_host = facts.and(Facts::OF_HOST);
+        if !of_host.is_empty() {
+            self.hosts.count(of_host, digest, &mut self.sources, seed);
+        }
+        let asks_oddly = facts.has(Fact::Stray) && !digest.packet.segment.has(tcp_flag::ACK | tcp_flag::RST);
+        if outcome.has(event::ATTEMPTED) || asks_oddly {
+            self.actors.ask(&asking(digest, ActorProtocol::Tcp), seed);
+        }
+        if completed {
+            self.actors.answer(&asking(digest, ActorProtocol::Tcp), seed);
+        }
+        if outcome.has(event::REFUSED) {
+            self.actors.refuse(&answering(digest, ActorProtocol::Tcp), seed);
+        }
+        if facts.has(Fact::BriefLogin) {
+            let from_listener = outcome.has(event::FROM_LISTENER);
+            let asking = if from_listener { answering } else { asking }(digest, ActorProtocol::Tcp);
+            self.actors.login(&asking, seed);
         }
     }
 
@@ -102,6 +164,9 @@ impl Accounts {
         }
         let id = listener_id(digest, verdict);
         let place = self.listeners.count(id, digest, outcome, self.settings, &mut self.totals);
+        if !verdict.facts.is_empty() || verdict.judged.marks != 0 || outcome.has(NOTED) {
+            self.count_facts(digest, verdict, place);
+        }
         if outcome.has(event::ATTEMPTED) {
             self.listeners.note_asker(place, digest, self.settings.seed);
             self.sources.note(digest, self.settings.seed);
@@ -116,6 +181,8 @@ impl Accounts {
         let others = [Counter::Udp, Counter::Icmp, Counter::OtherTransport, Counter::Fragments];
         let others = others.iter().map(|counter| window.totals.get(*counter)).sum();
         self.targets.hand_over(everything, others, &mut window);
+        self.hosts.hand_over(everything, &mut window, &self.sources);
+        self.actors.hand_over(&mut window);
         window.truth = Some(std::mem::take(&mut self.truth));
         window
     }
@@ -133,6 +200,39 @@ impl Accounts {
     /// Listener rows, and how many of them are in use.
     pub fn listeners_used(&self) -> (u64, u64) {
         self.listeners.used()
+    }
+}
+
+/// Packets to a target since it was last handed over from which on their senders are noted.
+const SENDERS_FROM: u64 = 50;
+/// Events that say something of listeners' peers and of hosts.
+const NOTED: u32 = event::ATTEMPTED
+    | event::REFUSED
+    | event::COMPLETED
+    | event::COMPLETED_ONE_SIDED
+    | event::ANSWERED_UNASKED;
+
+/// A packet's sender asks its destination.
+fn asking(digest: &Digest, protocol: ActorProtocol) -> Asking {
+    let packet = &digest.packet;
+    Asking {
+        protocol,
+        actor: packet.source,
+        host: packet.destination,
+        port: packet.destination_port,
+        now_ns: digest.ts_ns,
+    }
+}
+
+/// A packet's destination had asked its sender.
+fn answering(digest: &Digest, protocol: ActorProtocol) -> Asking {
+    let packet = &digest.packet;
+    Asking {
+        protocol,
+        actor: packet.destination,
+        host: packet.source,
+        port: packet.source_port,
+        now_ns: digest.ts_ns,
     }
 }
 

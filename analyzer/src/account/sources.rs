@@ -4,7 +4,9 @@ use std::net::IpAddr;
 
 use tidegauge_ebpf::flow::{pair_hash, prefix_of};
 use tidegauge_ebpf::limits::{PREFIX_BUCKETS, SOURCE_BUCKETS};
+use tidegauge_ebpf::packet::Address;
 use tidegauge_ebpf::source::{SourceBucket, SourceCount};
+use tidegauge_ebpf::stamp::Stamp;
 
 use crate::digest::Digest;
 use crate::window::{ListenerWindow, TOP_SOURCES_MAX, ip_addr, sort_sources};
@@ -32,7 +34,11 @@ impl Sources {
 
     /// Notes who made an attempt.
     pub(super) fn note(&mut self, digest: &Digest, seed: u64) {
-        let (source, listener, now) = (digest.packet.source, digest.key.destination, digest.now());
+        self.note_at(digest.packet.source, digest.key.destination, digest.now(), seed);
+    }
+
+    /// Notes who sent something to listener or host number `listener`.
+    pub(super) fn note_at(&mut self, source: Address, listener: u64, now: Stamp, seed: u64) {
         let prefix = prefix_of(source);
         for (table, address) in [(&mut self.sources, source), (&mut self.prefixes, prefix)] {
             let pair = pair_hash(address, listener, seed);
@@ -57,7 +63,13 @@ impl Sources {
 impl Newest {
     /// Names the busiest sources and networks of listener `id`.
     pub(super) fn name(&self, id: u64, listener: &mut ListenerWindow) {
-        listener.add_sources(&busiest(&self.sources, id), &busiest(&self.prefixes, id));
+        let [sources, prefixes] = self.busiest(id);
+        listener.add_sources(&sources, &prefixes);
+    }
+
+    /// The busiest sources and networks of a listener or host.
+    pub(super) fn busiest(&self, id: u64) -> [Vec<(IpAddr, u32)>; 2] {
+        [busiest(&self.sources, id), busiest(&self.prefixes, id)]
     }
 }
 

@@ -36,9 +36,9 @@ impl Targets {
         }
     }
 
-    /// Counts a packet to its target.
+    /// Counts a packet to its target; how many came there since it was handed over.
     #[inline]
-    pub(super) fn count(&mut self, digest: &Digest, seed: u64, totals: &mut Counters) {
+    pub(super) fn count(&mut self, digest: &Digest, seed: u64, totals: &mut Counters) -> u64 {
         let now = digest.now();
         let id = target_hash(digest.packet.destination, seed);
         // The lowest bit is always set.
@@ -54,7 +54,7 @@ impl Targets {
                 };
                 let Some(way) = free.or_else(|| (0..TARGET_WAYS).find(silent)) else {
                     totals.add(Counter::TargetsRefused, 1);
-                    return;
+                    return 0;
                 };
                 totals.add(Counter::TargetsEvicted, u64::from(free.is_none()));
                 bucket.ids[way] = id;
@@ -68,6 +68,7 @@ impl Targets {
             self.is_touched[place] = true;
             self.touched.push(place as u32);
         }
+        bucket.rows[way].packets()
     }
 
     /// Moves counts into `window`: at the end of a second, or where much came in the tick.

@@ -34,7 +34,7 @@ pub(super) fn detect(evidence: &Evidence<'_>) -> Option<Finding> {
         measured: asked,
         unit: "conn/s",
         limit: rate_limit,
-        baseline: evidence.usual_asked.map(|usual| usual.median),
+        baseline: evidence.usual_asked().map(|usual| usual.median),
         facts: vec![
             ("asked_per_s", asked),
             ("answered_per_s", handshakes.answered as f64),

@@ -5,13 +5,18 @@ mod low_window;
 mod slow_transfer;
 mod syn_flood;
 
-use tidegauge_ebpf::listener::ListenerCounter;
+use std::net::IpAddr;
 
-use crate::baseline::Usual;
+use tidegauge_ebpf::listener::ListenerCounter;
+use tidegauge_ebpf::target::Majority;
+
+use crate::baseline::{Baseline, SECONDS_MIN, SECONDS_MIN_SERVED, Usual};
 use crate::config::Config;
 use crate::feature::{Handshakes, Sliding, Sources};
-use crate::incident::Finding;
-use crate::window::ListenerKey;
+use crate::history::History;
+pub use crate::host_state::{HOST_COUNTS, HostCount};
+use crate::incident::{Finding, Target};
+use crate::window::{ActorKey, ActorWindow, ListenerKey};
 
 /// All a detector may look at.
 pub struct Evidence<'a> {
@@ -23,18 +28,82 @@ pub struct Evidence<'a> {
     pub sliding: &'a Sliding,
     /// Handshake truth of the last second.
     pub handshakes: Handshakes,
-    /// Usual attempts per second, from a few seconds on.
-    pub usual_asked: Option<Usual>,
-    /// Whether that is known for long enough to judge a rise by it.
-    pub is_rise_known: bool,
-    /// Usual completed handshakes per second.
-    pub usual_completed: Option<Usual>,
+    /// Attempts per second.
+    pub asked: &'a Baseline,
+    /// Completed handshakes per second.
+    pub completed: &'a Baseline,
+    /// Requests per second.
+    pub requests: &'a Baseline,
     /// Who asks.
     pub sources: &'a Sources,
     /// Whole seconds in a row, up to the last one, whose windows were low.
     pub low_window_seconds: u32,
     /// Whether answers can be seen from here.
     pub answers_visible: bool,
+    /// Up to five minutes.
+    pub history: &'a History,
+    /// Connections that are open, and those with an incomplete request head.
+    pub open: u32,
+    /// See `open`.
+    pub heads: u32,
+}
+
+/// All that a detector may look at of a host.
+pub struct HostEvidence<'a> {
+    /// Thresholds.
+    pub config: &'a Config,
+    /// Whose counts these are.
+    pub address: IpAddr,
+    /// The sliding second, by [`HostCount`].
+    pub counts: &'a [u64; HOST_COUNTS],
+    /// Datagrams per second.
+    pub udp: &'a Baseline,
+    /// ICMP messages per second.
+    pub icmp: &'a Baseline,
+    /// Segments of no connection per second.
+    pub stray: &'a Baseline,
+    /// Who sends.
+    pub sources: &'a Sources,
+    /// Port that most datagrams come from, if one leads.
+    pub source_port: Majority,
+    /// Port that most datagrams go to, if one leads.
+    pub destination_port: Majority,
+    /// Whether answers can be seen from here.
+    pub answers_visible: bool,
+}
+
+/// All that a detector may look at of a host that asks others.
+pub struct ActorEvidence<'a> {
+    /// Thresholds.
+    pub config: &'a Config,
+    /// Who asks.
+    pub actor: ActorKey,
+    /// What it asked.
+    pub counts: &'a ActorWindow,
+    /// End of the tick, nanoseconds.
+    pub now_ns: u64,
+}
+
+impl HostEvidence<'_> {
+    /// A count over the sliding second.
+    pub const fn last_second(&self, count: HostCount) -> u64 {
+        self.counts[count as usize]
+    }
+}
+
+/// Findings at a host.
+pub fn host_findings(_evidence: &HostEvidence<'_>) -> Vec<(Target, Finding)> {
+    Vec::new()
+}
+
+/// Findings of a host that asks others.
+pub fn actor_findings(_evidence: &ActorEvidence<'_>) -> Vec<(Target, Finding)> {
+    Vec::new()
+}
+
+/// Findings at a listener that are judged over longer, once a second.
+pub fn slow_findings(_evidence: &Evidence<'_>) -> Vec<Finding> {
+    Vec::new()
 }
 
 /// All findings at a listener. A flood is not reported as a surge too.
@@ -53,11 +122,21 @@ pub fn is_low_window_second(config: &Config, sliding: &Sliding) -> Option<bool> 
 }
 
 impl Evidence<'_> {
+    /// Usual attempts per second, from a few seconds on.
+    fn usual_asked(&self) -> Option<Usual> {
+        self.asked.usual(SECONDS_MIN_SERVED)
+    }
+
+    /// Usual completed handshakes per second.
+    fn usual_completed(&self) -> Option<Usual> {
+        self.completed.usual(SECONDS_MIN_SERVED)
+    }
+
     /// The rate above which attempts are worth a look, and whether it comes from the baseline.
     fn rate_limit(&self) -> (f64, bool) {
         let limit = self.config.conn_rate_limit_per_s;
-        match self.usual_asked {
-            Some(usual) if self.is_rise_known => {
+        match self.usual_asked() {
+            Some(usual) if self.asked.usual(SECONDS_MIN).is_some() => {
                 let rise = (usual.median * self.config.conn_rise_factor)
                     .max(usual.median + 5.0 * usual.deviation)
                     .max(self.config.conn_rise_floor_per_s);

@@ -48,7 +48,7 @@ pub(super) fn detect(evidence: &Evidence<'_>) -> Option<Finding> {
         measured: syn,
         unit: "syn/s",
         limit: rate_limit,
-        baseline: evidence.usual_asked.map(|usual| usual.median),
+        baseline: evidence.usual_asked().map(|usual| usual.median),
         facts: vec![
             ("asked_per_s", handshakes.asked as f64),
             ("answered_per_s", handshakes.answered as f64),
@@ -72,7 +72,7 @@ pub(super) fn detect(evidence: &Evidence<'_>) -> Option<Finding> {
 /// P1 where the service no longer completes handshakes for others, P2 where it still does.
 fn severity(evidence: &Evidence<'_>) -> Severity {
     let completed = evidence.handshakes.completed as f64;
-    let down = match evidence.usual_completed {
+    let down = match evidence.usual_completed() {
         Some(usual) if usual.median >= 1.0 => completed < SERVED_SHARE_DOWN * usual.median,
         _ => completed < COMPLETED_SHARE_DOWN * evidence.handshakes.asked as f64,
     };

@@ -11,6 +11,7 @@ use super::record::{Ends, Telling, record_of_attempt};
 use super::table::Admitted;
 use super::{Follower, Verdict};
 use crate::digest::Digest;
+use crate::fact::{Fact, Facts};
 use crate::flow_record::CloseCause;
 
 impl Follower {
@@ -36,7 +37,12 @@ impl Follower {
             self.end(place, Telling { told_ns, cause: Some(CloseCause::ReusedPorts) });
         }
         let outcome = Outcome { events: events | event::LISTENER_KNOWN, ..Outcome::default() };
-        Verdict { outcome, judged: Judged { marks, ..Judged::default() } }
+        let mut facts = Facts::NONE;
+        let packet = &digest.packet;
+        let from_itself =
+            packet.source == packet.destination && packet.source_port == packet.destination_port;
+        facts.set_if(from_itself, Fact::Land);
+        Verdict { outcome, judged: Judged { marks, ..Judged::default() }, facts }
     }
 
     pub(super) fn answered(&mut self, digest: &Digest) -> Verdict {
@@ -51,7 +57,7 @@ impl Follower {
             Answer::Again => {}
             Answer::Unasked => outcome.events |= event::ANSWERED_UNASKED,
         }
-        Verdict { outcome, judged: Judged { marks, ..Judged::default() } }
+        Verdict { outcome, judged: Judged { marks, ..Judged::default() }, facts: Facts::NONE }
     }
 
     /// Whoever resets an attempt, it is known from it who was asked. Says whether there was one.

@@ -5,6 +5,7 @@
 //! however the packets were batched. Memory is fixed at creation ([`Sizes`]); what did not fit is counted ([`Misfits`]).
 
 mod ahead;
+mod facts;
 mod half_open;
 mod handshake;
 mod huge;
@@ -17,15 +18,16 @@ use std::collections::VecDeque;
 
 use tidegauge_ebpf::attempt::AttemptBucket;
 use tidegauge_ebpf::event::{self, Outcome};
-use tidegauge_ebpf::packet::{Fragment, Network, Packet, Transport, tcp_flag};
-use tidegauge_ebpf::tcp::connection::{Connection, flag};
+use tidegauge_ebpf::packet::{Fragment, Network, Packet, Transport, ipv4_mapped, tcp_flag};
+use tidegauge_ebpf::tcp::connection::{Connection, flag, state};
 use tidegauge_ebpf::tcp::{Judged, Seen, mark};
 
 use crate::batch::Batch;
 use crate::digest::Digest;
+use crate::fact::{Fact, Facts};
 use crate::flow_record::FlowRecord;
 use crate::layer::{
-    Datagram, IcmpMessage, Interest, LayerSums, Layers, QuotedProtocol, StreamPart, arp, quoted,
+    Datagram, IcmpMessage, Interest, LayerCounter, LayerSums, Layers, QuotedProtocol, StreamPart, arp, quoted,
 };
 use ahead::PLACES;
 use half_open::HalfOpen;
@@ -41,6 +43,8 @@ pub struct Verdict {
     pub outcome: Outcome,
     /// The full judgement.
     pub judged: Judged,
+    /// What else it says.
+    pub facts: Facts,
 }
 
 /// What did not fit.
@@ -161,12 +165,16 @@ impl Follower {
             Transport::Tcp => self.segment(digest, bytes, packet_number, verdict),
             Transport::Udp if digest.packet.fragment == Fragment::Whole => {
                 if let Some(datagram) = Datagram::of(bytes(), &digest.packet, digest.ts_ns) {
-                    self.layers.udp(&datagram, &mut self.sums);
+                    self.layers.udp(&datagram, &mut self.sums, &mut verdict.facts);
                 }
             }
             Transport::Icmp => self.icmp(digest, bytes()),
             Transport::None if digest.packet.network == Network::Arp => {
+                let before = self.sums.get(LayerCounter::ArpRequests);
                 arp(digest.network_bytes(bytes()), &mut self.sums);
+                let asked = self.sums.get(LayerCounter::ArpRequests) != before;
+                // Whoever has no address yet asks for its own.
+                verdict.facts.set_if(asked && digest.packet.source != ipv4_mapped(0), Fact::AddressAsked);
             }
             _ => {}
         }
@@ -211,12 +219,16 @@ impl Follower {
         if segment.has(tcp_flag::RST) {
             let refused = self.reset(digest, verdict);
             if !open {
-                verdict.judged.marks |= if refused { 0 } else { mark::RESET_OUT_OF_STATE };
+                if !refused {
+                    verdict.judged.marks |= mark::RESET_OUT_OF_STATE;
+                    facts::stray(segment, &mut verdict.facts);
+                }
                 return;
             }
         }
         if !open {
             if !segment.has(tcp_flag::ACK) {
+                facts::stray(segment, &mut verdict.facts);
                 return;
             }
             if let Some((handshake, opening)) = self.half_open.complete(digest) {
@@ -230,11 +242,12 @@ impl Follower {
         }
         let Some(place) = place else {
             verdict.outcome.events |= event::FLOW_REFUSED;
+            facts::stray(segment, &mut verdict.facts);
             return;
         };
         self.judge(place, digest, verdict);
         if segment.payload_bytes != 0 {
-            self.read_stream(place, digest, bytes, verdict.judged.marks);
+            self.read_stream(place, digest, bytes, verdict);
         }
     }
 
@@ -243,6 +256,7 @@ impl Follower {
         let sender = digest.key.sender();
         let (connection, story) = self.table.pair(place);
         let before = connection.flags;
+        let had_payload = connection.directions[index_of(sender)].state & state::PAYLOAD != 0;
         let seen = Seen {
             segment: &digest.packet.segment,
             sack: digest.sack,
@@ -261,7 +275,12 @@ impl Follower {
             verdict.outcome.events &= !event::FROM_LISTENER;
             verdict.outcome.events |= event::LISTENER_KNOWN | from_listener;
         }
+        let first_payload = !had_payload && digest.packet.segment.payload_bytes != 0;
+        if first_payload || verdict.judged.marks != 0 || connection.flags & flag::PROVEN == 0 {
+            facts::of_segment(connection, sender, digest, verdict, first_payload);
+        }
         if connection.flags & !before & flag::CLOSED != 0 {
+            facts::of_end(connection, &self.layers, &mut verdict.facts);
             let (fingerprint, due_ns) = (connection.fingerprint, digest.ts_ns + LINGER_NS);
             if self.closed.len() < self.closed.capacity() {
                 self.closed.push_back(Closed { place, fingerprint, due_ns });
@@ -274,13 +293,19 @@ impl Follower {
 
     /// Hands payload to what reads it, as long as that wants more.
     #[inline]
-    fn read_stream<'a>(&mut self, place: u32, digest: &Digest, bytes: impl FnOnce() -> &'a [u8], marks: u32) {
+    fn read_stream<'a>(
+        &mut self,
+        place: u32,
+        digest: &Digest,
+        bytes: impl FnOnce() -> &'a [u8],
+        verdict: &mut Verdict,
+    ) {
         let sender = digest.key.sender();
         let own_done = APP_DONE[index_of(sender)];
         let connection = self.table.connection(place);
         if connection.story == 0
             || connection.flags & own_done != 0
-            || marks & (mark::CAPTURED_TWICE | mark::KEEP_ALIVE | mark::ZERO_WINDOW_PROBE) != 0
+            || verdict.judged.marks & (mark::CAPTURED_TWICE | mark::KEEP_ALIVE | mark::ZERO_WINDOW_PROBE) != 0
         {
             return;
         }
@@ -299,7 +324,7 @@ impl Follower {
             ts_ns: digest.ts_ns,
             responder_port: connection.ports[responder],
         };
-        let done = match self.layers.tcp(&part, &mut self.sums) {
+        let done = match self.layers.tcp(&part, &mut self.sums, &mut verdict.facts) {
             Interest::More => return,
             Interest::Done => own_done,
             Interest::BothDone => APP_DONE[0] | APP_DONE[1],

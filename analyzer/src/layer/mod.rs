@@ -22,6 +22,7 @@ mod http;
 mod icmp;
 mod ja4;
 mod message;
+mod noted;
 mod quic;
 mod recognise;
 mod record;
@@ -43,6 +44,7 @@ use self::stream::Streams;
 pub use self::sums::{LayerSums, METHODS};
 pub use self::version::{TCP_CLASSES, Version, Versions};
 use self::waits::Waits;
+use crate::fact::Facts;
 
 /// Queries that wait at a time: a resolver of 3,000 queries a second that are not answered within the timeout.
 const DNS_WAITS: usize = 16_384;
@@ -84,10 +86,10 @@ impl Layers {
         self.streams.open(slot, next_sequence);
     }
 
-    /// Payload of one TCP segment.
+    /// Payload of one TCP segment; what it says of messages is added to `facts`.
     #[inline]
-    pub fn tcp(&mut self, part: &StreamPart<'_>, sums: &mut LayerSums) -> Interest {
-        self.streams.tcp(part, &mut self.queries, sums)
+    pub fn tcp(&mut self, part: &StreamPart<'_>, sums: &mut LayerSums, facts: &mut Facts) -> Interest {
+        self.streams.tcp(part, &mut self.queries, sums, facts)
     }
 
     /// What is known of the connection in this slot, which ends: its memory is free again.
@@ -100,11 +102,24 @@ impl Layers {
         self.streams.app(slot)
     }
 
+    /// What was recognised in this slot.
+    pub(crate) fn protocol(&self, slot: u32) -> Option<Protocol> {
+        self.streams.protocol(slot)
+    }
+
+    /// Whether a request's head was begun in this slot, and is not complete.
+    #[inline]
+    pub(crate) fn waits_for_head(&self, slot: u32) -> bool {
+        self.streams.waits_for_head(slot)
+    }
+
     /// One UDP datagram.
     #[inline]
-    pub fn udp(&mut self, datagram: &Datagram<'_>, sums: &mut LayerSums) {
+    pub fn udp(&mut self, datagram: &Datagram<'_>, sums: &mut LayerSums, facts: &mut Facts) {
         if datagram.source_port == dns::PORT || datagram.destination_port == dns::PORT {
+            let before = noted::Messages::of(sums);
             dns::datagram(datagram, &mut self.queries, sums);
+            noted::Messages::of(sums).since(before, facts);
         } else {
             quic::datagram(datagram, &mut self.quic, sums);
         }

@@ -10,6 +10,7 @@ use super::counter::LayerCounter::*;
 use super::detail::Details;
 use super::http;
 use super::message::{Interest, StreamPart};
+use super::noted;
 use super::recognise::{Recognised, recognise};
 use super::record::{AppRecord, Protocol};
 use super::slot::{Phase, Slot, TTFB_NONE, TTFB_UNKNOWN, clock_us, flag};
@@ -18,6 +19,7 @@ use super::turn::{Bytes, Step, Turn};
 use super::version::Version;
 use super::waits::Waits;
 use super::{dns, tls};
+use crate::fact::Facts;
 
 /// Segments that may overtake a missing one: a window of 90 KiB in flight when it was lost. Then it was most likely not
 /// captured.
@@ -132,9 +134,25 @@ impl Streams {
         })
     }
 
+    pub(super) fn protocol(&self, slot: u32) -> Option<Protocol> {
+        self.slots.get(slot as usize)?.protocol
+    }
+
+    #[inline]
+    pub(super) fn waits_for_head(&self, slot: u32) -> bool {
+        let slot = self.slots.get(slot as usize);
+        slot.is_some_and(|slot| slot.phase[0] == Phase::HttpHead && slot.buffer[0] != 0)
+    }
+
     /// Refuses what is of no interest; the rest is not inlined into the caller's loop.
     #[inline]
-    pub(super) fn tcp(&mut self, part: &StreamPart<'_>, dns: &mut Waits, sums: &mut LayerSums) -> Interest {
+    pub(super) fn tcp(
+        &mut self,
+        part: &StreamPart<'_>,
+        dns: &mut Waits,
+        sums: &mut LayerSums,
+        facts: &mut Facts,
+    ) -> Interest {
         let from = direction(part);
         let Some(slot) = self.slots.get(part.slot as usize) else { return Interest::BothDone };
         match slot.phase[from] {
@@ -143,15 +161,23 @@ impl Streams {
             _ if distance(slot.next[from], end_of(part)) <= 0 => return Interest::More,
             _ => {}
         }
-        self.read(part, dns, sums)
+        self.read(part, dns, sums, facts)
     }
 
     #[inline(never)]
-    fn read(&mut self, part: &StreamPart<'_>, dns: &mut Waits, sums: &mut LayerSums) -> Interest {
+    fn read(
+        &mut self,
+        part: &StreamPart<'_>,
+        dns: &mut Waits,
+        sums: &mut LayerSums,
+        facts: &mut Facts,
+    ) -> Interest {
+        let before = noted::Stream::of(self.waits_for_head(part.slot), sums);
         let from = direction(part);
         if part.payload_bytes != 0 && self.place(part, sums) == Read::On {
             self.read_in_order(part, dns, sums);
         }
+        noted::Stream::of(self.waits_for_head(part.slot), sums).since(before, facts);
         self.slots.get(part.slot as usize).map_or(Interest::BothDone, |slot| slot.interest(from))
     }
 

@@ -92,9 +92,9 @@ fn evidence(source: &Source) -> Option<&str> {
 
 /// About ourselves there is no address: the fields are there and `null`, and the capture is named.
 fn incident_target(target: Target, source: &Source) -> Value {
-    match target {
-        Target::Capture => json!({ "addr": null, "port": null, "proto": null, "capture": source.name }),
-        Target::Listener(listener) => self::target(listener),
+    match target.parts() {
+        Some((addr, port, proto)) => json!({ "addr": addr, "port": port, "proto": proto }),
+        None => json!({ "addr": null, "port": null, "proto": null, "capture": source.name }),
     }
 }
 

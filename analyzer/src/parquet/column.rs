@@ -7,7 +7,7 @@ use tidegauge_ebpf::listener::ListenerCounter;
 use super::Span;
 use super::table::{Column, Get};
 use crate::flow_record::{DirectionRecord, FlowRecord, HandshakeRecord, LimiterRecord};
-use crate::incident::{Incident, Target};
+use crate::incident::Incident;
 use crate::layer::{LayerCounter, LayerSums};
 use crate::quality::{Quality, Verdict};
 use crate::summary::{Quantiles, RwndSummary, Tcp};
@@ -334,9 +334,14 @@ pub(super) const INCIDENT: &[Column<Incident>] = &[
         incident.closed_ns.map(|_| incident.lasted_ns() as f64 / 1e9)
     }),
     text("addr", "who is hit; null: the capture itself", |incident| {
-        listener(incident).map(|key| key.address.to_string())
+        incident.target.parts().map(|(addr, ..)| addr)
     }),
-    count("port", "its TCP port", |incident| listener(incident).map(|key| key.port.into())),
+    count("port", "its port", |incident| {
+        incident.target.parts().and_then(|(_, port, _)| port).map(u64::from)
+    }),
+    text("proto", "tcp, udp, icmp, arp or ip", |incident| {
+        incident.target.parts().map(|(.., proto)| proto.to_owned())
+    }),
     text("rule", "the rule in words, with its numbers", |incident| Some(incident.peak.rule.clone())),
     number("measured", "the rule's main quantity at its worst", |incident| Some(incident.peak.measured)),
     text("unit", "its unit", |incident| Some(incident.peak.unit.to_owned())),
@@ -348,13 +353,6 @@ pub(super) const INCIDENT: &[Column<Incident>] = &[
         Some(incident.peak.cause.join("\n"))
     }),
 ];
-
-const fn listener(incident: &Incident) -> Option<ListenerKey> {
-    match incident.target {
-        Target::Capture => None,
-        Target::Listener(key) => Some(key),
-    }
-}
 
 /// The word that JSON has for it.
 fn word(value: &impl serde::Serialize) -> Option<String> {

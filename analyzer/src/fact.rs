@@ -1,0 +1,215 @@
+//! Facts: what a packet says that is counted by whom it concerns, beside the packet logic's own counters.
+//!
+//! Only sources of whole packets tell them. A packet has each fact at most once, so that counts of messages are "at
+//! least so many" where several came in one segment; the sums of [`crate::layer::LayerSums`] are exact.
+//! Set by [`crate::follow`], counted by [`crate::account`], read by detectors out of windows.
+
+use tidegauge_ebpf::event::{self, Outcome};
+use tidegauge_ebpf::tcp::mark;
+
+macro_rules! facts {
+    ($($(#[doc = $doc:literal])* $variant:ident = $text:literal,)*) => {
+        /// One fact; its number is its bit and its place in [`FactCounts`].
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[repr(u8)]
+        pub enum Fact { $($(#[doc = $doc])* $variant,)* }
+
+        impl Fact {
+            /// All of them.
+            pub const ALL: &[Self] = &[$(Self::$variant,)*];
+
+            /// Snake-case name.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $text,)* }
+            }
+        }
+    };
+}
+
+facts! {
+    /// Payload or FIN sent again, or overtaken: on lossy paths tshark's rules call much of the first the second.
+    SentAgain = "sent_again",
+    /// A full-size segment sent again: what a path with a smaller MTU does not let through.
+    FullSizeAgain = "full_size_again",
+    /// A window of zero.
+    ZeroWindow = "zero_window",
+    /// A window filled to its end.
+    WindowFull = "window_full",
+    /// A connection's end: FIN both ways, or RST.
+    Closed = "closed",
+    /// The initiator's first payload.
+    Spoke = "spoke",
+    /// A connection of a protocol that asks for a password ended with little said.
+    BriefLogin = "brief_login",
+    /// A request head begun and not complete.
+    HeadOpened = "head_opened",
+    /// Such a head is complete, or its connection over.
+    HeadDone = "head_done",
+    /// A request.
+    Request = "request",
+    /// A response.
+    Response = "response",
+    /// A response with status 5xx.
+    ServerError = "server_error",
+    /// A ClientHello.
+    Hello = "hello",
+    /// A TLS handshake that a fatal alert ended.
+    HelloFailed = "hello_failed",
+    /// Of a connection that nothing else is known of: no handshake, no answer yet.
+    Stray = "stray",
+    /// Of these, a RST.
+    StrayRst = "stray_rst",
+    /// Of these, with FIN.
+    StrayFin = "stray_fin",
+    /// A SYN-ACK that nobody asked for.
+    UnaskedAnswer = "unasked_answer",
+    /// A SYN from its own destination.
+    Land = "land",
+    /// An ARP request.
+    AddressAsked = "address_asked",
+    /// A DNS query.
+    Query = "query",
+    /// A DNS response.
+    QueryAnswered = "query_answered",
+    /// A DNS response with any code but 0.
+    QueryFailed = "query_failed",
+}
+
+/// A packet's facts, or which ones somebody counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Facts(u32);
+
+const _: () = assert!(Fact::ALL.len() <= 32);
+
+impl Facts {
+    /// None.
+    pub const NONE: Self = Self(0);
+    /// Those counted by listener.
+    pub const OF_LISTENER: Self = Self((1 << Fact::Stray as u8) - 1);
+    /// Those counted by the host that they come to, or that is asked.
+    pub const OF_HOST: Self = Self(!Self::OF_LISTENER.0);
+
+    /// Adds one.
+    #[inline]
+    pub const fn set(&mut self, fact: Fact) {
+        self.0 |= 1 << fact as u8;
+    }
+
+    /// Adds one where it holds.
+    #[inline]
+    pub const fn set_if(&mut self, holds: bool, fact: Fact) {
+        self.0 |= (holds as u32) << fact as u8;
+    }
+
+    /// Whether one is there.
+    pub const fn has(self, fact: Fact) -> bool {
+        self.0 & 1 << fact as u8 != 0
+    }
+
+    /// Those that are in both.
+    #[inline]
+    pub const fn and(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
+    /// Those that are in either.
+    #[inline]
+    pub const fn or(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// Whether there is none.
+    #[inline]
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// What the judgement and the handshake's events already say.
+    #[inline]
+    pub fn of_judgement(marks: u32, outcome: &Outcome) -> Self {
+        let mut facts = Self::NONE;
+        facts.set_if(marks & (mark::RETRANSMISSION | mark::OUT_OF_ORDER) != 0, Fact::SentAgain);
+        facts.set_if(marks & mark::ZERO_WINDOW != 0, Fact::ZeroWindow);
+        facts.set_if(marks & mark::WINDOW_FULL != 0, Fact::WindowFull);
+        facts.set_if(outcome.has(event::ANSWERED_UNASKED), Fact::UnaskedAnswer);
+        facts
+    }
+}
+
+/// How often each fact was there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FactCounts([u32; Fact::ALL.len()]);
+
+impl Default for FactCounts {
+    fn default() -> Self {
+        Self::EMPTY
+    }
+}
+
+impl FactCounts {
+    /// Nothing.
+    pub const EMPTY: Self = Self([0; Fact::ALL.len()]);
+
+    /// Counts a packet's facts.
+    #[inline]
+    pub fn count(&mut self, facts: Facts) {
+        let mut rest = facts.0;
+        while rest != 0 {
+            if let Some(count) = self.0.get_mut(rest.trailing_zeros() as usize) {
+                *count = count.saturating_add(1);
+            }
+            rest &= rest - 1;
+        }
+    }
+
+    /// One fact's count.
+    pub const fn get(&self, fact: Fact) -> u64 {
+        self.0[fact as usize] as u64
+    }
+
+    /// Adds another interval's or shard's.
+    pub fn merge(&mut self, other: &Self) {
+        for (own, more) in self.0.iter_mut().zip(other.0) {
+            *own = own.saturating_add(more);
+        }
+    }
+
+    /// Takes an interval that is over away from a sum that has it.
+    pub fn subtract(&mut self, gone: &Self) {
+        for (own, gone) in self.0.iter_mut().zip(gone.0) {
+            *own = own.saturating_sub(gone);
+        }
+    }
+
+    /// All facts together.
+    pub fn total(&self) -> u64 {
+        self.0.iter().map(|count| u64::from(*count)).sum()
+    }
+
+    /// Whether nothing was counted.
+    pub fn is_empty(&self) -> bool {
+        self.0.iter().all(|count| *count == 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_fact_is_counted_by_one_kind_of_owner() {
+        for fact in Fact::ALL {
+            let mut facts = Facts::NONE;
+            facts.set(*fact);
+            let owners = [Facts::OF_LISTENER, Facts::OF_HOST];
+            assert_eq!(owners.iter().filter(|owner| !facts.and(**owner).is_empty()).count(), 1);
+            let mut counts = FactCounts::default();
+            counts.count(facts);
+            assert_eq!(counts.get(*fact), 1, "{}", fact.name());
+            let mut sum = counts;
+            sum.merge(&counts);
+            sum.subtract(&counts);
+            assert_eq!(sum, counts);
+        }
+    }
+}

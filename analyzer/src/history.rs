@@ -1,0 +1,144 @@
+//! Counts of one listener over the last five minutes, in slots of five seconds: for what is judged over a minute or more.
+
+use tidegauge_ebpf::listener::ListenerCounter;
+
+use crate::fact::Fact;
+use crate::window::ListenerWindow;
+
+/// Seconds in a slot.
+pub const SLOT_S: u64 = 5;
+const SLOTS: usize = 60;
+
+/// What is remembered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub enum Remembered {
+    /// Attempts.
+    Attempted,
+    /// Completed handshakes, those seen from one side included.
+    Completed,
+    /// Refused attempts.
+    Refused,
+    /// Segments with payload.
+    PayloadSegments,
+    /// Payload sent again or overtaken.
+    SentAgain,
+    /// Full-size segments sent again.
+    FullSizeAgain,
+    /// Zero windows.
+    ZeroWindow,
+    /// Initiators' first payload.
+    Spoke,
+    /// Requests.
+    Request,
+    /// Responses.
+    Response,
+    /// Responses with status 5xx.
+    ServerError,
+    /// ClientHellos.
+    Hello,
+    /// TLS handshakes that a fatal alert ended.
+    HelloFailed,
+}
+
+const COUNT: usize = 13;
+
+impl Remembered {
+    fn of(window: &ListenerWindow) -> [u32; COUNT] {
+        let counter = |counter| window.get(counter);
+        [
+            counter(ListenerCounter::Attempted),
+            counter(ListenerCounter::Completed) + counter(ListenerCounter::CompletedOneSided),
+            counter(ListenerCounter::Refused),
+            counter(ListenerCounter::PayloadSegments),
+            window.fact(Fact::SentAgain),
+            window.fact(Fact::FullSizeAgain),
+            window.fact(Fact::ZeroWindow),
+            window.fact(Fact::Spoke),
+            window.fact(Fact::Request),
+            window.fact(Fact::Response),
+            window.fact(Fact::ServerError),
+            window.fact(Fact::Hello),
+            window.fact(Fact::HelloFailed),
+        ]
+        .map(|count| u32::try_from(count).unwrap_or(u32::MAX))
+    }
+}
+
+/// The slots; none before the first count.
+#[derive(Clone, Debug, Default)]
+pub struct History {
+    slots: Vec<[u32; COUNT]>,
+    newest: usize,
+    /// Seconds of the newest slot that are over.
+    seconds: u64,
+}
+
+impl History {
+    /// Adds a window to the newest slot.
+    pub fn add(&mut self, window: &ListenerWindow) {
+        let counts = Remembered::of(window);
+        if self.slots.is_empty() {
+            if counts.iter().all(|count| *count == 0) {
+                return;
+            }
+            self.slots = vec![[0; COUNT]; SLOTS];
+        }
+        for (own, more) in self.slots[self.newest].iter_mut().zip(counts) {
+            *own = own.saturating_add(more);
+        }
+    }
+
+    /// A second is over.
+    pub fn end_second(&mut self) {
+        if self.slots.is_empty() {
+            return;
+        }
+        self.seconds += 1;
+        if self.seconds == SLOT_S {
+            self.seconds = 0;
+            self.newest = (self.newest + 1) % SLOTS;
+            self.slots[self.newest] = [0; COUNT];
+        }
+    }
+
+    /// So many seconds passed in which nothing was captured.
+    pub fn skip(&mut self, seconds: u64) {
+        (0..seconds.min(SLOT_S * SLOTS as u64)).for_each(|_| self.end_second());
+    }
+
+    /// Over the last whole slots of `seconds`, and the newest, which is not over.
+    pub fn sum(&self, remembered: Remembered, seconds: u64) -> u64 {
+        if self.slots.is_empty() {
+            return 0;
+        }
+        let slots = ((seconds / SLOT_S) as usize).clamp(1, SLOTS - 1);
+        let ages = 0..=slots;
+        ages.map(|age| u64::from(self.slots[(self.newest + SLOTS - age) % SLOTS][remembered as usize])).sum()
+    }
+
+    /// Of the slot that was over last.
+    pub fn last_slot(&self, remembered: Remembered) -> u64 {
+        self.slots
+            .get((self.newest + SLOTS - 1) % SLOTS)
+            .map_or(0, |slot| u64::from(slot[remembered as usize]))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_count_is_remembered_for_five_minutes() {
+        let mut history = History::default();
+        let mut window = ListenerWindow::default();
+        window.counters[ListenerCounter::Attempted as usize] = 3;
+        history.add(&window);
+        (0..290).for_each(|_| history.end_second());
+        assert_eq!(history.sum(Remembered::Attempted, 300), 3);
+        assert_eq!(history.sum(Remembered::Attempted, 60), 0);
+        (0..20).for_each(|_| history.end_second());
+        assert_eq!(history.sum(Remembered::Attempted, 300), 0);
+    }
+}

@@ -1,0 +1,119 @@
+//! What the engine remembers by key beside listeners: hosts that something comes to, and hosts that ask others. Bounded;
+//! the longest silent give way first, one with an open incident never.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use crate::actor_state::ActorState;
+use crate::host_state::HostState;
+use crate::incident::Incident;
+use crate::open_incidents::{Changing, Judging};
+use crate::window::{ActorKey, Window};
+
+/// Hosts remembered.
+pub const HOSTS_MAX: usize = 2_048;
+/// Hosts that ask others remembered.
+pub const ACTORS_MAX: usize = 2_048;
+/// Packets in a tick or second from which on a host that is not known is remembered: of the least rate that is a flood.
+const PACKETS_WORTH_KEEPING: u64 = 20;
+
+/// Both.
+#[derive(Debug, Default)]
+pub(crate) struct Scopes {
+    hosts: BTreeMap<IpAddr, Box<HostState>>,
+    actors: BTreeMap<ActorKey, Box<ActorState>>,
+    /// Those that were forgotten for want of room.
+    pub(crate) forgotten: u64,
+}
+
+impl Scopes {
+    /// Adds the window of tick number `tick`.
+    pub(crate) fn add(&mut self, window: &Window, tick: u64) {
+        let end_ns = window.end_ns;
+        for (address, target) in window.targets.iter() {
+            if let Some(host) = self.host(*address, target.packets()) {
+                host.add_target(target, tick, end_ns);
+            }
+        }
+        for (address, facts) in window.hosts.iter() {
+            if let Some(host) = self.host(*address, facts.facts.total()) {
+                host.add_facts(facts, tick, end_ns);
+            }
+        }
+        for (key, counts) in window.actors.iter() {
+            self.actors.entry(*key).or_default().add(counts, end_ns);
+        }
+        self.forgotten += trim(&mut self.hosts, HOSTS_MAX, |host| {
+            (!host.incidents.is_empty(), host.seen_ns, host.packets())
+        });
+        self.forgotten +=
+            trim(&mut self.actors, ACTORS_MAX, |actor| (!actor.incidents.is_empty(), actor.seen_ns, 0));
+    }
+
+    fn host(&mut self, address: IpAddr, packets: u64) -> Option<&mut HostState> {
+        if packets < PACKETS_WORTH_KEEPING && !self.hosts.contains_key(&address) {
+            return None;
+        }
+        Some(self.hosts.entry(address).or_default())
+    }
+
+    /// A second ends.
+    pub(crate) fn end_second(&mut self, now_ns: u64) {
+        self.hosts.values_mut().for_each(|host| host.end_second());
+        self.actors.retain(|_, actor| actor.is_live(now_ns));
+    }
+
+    /// Time without packets was skipped, or began anew.
+    pub(crate) fn skip(&mut self) {
+        self.hosts.clear();
+        self.actors.clear();
+    }
+
+    /// Judges all that live, at the end of tick number `tick`.
+    pub(crate) fn judge(&mut self, judging: &Judging<'_>, tick: u64, changing: &mut Changing<'_>) {
+        let now_ns = judging.now_ns;
+        for (address, host) in self.hosts.iter_mut().filter(|(_, host)| host.is_live(now_ns)) {
+            host.catch_up(tick);
+            host.judge(judging, *address, changing);
+        }
+        for (key, actor) in self.actors.iter_mut().filter(|(_, actor)| actor.is_live(now_ns)) {
+            actor.judge(judging, *key, changing);
+        }
+    }
+
+    /// Open incidents.
+    pub(crate) fn incidents(&self) -> impl Iterator<Item = &Incident> {
+        let hosts = self.hosts.values().flat_map(|host| host.incidents.iter());
+        hosts.chain(self.actors.values().flat_map(|actor| actor.incidents.iter()))
+    }
+
+    /// Open incidents.
+    pub(crate) fn incidents_mut(&mut self) -> impl Iterator<Item = &mut Incident> {
+        let hosts = self.hosts.values_mut().flat_map(|host| host.incidents.iter_mut());
+        hosts.chain(self.actors.values_mut().flat_map(|actor| actor.incidents.iter_mut()))
+    }
+
+    /// Closes everything at the end of the run.
+    pub(crate) fn close_all(&mut self, now_ns: u64, changed: &mut Vec<Incident>) {
+        self.hosts.values_mut().for_each(|host| host.incidents.close_all(now_ns, changed));
+        self.actors.values_mut().for_each(|actor| actor.incidents.close_all(now_ns, changed));
+    }
+}
+
+/// Forgets the lowest of `rank` until at most `most` are left, in one pass once there are half as many again.
+fn trim<K: Copy + Ord, S, R: Ord + Copy>(
+    states: &mut BTreeMap<K, Box<S>>,
+    most: usize,
+    rank: impl Fn(&S) -> R,
+) -> u64 {
+    if states.len() <= most + most / 2 {
+        return 0;
+    }
+    let surplus = states.len() - most;
+    let mut ranked: Vec<(R, K)> = states.iter().map(|(key, state)| (rank(state), *key)).collect();
+    ranked.select_nth_unstable(surplus);
+    for (_, key) in &ranked[..surplus] {
+        states.remove(key);
+    }
+    surplus as u64
+}
