@@ -98,13 +98,18 @@ pub enum Tally {
 /// How many [`Tally`]s there are.
 pub const TALLIES: usize = 10;
 
+/// [`Direction::duplicate_acks`] of an end of whose bytes some were acknowledged unseen since it last acknowledged
+/// something new itself.
+pub const STALLED: u16 = u16::MAX;
+
 /// What one end sent: what every segment needs.
 #[repr(C, align(64))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Direction {
     /// Sequence number behind the highest byte sent.
     pub next_sequence: u32,
-    /// Highest number that may be acknowledged: up to it all was captured, or acknowledged unseen.
+    /// Highest number that may be acknowledged: up to it all was captured, or what is missing was acknowledged. Never
+    /// after `next_sequence`.
     pub contiguous: u32,
     /// Acknowledgment of the last segment: it is about the other end's bytes.
     pub last_acknowledgment: u32,
@@ -122,7 +127,7 @@ pub struct Direction {
     pub print: u32,
     /// Last window advertised, as it stood in the header.
     pub window: u16,
-    /// Duplicate ACKs in a row.
+    /// Duplicate ACKs in a row, or [`STALLED`].
     pub duplicate_acks: u16,
     /// Bits of [`state`].
     pub state: u16,

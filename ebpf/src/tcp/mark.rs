@@ -22,7 +22,7 @@ marks! {
     OUT_OF_ORDER = 3, "out_of_order";
     /// Beyond the expected number: a segment before it was not captured.
     LOST_SEGMENT = 4, "lost_segment";
-    /// Acknowledges what was not captured.
+    /// Acknowledges what was not captured; once until more of it is captured, or that end acknowledges something new.
     ACKED_UNSEEN = 5, "acked_unseen";
     /// The same acknowledgment and window again, without payload.
     DUPLICATE_ACK = 6, "duplicate_ack";
