@@ -1,8 +1,9 @@
 //! The half-open cache: connection attempts from their SYN to the handshake's end, in fixed memory.
 //!
 //! An attempt does not enter the flow table before it is completed, so a spoofed SYN costs one cache line here
-//! and nothing there. A bucket is one cache line of [`ATTEMPT_WAYS`] attempts; a full bucket gives up a resolved
-//! attempt first, else its oldest. Giving up one that was still waiting is told to the caller, who counts it.
+//! and nothing there. A bucket is one cache line of [`ATTEMPT_WAYS`] attempts; a full bucket gives up a completed
+//! attempt first, then one that came to nothing, else its oldest. Giving up one that was still waiting is told to the
+//! caller, who counts it.
 //! Handshake truth (DESIGN.md section 5): asked, answered (SYN-ACK), refused (RST), completed (the initiator's
 //! ACK of the responder's number).
 
@@ -223,7 +224,8 @@ impl AttemptBucket {
         Asked::First { lost }
     }
 
-    /// Free first, then resolved or timed out, then the oldest.
+    /// Free first, then completed, then refused or timed out, then the oldest: a SYN that nobody answered comes again, and
+    /// then has to be known.
     #[inline(always)]
     fn victim(&mut self, now: Stamp) -> &mut Attempt {
         let [first, second, third] = &mut self.ways;
@@ -403,10 +405,12 @@ impl Attempt {
     const fn keep_rank(&self, now: Stamp) -> u32 {
         if self.state() == FREE {
             0
-        } else if !self.waiting(now) {
+        } else if self.state() == COMPLETED {
             1
+        } else if !self.waiting(now) {
+            2
         } else {
-            1 + HANDSHAKE_TIMEOUT - now.since(self.asked)
+            2 + HANDSHAKE_TIMEOUT - now.since(self.asked)
         }
     }
 }
@@ -422,6 +426,16 @@ mod tests {
             assert!(kept <= units && units - kept <= units >> 11, "{units} became {kept}");
         }
         assert_eq!(units_of_short(short_units(u32::MAX)), SHORT_MAX);
+    }
+
+    #[test]
+    fn a_completed_attempt_gives_way_before_one_that_waits_in_vain() {
+        let (asked, now) = (Stamp(0), Stamp(2 * HANDSHAKE_TIMEOUT));
+        let attempt = |marks: u8| Attempt { fingerprint: marks.into(), asked, marks, ..Attempt::default() };
+        let mut bucket = AttemptBucket { ways: [ASKED, REFUSED, COMPLETED].map(attempt), touched: 0 };
+        assert_eq!(bucket.victim(now).state(), COMPLETED);
+        bucket.ways[1] = Attempt::default();
+        assert_eq!(bucket.victim(now).state(), FREE);
     }
 
     #[test]
