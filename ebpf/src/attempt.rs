@@ -36,7 +36,7 @@ const ASKED_PRECISE: u8 = 0x10;
 /// [`Attempt::marks`]: `asked` and `answered_after` add up to the answer's own time.
 const ANSWERED_PRECISE: u8 = 0x20;
 
-/// [`Attempt::shifts`] while asked: [`NO_SHIFT`] and [`UNKNOWN_SHIFT`]; other shifts are themselves.
+/// [`Attempt::shifts`] while asked, and unasked: [`NO_SHIFT`] and [`UNKNOWN_SHIFT`]; other shifts are themselves.
 const ASKED_NO_SHIFT: u8 = 15;
 const ASKED_UNKNOWN: u8 = 16;
 /// [`Attempt::shifts`] once answered: unknown; other pairs are the initiator's shift and the responder's, four bits each.
@@ -266,7 +266,7 @@ impl AttemptBucket {
             responder_isn: segment.sequence,
             asked: now,
             marks: UNASKED | initiator_high,
-            shifts: ANSWERED_UNKNOWN,
+            shifts: asked_shift(segment.shift),
             ..Attempt::default()
         };
         if let Some(known) = self.find(fingerprint) {
@@ -388,16 +388,38 @@ impl Attempt {
         self.marks = (self.marks & !STATE) | state;
     }
 
+    /// Window shifts of initiator and responder, as far as its packets have told them so far.
+    pub const fn shifts(&self) -> [u8; 2] {
+        let shifts = match (self.state(), self.shifts) {
+            // A SYN-ACK offers scaling only where the SYN did (RFC 7323 section 2.2).
+            (UNASKED, shift) if shift < ASKED_NO_SHIFT => return [UNKNOWN_SHIFT, shift],
+            (UNASKED | ASKED, shift) => negotiated(shift, ASKED_UNKNOWN),
+            (_, shifts) => shifts,
+        };
+        if shifts == ANSWERED_UNKNOWN { [UNKNOWN_SHIFT; 2] } else { [shifts >> 4, shifts & 0x0f] }
+    }
+
+    /// Stamp units from the SYN to its answer.
+    pub const fn answered_after(&self) -> u32 {
+        units_of_short(self.answered_after)
+    }
+
     /// [`Side`] that asked.
     #[inline(always)]
     pub const fn initiator(&self) -> u8 {
         (self.marks & INITIATOR_HIGH) >> 3
     }
 
+    /// Asked or answered: a SYN began it, and nothing ended it.
+    #[inline(always)]
+    pub const fn is_asked(&self) -> bool {
+        self.state() == ASKED || self.state() == ANSWERED
+    }
+
     /// Asked or answered, and not older than the handshake timeout.
     #[inline(always)]
     pub const fn waiting(&self, now: Stamp) -> bool {
-        (self.state() == ASKED || self.state() == ANSWERED) && now.since(self.asked) < HANDSHAKE_TIMEOUT
+        self.is_asked() && now.since(self.asked) < HANDSHAKE_TIMEOUT
     }
 
     /// Order of giving up: the lowest goes first.

@@ -256,7 +256,7 @@ fn acknowledge(
 
 /// Whether payload or FIN was sent before, and how we know.
 #[inline(always)]
-fn resent(
+pub(super) fn resent(
     own: &Direction,
     peer: &Direction,
     segment: &Segment,
@@ -284,7 +284,7 @@ fn resent(
     }
     let overtaken_within_us =
         if first_round_trip_us == 0 { REORDERED_WITHIN_US } else { first_round_trip_us };
-    let end = end.wrapping_add(u32::from(segment.has(tcp_flag::FIN)));
+    let end = end.wrapping_add(u32::from(segment.flags & (tcp_flag::SYN | tcp_flag::FIN) != 0));
     if elapsed_us(now_us, own.advanced_us) < overtaken_within_us && end != own.next_sequence {
         return mark::OUT_OF_ORDER;
     }
@@ -353,10 +353,11 @@ fn send(
 
 /// Moves the sender's numbers on.
 #[inline(always)]
-fn advance(own: &mut Direction, segment: &Segment, marks: u32, now_us: u32) {
+pub(super) fn advance(own: &mut Direction, segment: &Segment, marks: u32, now_us: u32) {
     let known = own.state & state::SENT != 0;
-    let fin = u32::from(segment.has(tcp_flag::FIN));
-    let end = segment.sequence.wrapping_add(segment.payload_bytes).wrapping_add(fin);
+    let fin = segment.has(tcp_flag::FIN);
+    let flags = u32::from(segment.flags & (tcp_flag::SYN | tcp_flag::FIN) != 0);
+    let end = segment.sequence.wrapping_add(segment.payload_bytes).wrapping_add(flags);
     if marks & mark::ZERO_WINDOW_PROBE == 0 {
         if !known || is_after(end, own.next_sequence) {
             (own.next_sequence, own.advanced_us) = (end, now_us);
@@ -369,7 +370,7 @@ fn advance(own: &mut Direction, segment: &Segment, marks: u32, now_us: u32) {
     own.window = segment.window;
     own.last_us = now_us;
     own.state &= !(state::KEEP_ALIVE | state::PROBE | state::UNSCALED);
-    own.state |= state::SENT | state::WINDOW | if fin != 0 { state::FIN } else { 0 };
+    own.state |= state::SENT | state::WINDOW | if fin { state::FIN } else { 0 };
     if segment.has(tcp_flag::ACK) {
         own.last_acknowledgment = segment.acknowledgment;
         own.state |= state::ACKED;

@@ -6,7 +6,8 @@ use tidegauge_ebpf::event::Outcome;
 use tidegauge_ebpf::flow::Side;
 use tidegauge_ebpf::packet::{Segment, UNKNOWN_SHIFT};
 use tidegauge_ebpf::stamp::Stamp;
-use tidegauge_ebpf::tcp::connection::{Connection, Opening, Story, Tally, clock_us, flag};
+use tidegauge_ebpf::tcp::connection::{Connection, Story, Tally, clock_us, flag};
+use tidegauge_ebpf::tcp::opening::Opening;
 use tidegauge_ebpf::tcp::options::Sack;
 use tidegauge_ebpf::tcp::{Judged, Seen, mark};
 
@@ -52,6 +53,7 @@ impl Scene {
         let opening = Opening {
             sequences: [base.wrapping_sub(1), base.wrapping_sub(1)],
             windows: [1_000, 1_000],
+            acknowledgments: [None, Some(base)],
             ..Opening::default()
         };
         let elapsed = Stamp::from_ns(scene.now_us * 1_000).since(asked);
