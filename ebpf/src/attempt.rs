@@ -1,8 +1,9 @@
 //! The half-open cache: connection attempts from their SYN to the handshake's end, in fixed memory.
 //!
 //! An attempt does not enter the flow table before it is completed, so a spoofed SYN costs one cache line here
-//! and nothing there. A bucket is one cache line of [`ATTEMPT_WAYS`] attempts; a full bucket gives up a resolved
-//! attempt first, else its oldest. Giving up one that was still waiting is told to the caller, who counts it.
+//! and nothing there. A bucket is one cache line of [`ATTEMPT_WAYS`] attempts; a full bucket gives up a completed
+//! attempt first, then one that came to nothing, else its oldest. Giving up one that was still waiting is told to the
+//! caller, who counts it.
 //! Handshake truth (DESIGN.md section 5): asked, answered (SYN-ACK), refused (RST), completed (the initiator's
 //! ACK of the responder's number).
 
@@ -35,7 +36,7 @@ const ASKED_PRECISE: u8 = 0x10;
 /// [`Attempt::marks`]: `asked` and `answered_after` add up to the answer's own time.
 const ANSWERED_PRECISE: u8 = 0x20;
 
-/// [`Attempt::shifts`] while asked: [`NO_SHIFT`] and [`UNKNOWN_SHIFT`]; other shifts are themselves.
+/// [`Attempt::shifts`] while asked, and unasked: [`NO_SHIFT`] and [`UNKNOWN_SHIFT`]; other shifts are themselves.
 const ASKED_NO_SHIFT: u8 = 15;
 const ASKED_UNKNOWN: u8 = 16;
 /// [`Attempt::shifts`] once answered: unknown; other pairs are the initiator's shift and the responder's, four bits each.
@@ -223,7 +224,8 @@ impl AttemptBucket {
         Asked::First { lost }
     }
 
-    /// Free first, then resolved or timed out, then the oldest.
+    /// Free first, then completed, then refused or timed out, then the oldest: a SYN that nobody answered comes again, and
+    /// then has to be known.
     #[inline(always)]
     fn victim(&mut self, now: Stamp) -> &mut Attempt {
         let [first, second, third] = &mut self.ways;
@@ -264,7 +266,7 @@ impl AttemptBucket {
             responder_isn: segment.sequence,
             asked: now,
             marks: UNASKED | initiator_high,
-            shifts: ANSWERED_UNKNOWN,
+            shifts: asked_shift(segment.shift),
             ..Attempt::default()
         };
         if let Some(known) = self.find(fingerprint) {
@@ -386,16 +388,38 @@ impl Attempt {
         self.marks = (self.marks & !STATE) | state;
     }
 
+    /// Window shifts of initiator and responder, as far as its packets have told them so far.
+    pub const fn shifts(&self) -> [u8; 2] {
+        let shifts = match (self.state(), self.shifts) {
+            // A SYN-ACK offers scaling only where the SYN did (RFC 7323 section 2.2).
+            (UNASKED, shift) if shift < ASKED_NO_SHIFT => return [UNKNOWN_SHIFT, shift],
+            (UNASKED | ASKED, shift) => negotiated(shift, ASKED_UNKNOWN),
+            (_, shifts) => shifts,
+        };
+        if shifts == ANSWERED_UNKNOWN { [UNKNOWN_SHIFT; 2] } else { [shifts >> 4, shifts & 0x0f] }
+    }
+
+    /// Stamp units from the SYN to its answer.
+    pub const fn answered_after(&self) -> u32 {
+        units_of_short(self.answered_after)
+    }
+
     /// [`Side`] that asked.
     #[inline(always)]
     pub const fn initiator(&self) -> u8 {
         (self.marks & INITIATOR_HIGH) >> 3
     }
 
+    /// Asked or answered: a SYN began it, and nothing ended it.
+    #[inline(always)]
+    pub const fn is_asked(&self) -> bool {
+        self.state() == ASKED || self.state() == ANSWERED
+    }
+
     /// Asked or answered, and not older than the handshake timeout.
     #[inline(always)]
     pub const fn waiting(&self, now: Stamp) -> bool {
-        (self.state() == ASKED || self.state() == ANSWERED) && now.since(self.asked) < HANDSHAKE_TIMEOUT
+        self.is_asked() && now.since(self.asked) < HANDSHAKE_TIMEOUT
     }
 
     /// Order of giving up: the lowest goes first.
@@ -403,10 +427,12 @@ impl Attempt {
     const fn keep_rank(&self, now: Stamp) -> u32 {
         if self.state() == FREE {
             0
-        } else if !self.waiting(now) {
+        } else if self.state() == COMPLETED {
             1
+        } else if !self.waiting(now) {
+            2
         } else {
-            1 + HANDSHAKE_TIMEOUT - now.since(self.asked)
+            2 + HANDSHAKE_TIMEOUT - now.since(self.asked)
         }
     }
 }
@@ -422,6 +448,16 @@ mod tests {
             assert!(kept <= units && units - kept <= units >> 11, "{units} became {kept}");
         }
         assert_eq!(units_of_short(short_units(u32::MAX)), SHORT_MAX);
+    }
+
+    #[test]
+    fn a_completed_attempt_gives_way_before_one_that_waits_in_vain() {
+        let (asked, now) = (Stamp(0), Stamp(2 * HANDSHAKE_TIMEOUT));
+        let attempt = |marks: u8| Attempt { fingerprint: marks.into(), asked, marks, ..Attempt::default() };
+        let mut bucket = AttemptBucket { ways: [ASKED, REFUSED, COMPLETED].map(attempt), touched: 0 };
+        assert_eq!(bucket.victim(now).state(), COMPLETED);
+        bucket.ways[1] = Attempt::default();
+        assert_eq!(bucket.victim(now).state(), FREE);
     }
 
     #[test]

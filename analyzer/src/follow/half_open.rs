@@ -11,8 +11,9 @@ use tidegauge_ebpf::flow::fingerprint;
 use tidegauge_ebpf::limits::{ATTEMPT_WAYS, COPY_WITHIN_US, stamp_units_of_ms};
 use tidegauge_ebpf::packet::Segment;
 use tidegauge_ebpf::stamp::{Moment, Stamp};
-use tidegauge_ebpf::tcp::connection::{Opening, clock_us, elapsed_us};
+use tidegauge_ebpf::tcp::connection::{clock_us, elapsed_us};
 use tidegauge_ebpf::tcp::mark;
+use tidegauge_ebpf::tcp::opening::Opening;
 
 use super::huge;
 use super::record::Ends;
@@ -33,22 +34,49 @@ struct Beside {
     windows: [u16; 2],
     payloads: [u16; 2],
     again: [u8; 2],
-    simultaneous: bool,
+    /// Bits of [`note`].
+    notes: u8,
+}
+
+/// Bits of [`Beside::notes`].
+mod note {
+    /// Both ends asked at once.
+    pub(super) const SIMULTANEOUS: u8 = 1 << 0;
+    /// The initiator's own SYN-ACK was seen: it had heard the other end's SYN.
+    pub(super) const CROSSED: u8 = 1 << 1;
+    /// The responder's SYN-ACK was seen.
+    pub(super) const ANSWERED: u8 = 1 << 2;
+    /// It acknowledged the SYN's payload, too.
+    pub(super) const COVERED: u8 = 1 << 3;
+    /// A connection was begun with it before the handshake was complete.
+    pub(super) const JOINED: u8 = 1 << 4;
 }
 
 impl Beside {
     const fn opening(&self) -> Opening {
+        let [asked, answered] = self.sequences;
+        let covered = if self.has(note::COVERED) { self.payloads[0] as u32 } else { 0 };
+        let crossing = if self.has(note::CROSSED) { Some(answered.wrapping_add(1)) } else { None };
+        let answer =
+            if self.has(note::ANSWERED) { Some(asked.wrapping_add(1).wrapping_add(covered)) } else { None };
         Opening {
             first_ns: self.first_ns,
             first_packet: self.first_packet,
             windows: self.windows,
             again: self.again,
-            simultaneous: self.simultaneous,
+            simultaneous: self.has(note::SIMULTANEOUS),
             sequences: self.sequences,
             payloads: self.payloads,
+            acknowledgments: [crossing, answer],
         }
     }
+
+    const fn has(&self, note: u8) -> bool {
+        self.notes & note != 0
+    }
 }
+
+const _: () = assert!(size_of::<Beside>() == 48);
 
 /// How long an attempt that came to nothing is worth remembering: a SYN is sent again for about a minute.
 const REMEMBERED: u32 = stamp_units_of_ms(64_000);
@@ -56,6 +84,9 @@ const REMEMBERED: u32 = stamp_units_of_ms(64_000);
 /// Buckets to begin with. The cache doubles when an attempt would push out one that is remembered, up to its limit: a small one stays
 /// in the CPU's caches.
 const BUCKETS_FIRST: usize = 64;
+
+/// A SYN sent again as a SYN-ACK, as both ends do in a simultaneous open.
+const SYN_WITH_ACK: u32 = mark::RETRANSMISSION | mark::SYN_ACK_RETRANSMISSION;
 
 /// Where an attempt is: its bucket and way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -226,7 +257,7 @@ impl HalfOpen {
             }
             Asked::Again => marks = self.again(index, digest, now_us, 0, mark::SYN_RETRANSMISSION),
             Asked::Crossed => {
-                self.beside[index].simultaneous = true;
+                self.beside[index].notes |= note::SIMULTANEOUS;
                 self.beside[index].sequences[1] = segment.sequence;
                 self.beside[index].windows[1] = segment.window;
                 marks = mark::SIMULTANEOUS_OPEN;
@@ -258,11 +289,11 @@ impl HalfOpen {
         let now_us = clock_us(digest.ts_ns);
         let known = self.place(hash);
         if let Some(place) = known
-            && self.beside[place.0 as usize].simultaneous
+            && self.attempt(place).state() != UNASKED
             && self.attempt(place).initiator() == sender as u8
+            && self.beside[place.0 as usize].sequences[0] == segment.sequence
         {
-            // The initiator's half of a simultaneous open answers the responder's SYN.
-            return (Answer::Again, 0);
+            return (Answer::Again, self.crossing(place, digest, now_us));
         }
         if known.is_some_and(|place| self.attempt(place).state() == UNASKED) {
             return (Answer::Unasked, self.unasked(digest, known, now_us));
@@ -271,11 +302,15 @@ impl HalfOpen {
         let marks = match (answer, known) {
             (Answer::First { .. }, Some(place)) => {
                 let beside = &mut self.beside[place.0 as usize];
+                let asked_again = beside.has(note::SIMULTANEOUS) && beside.sequences[1] == segment.sequence;
+                let acknowledged = segment.acknowledgment.wrapping_sub(beside.sequences[0]);
+                let covered = acknowledged == 1 + u32::from(beside.payloads[0]);
+                beside.notes |= note::ANSWERED | if covered { note::COVERED } else { 0 };
                 beside.windows[1] = segment.window;
                 beside.payloads[1] = payload_bytes(segment);
                 beside.sequences[1] = segment.sequence;
                 (beside.print, beside.last_us) = (digest.print, now_us);
-                0
+                if asked_again { SYN_WITH_ACK } else { 0 }
             }
             (Answer::Again, Some(place)) => {
                 let index = place.0 as usize;
@@ -289,6 +324,26 @@ impl HalfOpen {
             _ => self.unasked(digest, known, now_us),
         };
         (answer, marks)
+    }
+
+    /// The initiator's half of a simultaneous open: it answers the responder's SYN, and is its own SYN again.
+    fn crossing(&mut self, place: Place, digest: &Digest, now_us: u32) -> u32 {
+        let segment = &digest.packet.segment;
+        let beside = &mut self.beside[place.0 as usize];
+        let copy = digest.print != 0
+            && digest.print == beside.print
+            && elapsed_us(now_us, beside.last_us) <= COPY_WITHIN_US;
+        (beside.print, beside.last_us) = (digest.print, now_us);
+        if copy {
+            return mark::CAPTURED_TWICE;
+        }
+        if !beside.has(note::SIMULTANEOUS | note::ANSWERED) {
+            // The responder's SYN was not captured.
+            beside.sequences[1] = segment.acknowledgment.wrapping_sub(1);
+        }
+        beside.notes |= note::CROSSED;
+        beside.windows[0] = segment.window;
+        SYN_WITH_ACK
     }
 
     /// A SYN-ACK to no SYN that we know: remembered, so that it is known when it comes again.
@@ -312,7 +367,10 @@ impl HalfOpen {
         {
             self.beside[place.0 as usize] = Beside {
                 first_ns: digest.ts_ns,
-                sequences: [0, segment.sequence],
+                sequences: [segment.acknowledgment.wrapping_sub(1), segment.sequence],
+                windows: [0, segment.window],
+                payloads: [0, payload_bytes(segment)],
+                notes: note::ANSWERED,
                 print: digest.print,
                 last_us: now_us,
                 hash: hash as u32,
@@ -327,12 +385,25 @@ impl HalfOpen {
         let hash = digest.hash;
         let bucket = self.bucket(hash);
         let segment = &digest.packet.segment;
-        let handshake = self.buckets[bucket].complete(fingerprint(hash), digest.key.sender(), segment);
-        if !handshake.happened {
+        let place = self.place(hash)?;
+        // What a connection was begun with completes no other one when that is over.
+        if self.beside[place.0 as usize].has(note::JOINED) {
             return None;
         }
-        let place = self.place(hash)?;
-        Some((handshake, self.beside[place.0 as usize].opening()))
+        let handshake = self.buckets[bucket].complete(fingerprint(hash), digest.key.sender(), segment);
+        handshake.happened.then(|| (handshake, self.beside[place.0 as usize].opening()))
+    }
+
+    /// What SYN or SYN-ACK told of the connection of a segment that completes no handshake; once.
+    pub(super) fn join(&mut self, digest: &Digest) -> Option<(Attempt, Opening)> {
+        let place = self.place(digest.hash)?;
+        let attempt = self.attempt(place);
+        let beside = &mut self.beside[place.0 as usize];
+        if !matches!(attempt.state(), ASKED | ANSWERED | UNASKED) || beside.has(note::JOINED) {
+            return None;
+        }
+        beside.notes |= note::JOINED;
+        Some((attempt, beside.opening()))
     }
 
     /// A RST.

@@ -3,7 +3,8 @@
 
 use tidegauge_ebpf::attempt::{Answer, Asked, Handshake, Reset};
 use tidegauge_ebpf::event::{self, Outcome};
-use tidegauge_ebpf::tcp::connection::{Opening, clock_us};
+use tidegauge_ebpf::tcp::connection::clock_us;
+use tidegauge_ebpf::tcp::opening::Opening;
 use tidegauge_ebpf::tcp::{Judged, mark};
 
 use super::half_open::Over;
@@ -46,7 +47,7 @@ impl Follower {
     }
 
     pub(super) fn answered(&mut self, digest: &Digest) -> Verdict {
-        let (answer, marks) = self.half_open.answer(digest);
+        let (answer, mut marks) = self.half_open.answer(digest);
         let mut outcome =
             Outcome { events: event::LISTENER_KNOWN | event::FROM_LISTENER, ..Outcome::default() };
         match answer {
@@ -55,7 +56,16 @@ impl Follower {
                 (outcome.elapsed, outcome.round_trip) = (elapsed, elapsed);
             }
             Answer::Again => {}
-            Answer::Unasked => outcome.events |= event::ANSWERED_UNASKED,
+            Answer::Unasked => {
+                outcome.events |= event::ANSWERED_UNASKED;
+                if marks == 0
+                    && let Some(place) = self.table.find(digest.hash)
+                {
+                    let connection = self.table.pair(place).0;
+                    let (sender, now_us) = (digest.key.sender(), clock_us(digest.ts_ns));
+                    marks = connection.answer_anew(sender, &digest.packet.segment, now_us);
+                }
+            }
         }
         Verdict { outcome, judged: Judged { marks, ..Judged::default() }, facts: Facts::NONE }
     }
@@ -104,14 +114,7 @@ impl Follower {
             outcome.events &= !event::FROM_LISTENER;
         }
         let place = match known {
-            Some(place) => {
-                self.end(place, Telling { told_ns: digest.ts_ns, cause: Some(CloseCause::ReusedPorts) });
-                self.make_story(digest);
-                if !self.table.renew(place) {
-                    self.misfits.stories_refused += 1;
-                }
-                place
-            }
+            Some(place) => self.renew(place, digest),
             None => self.admit(digest, true, outcome)?,
         };
         let [asked, answered] = opening.next_sequences();
@@ -120,6 +123,39 @@ impl Follower {
         let (connection, story) = self.table.pair(place);
         connection.establish(story, handshake, opening, outcome.elapsed, clock_us(digest.ts_ns));
         Some(place)
+    }
+
+    /// A segment that completes no handshake, of a connection that is not open: one that ended, or one that begins with
+    /// what its SYN or SYN-ACK told, if any.
+    pub(super) fn joined(
+        &mut self,
+        digest: &Digest,
+        packet_number: u64,
+        known: Option<u32>,
+        outcome: &mut Outcome,
+    ) -> Option<u32> {
+        let told = self.half_open.join(digest).filter(|(attempt, _)| known.is_none() || attempt.is_asked());
+        let place = match known {
+            Some(place) if told.is_none() => return Some(place),
+            Some(place) => self.renew(place, digest),
+            None => self.admit(digest, false, outcome)?,
+        };
+        self.begin(place, digest, packet_number, [None; 2]);
+        if let Some((attempt, opening)) = told {
+            let connection = self.table.pair(place).0;
+            connection.join(&attempt, &opening, digest.now(), clock_us(digest.ts_ns));
+        }
+        Some(place)
+    }
+
+    /// Ends a connection where another one begins between the same ends.
+    fn renew(&mut self, place: u32, digest: &Digest) -> u32 {
+        self.end(place, Telling { told_ns: digest.ts_ns, cause: Some(CloseCause::ReusedPorts) });
+        self.make_story(digest);
+        if !self.table.renew(place) {
+            self.misfits.stories_refused += 1;
+        }
+        place
     }
 
     /// Finds a place for the digest's flow.

@@ -233,11 +233,8 @@ impl Follower {
             }
             if let Some((handshake, opening)) = self.half_open.complete(digest) {
                 place = self.completed(digest, &handshake, &opening, place, &mut verdict.outcome);
-            } else if place.is_none() {
-                place = self.admit(digest, false, &mut verdict.outcome);
-                if let Some(place) = place {
-                    self.begin(place, digest, packet_number, [None; 2]);
-                }
+            } else {
+                place = self.joined(digest, packet_number, place, &mut verdict.outcome);
             }
         }
         let Some(place) = place else {
@@ -362,3 +359,6 @@ impl Follower {
 
 /// Bits of [`Connection::flags`] beside [`flag`]: what this side sends is not read any further.
 const APP_DONE: [u16; 2] = [1 << 14, 1 << 15];
+
+#[cfg(test)]
+mod tests;

@@ -21,7 +21,6 @@ const CERTAINLY_WITHIN_NS: i64 = 100_000;
 /// Packets before in which the original of a copy is looked for.
 const COPY_WITHIN_PACKETS: usize = 4_000;
 
-const SYN: u16 = 0x02;
 const RST: u16 = 0x04;
 /// SYN and ACK.
 const ANSWER: u16 = 0x12;
@@ -40,8 +39,6 @@ pub enum Reason {
     NotTcpToTshark,
     /// The first packet between these ports: in its second pass tshark still knows the last ones.
     SecondPass,
-    /// Both ends sent a SYN: each SYN-ACK is an answer to tidegauge, and the SYN again to tshark.
-    SimultaneousOpen,
     /// So far there are only SYN-ACKs and RSTs between these ports, and no SYN was captured: tidegauge keeps no
     /// connection. A SYN-ACK with the number of an earlier one is sent again all the same, and not explained by this.
     AnswersOnly,
@@ -63,7 +60,6 @@ impl fmt::Display for Reason {
             Self::SecondPass => {
                 "the first packet between these ports: tshark's second pass knows the last ones"
             }
-            Self::SimultaneousOpen => "simultaneous open: an answer, to tshark the SYN again",
             Self::AnswersOnly => "only SYN-ACKs and RSTs so far, no SYN captured: no connection is kept",
             Self::NotKept => "connection state not kept, as the summary says",
             Self::Unexplained => "unexplained",
@@ -92,8 +88,6 @@ struct Stream {
     connection: Option<u64>,
     /// SYN-ACKs by sender and number: the first of each.
     answers: BTreeMap<(String, u16, u32), u64>,
-    /// A SYN of each sender.
-    syns: BTreeMap<(String, u16), u64>,
 }
 
 impl<'a> Context<'a> {
@@ -138,15 +132,11 @@ impl<'a> Context<'a> {
     /// What came before between the same ports.
     fn of_stream(&self, segment: &Segment, what: What, by: Speaker) -> Option<Reason> {
         let stream = self.streams.get(&segment.stream)?;
-        let syns_before = stream.syns.values().filter(|syn| **syn < segment.packet).count();
         if by != Speaker::Tshark {
             return None;
         }
         if what == What::Judgement(Judgement::ReusedPorts) && stream.first == segment.packet {
             return Some(Reason::SecondPass);
-        }
-        if segment.flags & ANSWER == ANSWER && syns_before == 2 {
-            return Some(Reason::SimultaneousOpen);
         }
         let same_before =
             stream.answers.get(&answer_of(segment)).is_some_and(|first| *first < segment.packet);
@@ -187,15 +177,11 @@ fn streams(segments: &[Segment]) -> BTreeMap<u32, Stream> {
             first: segment.packet,
             connection: None,
             answers: BTreeMap::new(),
-            syns: BTreeMap::new(),
         });
         if segment.flags & ANSWER == ANSWER {
             stream.answers.entry(answer_of(segment)).or_insert(segment.packet);
         } else if segment.flags & RST == 0 {
             stream.connection.get_or_insert(segment.packet);
-        }
-        if segment.flags & ANSWER == SYN {
-            stream.syns.entry(segment.source.clone()).or_insert(segment.packet);
         }
     }
     streams
@@ -245,6 +231,8 @@ mod tests {
     use super::*;
     use crate::conformance::ours::Judged;
     use serde_json::json;
+
+    const SYN: u16 = 0x02;
 
     fn segment(packet: u64) -> Segment {
         Segment { packet, at_ns: packet as i64 * 1_000, seq: packet as u32, ..Segment::default() }
@@ -311,11 +299,7 @@ mod tests {
             Context::new(segments, &said, &alone).reason(last.packet, Some(last), what, by)
         };
         let crossing = [sent(1, 80, SYN), sent(2, 90, SYN), sent(3, 80, ANSWER)];
-        assert_eq!(reason(&crossing, AGAIN, Speaker::Tshark), Reason::SimultaneousOpen);
-        assert_eq!(
-            reason(&[sent(1, 80, SYN), sent(2, 80, SYN), sent(3, 90, ANSWER)], AGAIN, Speaker::Tshark),
-            Reason::Unexplained
-        );
+        assert_eq!(reason(&crossing, AGAIN, Speaker::Tshark), Reason::Unexplained);
         assert_eq!(reason(&[sent(1, 80, ANSWER)], REUSED, Speaker::Tshark), Reason::SecondPass);
         let numbered = |packet, seq| Segment { seq, ..sent(packet, 80, ANSWER) };
         let again = [numbered(1, 5), numbered(3, 5)];

@@ -5,6 +5,7 @@
 //! A connection is *proven* by its completed handshake or by segments both ways; see [`Connection::keep_rank`].
 //! Counts of events saturate; they are told as at least so many.
 
+use super::opening::Opening;
 use crate::attempt::Handshake;
 use crate::flow::Side;
 use crate::histogram::octave_of;
@@ -98,13 +99,18 @@ pub enum Tally {
 /// How many [`Tally`]s there are.
 pub const TALLIES: usize = 10;
 
+/// [`Direction::duplicate_acks`] of an end of whose bytes some were acknowledged unseen since it last acknowledged
+/// something new itself.
+pub const STALLED: u16 = u16::MAX;
+
 /// What one end sent: what every segment needs.
 #[repr(C, align(64))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Direction {
     /// Sequence number behind the highest byte sent.
     pub next_sequence: u32,
-    /// Highest number that may be acknowledged: up to it all was captured, or acknowledged unseen.
+    /// Highest number that may be acknowledged: up to it all was captured, or what is missing was acknowledged. Never
+    /// after `next_sequence`.
     pub contiguous: u32,
     /// Acknowledgment of the last segment: it is about the other end's bytes.
     pub last_acknowledgment: u32,
@@ -122,7 +128,7 @@ pub struct Direction {
     pub print: u32,
     /// Last window advertised, as it stood in the header.
     pub window: u16,
-    /// Duplicate ACKs in a row.
+    /// Duplicate ACKs in a row, or [`STALLED`].
     pub duplicate_acks: u16,
     /// Bits of [`state`].
     pub state: u16,
@@ -276,37 +282,6 @@ pub const fn elapsed_us(later: u32, earlier: u32) -> u32 {
     if elapsed > u32::MAX - u32::MAX / 64 { 0 } else { elapsed }
 }
 
-/// What the half-open cache knows beside the handshake itself.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Opening {
-    /// Time of the first SYN, nanoseconds.
-    pub first_ns: u64,
-    /// Its number in the run.
-    pub first_packet: u64,
-    /// Window fields of SYN and SYN-ACK.
-    pub windows: [u16; 2],
-    /// SYNs and SYN-ACKs that were sent again.
-    pub again: [u8; 2],
-    /// Both ends asked at once.
-    pub simultaneous: bool,
-    /// First sequence numbers of initiator and responder.
-    pub sequences: [u32; 2],
-    /// Payload of SYN and SYN-ACK (TCP Fast Open, RFC 7413), bytes.
-    pub payloads: [u16; 2],
-}
-
-impl Opening {
-    /// Sequence numbers behind SYN and SYN-ACK.
-    pub const fn next_sequences(&self) -> [u32; 2] {
-        let [asked, answered] = self.sequences;
-        let [asked_bytes, answered_bytes] = self.payloads;
-        [
-            asked.wrapping_add(1).wrapping_add(asked_bytes as u32),
-            answered.wrapping_add(1).wrapping_add(answered_bytes as u32),
-        ]
-    }
-}
-
 impl Story {
     /// Begins anew.
     pub fn begin(&mut self, first_ns: u64, first_packet: u64) {
@@ -351,23 +326,15 @@ impl Connection {
         self.first_round_trip_us = units_to_us(elapsed);
         story.establish(handshake, opening, self.first_round_trip_us);
         let asked_us = now_us.wrapping_sub(self.first_round_trip_us);
-        let asked = &mut self.directions[initiator];
-        asked.begin(opening.next_sequences()[0], opening.windows[0], handshake.initiator_shift, asked_us);
-        asked.packets = 1 + u32::from(opening.again[0]);
+        let shifts = [handshake.initiator_shift, handshake.responder_shift];
+        self.directions[initiator].begin(opening, 0, shifts[0], asked_us);
+        self.directions[initiator].packets = 1 + u32::from(opening.again[0]);
         if !handshake.answer_seen {
             return;
         }
         let answered_us = asked_us.wrapping_add(units_to_us(handshake.answered_after));
-        let answered = &mut self.directions[1 - initiator];
-        answered.begin(
-            opening.next_sequences()[1],
-            opening.windows[1],
-            handshake.responder_shift,
-            answered_us,
-        );
-        answered.last_acknowledgment = opening.sequences[0].wrapping_add(1);
-        answered.state |= state::ACKED;
-        answered.packets = 1 + u32::from(opening.again[1]);
+        self.directions[1 - initiator].begin(opening, 1, shifts[1], answered_us);
+        self.directions[1 - initiator].packets = 1 + u32::from(opening.again[1]);
     }
 
     /// The initiator, where the handshake was seen.
@@ -413,16 +380,6 @@ impl Connection {
 }
 
 impl Direction {
-    /// What a SYN or SYN-ACK told of this end.
-    fn begin(&mut self, next_sequence: u32, window: u16, shift: u8, at_us: u32) {
-        self.next_sequence = next_sequence;
-        self.contiguous = self.next_sequence;
-        self.window = window;
-        self.shift = shift;
-        (self.advanced_us, self.last_us) = (at_us, at_us);
-        self.state = state::SENT | state::WINDOW | state::UNSCALED;
-    }
-
     /// Whether the scale of its windows is unknown.
     #[inline(always)]
     pub const fn shift_unknown(&self) -> bool {

@@ -3,17 +3,20 @@
 //! The order is Wireshark's: what the numbers say of this segment before it changes anything ([`signs`]), whether it
 //! was sent before ([`resent`]), then the state moves on. Times are packet times.
 
-use super::connection::{Connection, Details, Direction, Story, Tally, clock_us, elapsed_us, flag, state};
+use super::connection::{
+    Connection, Details, Direction, STALLED, Story, Tally, clock_us, elapsed_us, flag, state,
+};
 use super::limiter;
 use super::mark;
 use super::options::Sack;
+use super::unseen::{one_more_duplicate, unseen};
 use crate::echo::Probe;
 use crate::event::{self, Outcome};
 use crate::flow::Side;
 use crate::judge::idle_limit;
 use crate::limits::{COPY_WITHIN_US, FAST_WITHIN_US, REORDERED_WITHIN_US, SENDER_BLOCKED_BYTES};
 use crate::packet::{Segment, tcp_flag};
-use crate::sequence::is_after;
+use crate::sequence::{is_after, may_be_after};
 use crate::stamp::{Moment, Stamp, units_to_us};
 
 /// A segment as it was seen.
@@ -103,8 +106,7 @@ impl Connection {
         }
         let mut marks = signs(own, peer, segment);
         if marks & mark::DUPLICATE_ACK != 0 {
-            own.duplicate_acks = own.duplicate_acks.saturating_add(1);
-            judged.duplicate_ack = own.duplicate_acks;
+            judged.duplicate_ack = one_more_duplicate(own);
         }
         if segment.has(tcp_flag::ACK) {
             if segment.acknowledgment != own.last_acknowledgment || own.state & state::ACKED == 0 {
@@ -186,7 +188,7 @@ fn signs(own: &Direction, peer: &mut Direction, segment: &Segment) -> u32 {
     if window == 0 && !fin {
         marks |= mark::ZERO_WINDOW;
     }
-    if known && is_after(sequence, expected) {
+    if known && may_be_after(sequence, expected) {
         marks |= mark::LOST_SEGMENT;
     }
     if fin {
@@ -235,22 +237,6 @@ fn repeats(own: &Direction, peer: &mut Direction, segment: &Segment) -> u32 {
     }
 }
 
-/// Whether it acknowledges what was not captured; from then on that is taken as sent.
-#[inline(always)]
-fn unseen(own: &Direction, peer: &mut Direction, segment: &Segment) -> u32 {
-    if peer.state & state::SENT == 0 || !is_after(segment.acknowledgment, peer.contiguous) {
-        return 0;
-    }
-    let one_more = segment.acknowledgment == own.last_acknowledgment.wrapping_add(1);
-    if one_more && segment.sequence == own.next_sequence && peer.state & state::PROBE != 0 {
-        // The window opens, and the probe's byte was taken.
-        (peer.next_sequence, peer.contiguous) = (segment.acknowledgment, segment.acknowledgment);
-        return mark::WINDOW_UPDATE;
-    }
-    peer.contiguous = segment.acknowledgment;
-    mark::ACKED_UNSEEN
-}
-
 /// Ends the round trip that this ACK answers.
 #[inline(always)]
 fn acknowledge(
@@ -270,7 +256,7 @@ fn acknowledge(
 
 /// Whether payload or FIN was sent before, and how we know.
 #[inline(always)]
-fn resent(
+pub(super) fn resent(
     own: &Direction,
     peer: &Direction,
     segment: &Segment,
@@ -286,18 +272,19 @@ fn resent(
     if bytes != 0 && peer.state & state::ACKED != 0 && !is_after(end, peer.last_acknowledgment) {
         return mark::RETRANSMISSION | mark::SPURIOUS_RETRANSMISSION;
     }
-    let behind = own.state & state::SENT != 0 && is_after(own.next_sequence, segment.sequence);
+    let behind = own.state & state::SENT != 0 && may_be_after(own.next_sequence, segment.sequence);
     // More than one byte right behind a probe's number: the probe's byte and new ones.
     if !behind || (bytes > 1 && segment.sequence == own.next_sequence.wrapping_sub(1)) {
         return 0;
     }
-    let asked_for = peer.duplicate_acks >= 2 && peer.last_acknowledgment == segment.sequence;
+    let asked_for =
+        (2..STALLED).contains(&peer.duplicate_acks) && peer.last_acknowledgment == segment.sequence;
     if asked_for && elapsed_us(now_us, peer.last_us) < FAST_WITHIN_US {
         return mark::RETRANSMISSION | mark::FAST_RETRANSMISSION;
     }
     let overtaken_within_us =
         if first_round_trip_us == 0 { REORDERED_WITHIN_US } else { first_round_trip_us };
-    let end = end.wrapping_add(u32::from(segment.has(tcp_flag::FIN)));
+    let end = end.wrapping_add(u32::from(segment.flags & (tcp_flag::SYN | tcp_flag::FIN) != 0));
     if elapsed_us(now_us, own.advanced_us) < overtaken_within_us && end != own.next_sequence {
         return mark::OUT_OF_ORDER;
     }
@@ -366,10 +353,11 @@ fn send(
 
 /// Moves the sender's numbers on.
 #[inline(always)]
-fn advance(own: &mut Direction, segment: &Segment, marks: u32, now_us: u32) {
+pub(super) fn advance(own: &mut Direction, segment: &Segment, marks: u32, now_us: u32) {
     let known = own.state & state::SENT != 0;
-    let fin = u32::from(segment.has(tcp_flag::FIN));
-    let end = segment.sequence.wrapping_add(segment.payload_bytes).wrapping_add(fin);
+    let fin = segment.has(tcp_flag::FIN);
+    let flags = u32::from(segment.flags & (tcp_flag::SYN | tcp_flag::FIN) != 0);
+    let end = segment.sequence.wrapping_add(segment.payload_bytes).wrapping_add(flags);
     if marks & mark::ZERO_WINDOW_PROBE == 0 {
         if !known || is_after(end, own.next_sequence) {
             (own.next_sequence, own.advanced_us) = (end, now_us);
@@ -382,7 +370,7 @@ fn advance(own: &mut Direction, segment: &Segment, marks: u32, now_us: u32) {
     own.window = segment.window;
     own.last_us = now_us;
     own.state &= !(state::KEEP_ALIVE | state::PROBE | state::UNSCALED);
-    own.state |= state::SENT | state::WINDOW | if fin != 0 { state::FIN } else { 0 };
+    own.state |= state::SENT | state::WINDOW | if fin { state::FIN } else { 0 };
     if segment.has(tcp_flag::ACK) {
         own.last_acknowledgment = segment.acknowledgment;
         own.state |= state::ACKED;

@@ -22,7 +22,7 @@ marks! {
     OUT_OF_ORDER = 3, "out_of_order";
     /// Beyond the expected number: a segment before it was not captured.
     LOST_SEGMENT = 4, "lost_segment";
-    /// Acknowledges what was not captured.
+    /// Acknowledges what was not captured; once until more of it is captured, or that end acknowledges something new.
     ACKED_UNSEEN = 5, "acked_unseen";
     /// The same acknowledgment and window again, without payload.
     DUPLICATE_ACK = 6, "duplicate_ack";
@@ -40,11 +40,11 @@ marks! {
     KEEP_ALIVE = 12, "keep_alive";
     /// The answer to one.
     KEEP_ALIVE_ACK = 13, "keep_alive_ack";
-    /// A SYN with another number on the ports of a connection that is remembered.
+    /// A SYN with another number on the ports of a connection that is remembered, or a SYN-ACK where no SYN was captured.
     REUSED_PORTS = 14, "reused_ports";
     /// A SYN sent again; always with [`RETRANSMISSION`].
     SYN_RETRANSMISSION = 15, "syn_retransmission";
-    /// A SYN-ACK sent again; always with [`RETRANSMISSION`].
+    /// A SYN-ACK sent again, or a SYN again as a SYN-ACK (simultaneous open); always with [`RETRANSMISSION`].
     SYN_ACK_RETRANSMISSION = 16, "syn_ack_retransmission";
     /// The very packet was captured twice (mirrored in and out, or on two interfaces); it has no other mark.
     CAPTURED_TWICE = 17, "captured_twice";

@@ -8,12 +8,17 @@
 //! - A one-byte segment is a window probe only where the other end's window was really seen to be 0; Wireshark takes
 //!   the window of an end that was never heard for 0.
 //! - A RST changes no window and no acknowledgment: nothing is sent because of it.
+//! - A fast retransmission needs two duplicate ACKs; Wireshark's counter of them also reads as many where an ACK of
+//!   what was not captured has just passed.
+//! - The scale of windows is unknown where no SYN-ACK was captured, even if the SYN offered one.
 //! - Sequence number 0 is a number like any other; Wireshark takes it for "not known yet".
 
 pub mod connection;
 mod judge;
 mod limiter;
 pub mod mark;
+pub mod opening;
 pub mod options;
+mod unseen;
 
 pub use judge::{Judged, Seen};

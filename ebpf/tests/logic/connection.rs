@@ -6,7 +6,8 @@ use tidegauge_ebpf::event::Outcome;
 use tidegauge_ebpf::flow::Side;
 use tidegauge_ebpf::packet::{Segment, UNKNOWN_SHIFT};
 use tidegauge_ebpf::stamp::Stamp;
-use tidegauge_ebpf::tcp::connection::{Connection, Opening, Story, Tally, clock_us, flag};
+use tidegauge_ebpf::tcp::connection::{Connection, Story, Tally, clock_us, flag};
+use tidegauge_ebpf::tcp::opening::Opening;
 use tidegauge_ebpf::tcp::options::Sack;
 use tidegauge_ebpf::tcp::{Judged, Seen, mark};
 
@@ -52,6 +53,7 @@ impl Scene {
         let opening = Opening {
             sequences: [base.wrapping_sub(1), base.wrapping_sub(1)],
             windows: [1_000, 1_000],
+            acknowledgments: [None, Some(base)],
             ..Opening::default()
         };
         let elapsed = Stamp::from_ns(scene.now_us * 1_000).since(asked);
@@ -217,6 +219,51 @@ fn an_ack_of_what_was_not_captured_is_said_once() {
     assert_eq!(scene.server_ack(300, 1_000).marks, mark::ACKED_UNSEEN);
     assert_eq!(scene.server_ack(300, 900).marks, mark::WINDOW_UPDATE);
     assert_eq!(scene.client(300, 100), mark::LOST_SEGMENT);
+    // Bytes were captured since: the hole before them is acknowledged with them, and all of it is known then.
+    assert_eq!(scene.server_ack(400, 900).marks, mark::ACKED_UNSEEN);
+    assert_eq!(scene.client(400, 100), 0);
+    assert_eq!(scene.server_ack(500, 900).marks, 0);
+}
+
+#[test]
+fn an_end_that_is_not_captured_is_acknowledged_unseen_once_for_each_of_its_acks() {
+    let mut scene = Scene::established(1_000);
+    scene.client(0, 100);
+    assert_eq!(scene.server_ack(300, 1_000).marks, mark::ACKED_UNSEEN);
+    assert_eq!([scene.server_ack(400, 1_000).marks, scene.server_ack(500, 1_000).marks], [0; 2]);
+    // The client acknowledges something new: it is there, and its bytes still are not captured.
+    scene.hear(SERVER, ACK | PSH, 0, 500, 50, 1_000);
+    scene.hear(CLIENT, ACK, 100, 50, 0, 1_000);
+    assert_eq!(scene.hear(SERVER, ACK, 50, 600, 0, 1_000).marks, mark::ACKED_UNSEEN);
+    assert_eq!(scene.hear(SERVER, ACK, 50, 700, 0, 1_000).marks, 0);
+    // Duplicate ACKs are counted from 1 again.
+    let duplicate = scene.hear(CLIENT, ACK, 100, 50, 0, 1_000);
+    assert_eq!((duplicate.marks, duplicate.duplicate_ack), (mark::DUPLICATE_ACK, 1));
+    assert_eq!(scene.hear(SERVER, ACK, 50, 800, 0, 1_000).marks, 0, "it waits for something itself");
+}
+
+#[test]
+fn an_ack_of_what_was_not_captured_makes_no_fast_retransmission() {
+    let mut scene = Scene::established(1_000);
+    scene.client(0, 100);
+    scene.server_ack(300, 1_000);
+    // The client now counts as one that was told; it has sent no duplicate ACK for the server's number.
+    scene.hear(SERVER, ACK | PSH, 0, 300, 50, 1_000);
+    scene.server_ack(400, 1_000);
+    let again = scene.wait_us(ROUND_TRIP_US).hear(SERVER, ACK | PSH, 0, 400, 50, 1_000);
+    assert_eq!(again.marks, mark::RETRANSMISSION);
+}
+
+#[test]
+fn half_way_round_is_after_and_before() {
+    for base in bases() {
+        let mut scene = Scene::established(base);
+        scene.client(0, 100);
+        let opposite = scene.wait_us(ROUND_TRIP_US).client(100 + (1 << 31), 1);
+        let again = mark::RETRANSMISSION | mark::SPURIOUS_RETRANSMISSION;
+        assert_eq!(opposite, mark::LOST_SEGMENT | again);
+        assert_eq!(scene.client(100, 100), 0, "what was expected still is");
+    }
 }
 
 #[test]

@@ -1,0 +1,210 @@
+//! How connections begin that were not seen to be opened as the book says: scenes between two ends, and what each segment
+//! was. Expected marks are tshark 4.0.17's.
+
+use tidegauge_ebpf::flow::FlowKey;
+use tidegauge_ebpf::packet::{NO_SHIFT, Network, Packet, Segment, Transport, UNKNOWN_SHIFT, tcp_flag};
+use tidegauge_ebpf::tcp::mark;
+
+use super::{Follower, Sizes, Verdict};
+use crate::digest::Digest;
+
+const SYN: u8 = tcp_flag::SYN;
+const ACK: u8 = tcp_flag::ACK;
+const FIN: u8 = tcp_flag::FIN;
+const SYN_ACK: u8 = SYN | ACK;
+/// The SYN again as a SYN-ACK, or a SYN-ACK again.
+const ANSWERED_AGAIN: u32 = mark::RETRANSMISSION | mark::SYN_ACK_RETRANSMISSION;
+/// First sequence numbers of client and server.
+const FIRST: [u32; 2] = [5_000, u32::MAX - 3];
+
+/// Two ends and what watches them.
+struct Scene {
+    follower: Follower,
+    now_ms: u64,
+    packets: u64,
+}
+
+#[derive(Clone, Copy)]
+enum End {
+    Client,
+    Server,
+}
+
+use End::{Client, Server};
+
+impl Scene {
+    fn new() -> Self {
+        let sizes = Sizes { attempts: 3, connections: 64, stories: 64, records: true };
+        Self { follower: Follower::new(sizes), now_ms: 1_000, packets: 0 }
+    }
+
+    fn wait_ms(&mut self, ms: u64) -> &mut Self {
+        self.now_ms += ms;
+        self
+    }
+
+    /// A segment, five milliseconds after the last one; numbers are distances from the first ones. Nobody offers a scale.
+    fn hear(&mut self, end: End, flags: u8, seq: u32, ack: u32, bytes: u32, window: u16) -> u32 {
+        self.between(40_000, end, flags, seq, ack, bytes, window)
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "a segment has as many numbers")]
+    fn between(
+        &mut self,
+        client_port: u16,
+        end: End,
+        flags: u8,
+        seq: u32,
+        ack: u32,
+        bytes: u32,
+        window: u16,
+    ) -> u32 {
+        self.now_ms += 5;
+        self.packets += 1;
+        let [own, peer] = match end {
+            Client => [0, 1],
+            Server => [1, 0],
+        };
+        let ports = [client_port, 80];
+        let segment = Segment {
+            sequence: FIRST[own].wrapping_add(seq),
+            acknowledgment: if flags & ACK == 0 { 0 } else { FIRST[peer].wrapping_add(ack) },
+            payload_bytes: bytes,
+            window,
+            flags,
+            shift: if flags & SYN == 0 { UNKNOWN_SHIFT } else { NO_SHIFT },
+            ..Packet::EMPTY.segment
+        };
+        let packet = Packet {
+            source: [0, 0, 0xffff, 10 + own as u32],
+            destination: [0, 0, 0xffff, 10 + peer as u32],
+            source_port: ports[own],
+            destination_port: ports[peer],
+            segment,
+            network: Network::Ipv4,
+            transport: Transport::Tcp,
+            ..Packet::EMPTY
+        };
+        let key = FlowKey::of(&packet, 1);
+        let digest = Digest {
+            packet,
+            key,
+            hash: key.hash(),
+            ts_ns: self.now_ms * 1_000_000,
+            wire_bytes: u64::from(bytes) + 54,
+            print: self.packets as u32,
+            ..Digest::EMPTY
+        };
+        let mut verdict = Verdict::default();
+        self.follower.packet(&digest, || &[], self.packets, &mut verdict);
+        verdict.judged.marks
+    }
+
+    /// A handshake as the book says.
+    fn shake_hands(&mut self) {
+        assert_eq!(self.hear(Client, SYN, 0, 0, 0, 1_000), 0);
+        assert_eq!(self.hear(Server, SYN_ACK, 0, 1, 0, 1_000), 0);
+        assert_eq!(self.hear(Client, ACK, 1, 1, 0, 1_000), 0);
+    }
+}
+
+#[test]
+fn a_connection_goes_on_from_a_syn_ack_that_was_its_first_packet() {
+    let mut scene = Scene::new();
+    scene.hear(Server, SYN_ACK, 0, 1, 0, 2_000);
+    assert_eq!(scene.hear(Server, ACK, 1, 1, 0, 1_000), mark::WINDOW_UPDATE);
+    assert_eq!(scene.hear(Server, ACK, 1, 1, 0, 1_000), mark::DUPLICATE_ACK);
+    assert_eq!(scene.hear(Server, ACK, 501, 1, 100, 1_000), mark::LOST_SEGMENT);
+    // Nobody scales: the SYN-ACK did not offer it.
+    assert_eq!(scene.hear(Client, ACK, 1, 1, 1_000, 500), mark::WINDOW_FULL);
+}
+
+#[test]
+fn a_server_that_speaks_before_the_handshake_is_complete_is_known_by_it() {
+    let mut scene = Scene::new();
+    scene.hear(Client, SYN, 0, 0, 0, 1_000);
+    scene.hear(Server, SYN_ACK, 0, 1, 0, 2_000);
+    assert_eq!(scene.hear(Server, ACK, 501, 1, 500, 2_000), mark::LOST_SEGMENT);
+    assert_eq!(scene.hear(Client, ACK, 1, 1_001, 0, 1_000), mark::ACKED_UNSEEN);
+    assert_eq!(scene.hear(Server, ACK | FIN, 1_001, 1, 0, 2_000), mark::HALF_CLOSE);
+    scene.hear(Client, ACK | FIN, 1, 1_002, 0, 1_000);
+    assert_eq!(scene.hear(Server, ACK, 1_002, 2, 0, 2_000), 0, "the last ACKs begin nothing");
+    assert_eq!(scene.hear(Client, ACK, 2, 1_002, 0, 1_000), mark::DUPLICATE_ACK);
+}
+
+#[test]
+fn a_syn_on_an_open_connection_begins_another_one() {
+    let mut scene = Scene::new();
+    scene.shake_hands();
+    scene.hear(Server, ACK, 1, 1, 100, 1_000);
+    scene.hear(Client, ACK, 1, 101, 0, 1_000);
+    assert_eq!(scene.hear(Client, SYN, 1, 0, 0, 1_000), mark::REUSED_PORTS);
+    assert_eq!(scene.hear(Server, ACK, 101, 1, 0, 1_000), 0, "not the last ACK again: nothing was before");
+    assert_eq!(scene.hear(Client, ACK, 1, 101, 500, 1_000), 0, "of the SYN's number and the bytes behind it");
+    assert_eq!(scene.hear(Server, ACK, 101, 501, 0, 1_000), mark::ACKED_UNSEEN);
+    assert_eq!(scene.hear(Client, ACK, 501, 101, 100, 1_000), 0);
+    // Older than the round trip from SYN to ACK, which was five milliseconds.
+    assert_eq!(scene.wait_ms(1).hear(Client, ACK, 451, 101, 100, 1_000), mark::RETRANSMISSION);
+}
+
+#[test]
+fn a_syn_ack_from_the_end_of_a_connection_is_ports_used_again() {
+    let mut scene = Scene::new();
+    scene.hear(Server, ACK, 1, 1, 100, 1_000);
+    assert_eq!(scene.hear(Server, SYN_ACK, 50_000, 70_000, 0, 500), mark::REUSED_PORTS | mark::LOST_SEGMENT);
+    assert_eq!(scene.hear(Server, ACK, 50_001, 70_000, 0, 500), mark::DUPLICATE_ACK);
+    assert_eq!(
+        scene.hear(Server, SYN_ACK, 10_000, 90_000, 0, 500),
+        mark::REUSED_PORTS | ANSWERED_AGAIN,
+        "behind what was sent, and not within it"
+    );
+}
+
+#[test]
+fn each_half_of_a_simultaneous_open_is_the_syn_again_and_an_ack() {
+    let mut scene = Scene::new();
+    scene.hear(Client, SYN, 0, 0, 0, 1_000);
+    assert_eq!(scene.hear(Server, SYN, 0, 0, 0, 1_000), mark::SIMULTANEOUS_OPEN);
+    assert_eq!(scene.hear(Client, SYN_ACK, 0, 1, 0, 1_000), ANSWERED_AGAIN);
+    assert_eq!(scene.hear(Server, SYN_ACK, 0, 1, 0, 1_000), ANSWERED_AGAIN);
+    assert_eq!(scene.hear(Client, ACK, 1, 1, 0, 500), mark::WINDOW_UPDATE);
+    assert_eq!(scene.hear(Server, ACK, 1, 1, 0, 1_000), mark::DUPLICATE_ACK);
+}
+
+#[test]
+fn half_a_simultaneous_open_is_enough() {
+    let mut scene = Scene::new();
+    scene.hear(Client, SYN, 0, 0, 0, 1_000);
+    assert_eq!(scene.hear(Client, SYN_ACK, 0, 1, 0, 1_000), ANSWERED_AGAIN);
+    assert_eq!(scene.hear(Client, ACK, 1, 1, 0, 500), mark::WINDOW_UPDATE);
+}
+
+#[test]
+fn what_a_syn_ack_acknowledged_is_known_with_data_in_the_syn() {
+    for covered in [100, 0] {
+        let mut scene = Scene::new();
+        scene.hear(Client, SYN, 0, 0, 100, 1_000);
+        scene.hear(Server, SYN_ACK, 0, 1 + covered, 0, 1_000);
+        scene.hear(Client, ACK, 1 + covered, 1, 0, 1_000);
+        assert_eq!(scene.hear(Server, ACK, 1, 1 + covered, 0, 900), mark::WINDOW_UPDATE, "{covered}");
+    }
+}
+
+#[test]
+fn a_syn_that_nobody_answered_is_known_longer_than_a_handshake_that_is_complete() {
+    let mut scene = Scene::new();
+    let again = mark::RETRANSMISSION | mark::SYN_RETRANSMISSION;
+    scene.hear(Client, SYN, 0, 0, 0, 1_000);
+    for port in 1..=20 {
+        scene.between(port, Client, SYN, 0, 0, 0, 1_000);
+        scene.between(port, Server, SYN_ACK, 0, 1, 0, 1_000);
+        scene.between(port, Client, ACK, 1, 1, 0, 1_000);
+    }
+    assert_eq!(scene.wait_ms(8_000).hear(Client, SYN, 0, 0, 0, 1_000), again);
+    for port in 1..=20 {
+        scene.wait_ms(500).between(port, Client, SYN, 70_000, 0, 0, 1_000);
+        scene.between(port, Server, SYN_ACK, 70_000, 70_001, 0, 1_000);
+        scene.between(port, Client, ACK, 70_001, 70_001, 0, 1_000);
+    }
+    assert_eq!(scene.hear(Client, SYN, 0, 0, 0, 1_000), again);
+}
