@@ -6,6 +6,7 @@
 
 pub mod account;
 mod actor_state;
+pub mod backtest;
 pub mod baseline;
 pub mod batch;
 pub mod collect;

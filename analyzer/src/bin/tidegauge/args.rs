@@ -33,6 +33,14 @@ pub(crate) enum Command {
     /// Compare two runs: what changed, by how much, and whether that is outside the noise. Exit codes: 0 done, 1 done and
     /// --fail-on was met, 2 could not run.
     Diff(DiffArgs),
+    /// Say what a configuration would have said of captures: which rules fire, when, how often; with --against, what
+    /// another one says otherwise. Exit codes: 0 done, 1 done and --fail-on was met, 2 could not run.
+    Backtest(BacktestArgs),
+    /// Check a configuration file, print the defaults, or explain a threshold.
+    Config {
+        #[command(subcommand)]
+        command: ConfigCommand,
+    },
     /// Say what this host, and an interface, can do for tidegauge, and what mends what is missing. Exit codes: 0 usable,
     /// 1 usable with limits, 2 not usable.
     Doctor(DoctorArgs),
@@ -155,6 +163,57 @@ pub(crate) struct DiffArgs {
     /// Keep capabilities and do without Landlock and seccomp (to debug).
     #[arg(long)]
     pub(crate) no_confine: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct BacktestArgs {
+    /// Captures, each a trial of its own.
+    #[arg(required = true, value_name = "CAPTURE")]
+    pub(crate) captures: Vec<PathBuf>,
+    /// Thresholds from a TOML file [default: the defaults].
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Other thresholds to compare with.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) against: Option<PathBuf>,
+    /// One JSON object instead of a table.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Exit with 1 if an incident of this severity or worse opened with --config; or (`changed`) --against says otherwise.
+    #[arg(long, value_name = "WHAT")]
+    pub(crate) fail_on: Option<BacktestFailOn>,
+    /// Only packets that match this expression (pcap-filter(7)).
+    #[arg(long, value_name = "BPF")]
+    pub(crate) filter: Option<String>,
+    /// Keep capabilities and do without Landlock and seccomp (to debug).
+    #[arg(long)]
+    pub(crate) no_confine: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum BacktestFailOn {
+    Changed,
+    P1,
+    P2,
+    P3,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Is this file right, and what does it change? Exit code 2 where it is not, with the line and the reason.
+    Check {
+        /// A TOML file.
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
+    /// A file with every threshold, its default and what it means.
+    Default,
+    /// What a threshold means, where its default comes from, and what it may be.
+    Explain {
+        /// Its name; without one, all names and defaults.
+        #[arg(value_name = "KEY")]
+        key: Option<String>,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -229,7 +229,7 @@ impl Run {
             late_frames: self.ends.iter().map(|end| end.late_frames).sum(),
         };
         let summary = self.sink.with_cost(Summary::of(self.engine.run(), &self.losses, &span));
-        let outcome = self.sink.finish(&summary, &self.engine, &self.losses, now_ns)?;
+        let outcome = self.sink.finish(&summary, &self.engine, &self.losses, Some((first_ns, now_ns)))?;
         match self.ends.into_iter().find_map(|end| end.error) {
             Some(error) if error.is_vanished() => {
                 Err(error).context("the summary has what was counted until then")

@@ -87,7 +87,7 @@ pub(crate) fn run(
         late_frames: 0,
     };
     let summary = sink.with_cost(Summary::of(engine.run(), &losses, &span));
-    let outcome = sink.finish(&summary, &engine, &losses, now_ns)?;
+    let outcome = sink.finish(&summary, &engine, &losses, Some((first_ns, now_ns)))?;
     account.note(sink.told());
     if vanished {
         bail!("network interface {} is gone: the summary has what was counted until then", interface.name);

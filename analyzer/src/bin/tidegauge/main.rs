@@ -5,6 +5,8 @@
 
 mod ahead;
 mod args;
+mod backtest;
+mod config;
 mod confine;
 mod diff;
 mod doctor;
@@ -50,6 +52,8 @@ impl Outcome {
 fn main() -> ExitCode {
     let args = Args::parse();
     let ended = match args.command {
+        Command::Backtest(backtest) => backtest::run(&backtest).map(Outcome::code),
+        Command::Config { command } => config::run(&command).map(Outcome::code),
         Command::Diff(diff) => diff::run(&diff).map(Outcome::code),
         Command::Doctor(doctor) => doctor::run(&doctor),
         Command::Live(live) => live::run(&live).map(Outcome::code),

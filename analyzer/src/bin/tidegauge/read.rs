@@ -116,7 +116,7 @@ pub(crate) fn replay(files: Vec<OpenFile>, reading: Reading, sink: &mut Sink) ->
     let mut summary = Summary::of(engine.run(), &losses, &span).with_round_trips(accounts.round_trips());
     let occupancy = Occupancy::of_followers(&outcome.followers, accounts.listeners_used(), last);
     summary.cost = Some(Cost { occupancy: Some(occupancy), ..Cost::default() });
-    Ok(sink.finish(&summary, &engine, &losses, last_ns)?)
+    Ok(sink.finish(&summary, &engine, &losses, first_last_ns)?)
 }
 
 /// Opens every file before reading any: a wrong name is said at once.

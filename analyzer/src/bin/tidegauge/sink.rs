@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anstream::AutoStream;
 use serde_json::Value;
+use tidegauge_analyzer::backtest::Trial;
 use tidegauge_analyzer::cost::{BpfSample, Cost};
 use tidegauge_analyzer::diff::RunSummary;
 use tidegauge_analyzer::digest::Digest;
@@ -13,7 +14,7 @@ use tidegauge_analyzer::engine::{Change, Engine, LISTENERS_MAX, Second};
 use tidegauge_analyzer::flow_record::FlowRecord;
 use tidegauge_analyzer::follow::Verdict;
 use tidegauge_analyzer::incident::{Incident, Severity, State};
-use tidegauge_analyzer::output::{Source, json, report, status_line};
+use tidegauge_analyzer::output::{Setup, Source, json, report, status_line};
 use tidegauge_analyzer::quality::{Interval, Quality, SourceLosses};
 use tidegauge_analyzer::summary::Summary;
 use tidegauge_analyzer::window::Window;
@@ -22,9 +23,13 @@ use tidegauge_ebpf::counter::Counters;
 use super::Outcome;
 use super::args::CommonArgs;
 use super::exports::Exports;
+use super::read::RESOLUTION_US;
 
 /// Buffered bytes before a write.
 const BUFFER_BYTES: usize = 64 * 1024;
+
+/// Nobody looks at the windows of trials.
+const WINDOW_OF_TRIALS: Duration = Duration::from_secs(1);
 
 /// Columns of a status line where the terminal does not say.
 const STATUS_COLUMNS: usize = 80;
@@ -98,7 +103,12 @@ impl Costs {
 
 enum Format {
     Json(Lines),
-    Text { out: AutoStream<io::Stdout>, told_as_they_happen: Telling },
+    Text {
+        out: AutoStream<io::Stdout>,
+        told_as_they_happen: Telling,
+    },
+    /// Nothing is printed: incidents are kept.
+    Incidents(Box<Trial>),
 }
 
 /// Where JSON lines go.
@@ -180,11 +190,34 @@ impl Sink {
         }
     }
 
+    /// A sink that keeps the incidents of a capture; see [`Self::into_trial`].
+    pub(crate) fn of_incidents(capture: String) -> Self {
+        let source = Source {
+            kind: "file",
+            mode: "mapped",
+            why: "capture file".to_owned(),
+            egress: None,
+            name: capture.clone(),
+            resolution_us: RESOLUTION_US,
+            setup: Setup::default(),
+        };
+        let trial = Trial { capture, ..Trial::default() };
+        Self::with_format(Format::Incidents(Box::new(trial)), WINDOW_OF_TRIALS, source)
+    }
+
+    /// What was kept.
+    pub(crate) fn into_trial(self) -> Option<Trial> {
+        match self.format {
+            Format::Incidents(trial) => Some(*trial),
+            Format::Json(_) | Format::Text { .. } => None,
+        }
+    }
+
     /// What was collected.
     pub(crate) fn into_run(self) -> Option<RunSummary> {
         match self.format {
             Format::Json(Lines::Collected(run)) => Some(*run),
-            Format::Json(Lines::Printed(_)) | Format::Text { .. } => None,
+            Format::Json(Lines::Printed(_)) | Format::Incidents(_) | Format::Text { .. } => None,
         }
     }
 
@@ -204,6 +237,7 @@ impl Sink {
                 writeln!(out, "tidegauge on {name}: {kind} {mode} ({why}); egress: {egress}")?;
                 report::setup_lines(&self.source.setup).iter().try_for_each(|line| writeln!(out, "  {line}"))
             }
+            Format::Incidents(_) => Ok(()),
         }?;
         self.flush()
     }
@@ -244,7 +278,8 @@ impl Sink {
         self.failed |= self.fail_on.is_some_and(|severity| incident.worst_severity <= severity);
         match &mut self.format {
             Format::Json(out) => out.put(json::incident(incident, &self.source, quality)),
-            Format::Text { told_as_they_happen: Telling::Nothing, .. } => Ok(()),
+            // The engine keeps those that closed, and all do.
+            Format::Incidents(_) | Format::Text { told_as_they_happen: Telling::Nothing, .. } => Ok(()),
             Format::Text { out, told_as_they_happen } => {
                 if *told_as_they_happen == Telling::Status {
                     write_status("")?;
@@ -274,7 +309,7 @@ impl Sink {
         self.exports.flow(flow)?;
         match &mut self.format {
             Format::Json(out) if self.exports.flow_lines() => out.put(json::flow(flow)),
-            Format::Json(_) | Format::Text { .. } => Ok(()),
+            Format::Json(_) | Format::Incidents(_) | Format::Text { .. } => Ok(()),
         }
     }
 
@@ -282,7 +317,7 @@ impl Sink {
     pub(crate) fn judgement(&mut self, packet: u64, digest: &Digest, verdict: &Verdict) -> io::Result<()> {
         match &mut self.format {
             Format::Json(out) => out.put(json::judgement(packet, digest, verdict)),
-            Format::Text { .. } => Ok(()),
+            Format::Incidents(_) | Format::Text { .. } => Ok(()),
         }
     }
 
@@ -297,6 +332,9 @@ impl Sink {
     }
 
     fn second(&mut self, second: Second, engine: &Engine, losses: &SourceLosses) -> io::Result<()> {
+        if matches!(self.format, Format::Incidents(_)) {
+            return Ok(());
+        }
         let Second { window, seen } = second;
         if let Format::Text { told_as_they_happen, .. } = &mut self.format {
             self.told.add(&window);
@@ -346,8 +384,9 @@ impl Sink {
         summary: &Summary,
         engine: &Engine,
         losses: &SourceLosses,
-        now_ns: u64,
+        first_last_ns: Option<(u64, u64)>,
     ) -> io::Result<Outcome> {
+        let now_ns = first_last_ns.map_or(0, |(_, last_ns)| last_ns);
         self.window(losses)?;
         match &mut self.format {
             Format::Json(out) => out.put(json::summary(summary, now_ns, &self.source))?,
@@ -356,6 +395,11 @@ impl Sink {
                     write_status("")?;
                 }
                 write!(out, "{}", report::report(summary, &engine.run().incidents, &self.source))?;
+            }
+            Format::Incidents(trial) => {
+                trial.first_last_ns = first_last_ns;
+                trial.incidents.clone_from(&engine.run().incidents);
+                trial.dropped = engine.run().incidents_dropped;
             }
         }
         self.flush()?;
@@ -368,6 +412,7 @@ impl Sink {
         match &mut self.format {
             Format::Json(out) => out.flush(),
             Format::Text { out, .. } => out.flush(),
+            Format::Incidents(_) => Ok(()),
         }
     }
 }

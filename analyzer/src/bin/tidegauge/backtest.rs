@@ -1,0 +1,79 @@
+//! `tidegauge backtest`: what a configuration, or each of two, would have said of captures.
+
+use std::io::{self, Write};
+
+use anyhow::Context;
+use tidegauge_analyzer::backtest::{self, Backtest, Trial};
+use tidegauge_analyzer::config::Config;
+use tidegauge_analyzer::follow::MEMORY_MIB_DEFAULT;
+use tidegauge_analyzer::incident::Severity;
+use tidegauge_capture::confine::{Needs, confine};
+use tidegauge_capture::file::{Input, Mapping};
+use tidegauge_capture::filter::Filter;
+
+use super::Outcome;
+use super::args::{BacktestArgs, BacktestFailOn, thresholds};
+use super::files::OpenFile;
+use super::read::{self, Reading};
+use super::sink::Sink;
+
+/// Replays, prints, and judges.
+pub(crate) fn run(args: &BacktestArgs) -> anyhow::Result<Outcome> {
+    let mut configs = vec![(name(args.config.as_deref()), thresholds(args.config.as_deref())?)];
+    if let Some(against) = &args.against {
+        configs.push((name(Some(against)), thresholds(Some(against))?));
+    }
+    args.filter.as_deref().map(Filter::new).transpose()?;
+    // All are opened before rights are given up, once for each configuration.
+    let mut runs = Vec::new();
+    for (name, config) in configs {
+        let files = args.captures.iter().map(|path| read::open(&Input::Path(path.clone()), Mapping::Mapped));
+        runs.push((name, config, files.collect::<anyhow::Result<Vec<OpenFile>>>()?));
+    }
+    if !args.no_confine {
+        confine(Needs::default());
+    }
+    let mut backtests = Vec::new();
+    for (config, thresholds, files) in runs {
+        let trials = files.into_iter().map(|file| trial(file, &thresholds, args));
+        backtests.push(Backtest { config, trials: trials.collect::<anyhow::Result<_>>()? });
+    }
+    let first = backtests.first().context("there is at least one configuration")?;
+    let other = backtests.get(1);
+    let mut out = io::stdout().lock();
+    if args.json {
+        writeln!(out, "{}", backtest::json(first, other))?;
+    } else {
+        write!(out, "{}", backtest::table(first, other))?;
+    }
+    Ok(if is_met(args, first, other) { Outcome::Failed } else { Outcome::Done })
+}
+
+fn is_met(args: &BacktestArgs, first: &Backtest, other: Option<&Backtest>) -> bool {
+    match args.fail_on {
+        None => false,
+        Some(BacktestFailOn::Changed) => other.is_some_and(|other| first.differs(other)),
+        Some(BacktestFailOn::P1) => first.has(Severity::P1),
+        Some(BacktestFailOn::P2) => first.has(Severity::P2),
+        Some(BacktestFailOn::P3) => first.has(Severity::P3),
+    }
+}
+
+fn name(path: Option<&std::path::Path>) -> String {
+    path.map_or_else(|| "defaults".to_owned(), |path| path.display().to_string())
+}
+
+fn trial(file: OpenFile, config: &Config, args: &BacktestArgs) -> anyhow::Result<Trial> {
+    let capture = file.name.clone();
+    let reading = Reading {
+        config: config.clone(),
+        filter: args.filter.as_deref().map(Filter::new).transpose()?,
+        workers: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+        memory_mib: MEMORY_MIB_DEFAULT,
+        judgements: false,
+        lines: false,
+    };
+    let mut sink = Sink::of_incidents(capture);
+    read::replay(vec![file], reading, &mut sink)?;
+    sink.into_trial().context("the sink collected")
+}
