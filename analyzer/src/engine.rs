@@ -285,7 +285,10 @@ impl Engine {
             // What the incident itself has are whole seconds.
             incident.seen.merge(self.sight.running());
             if incident.closed_ns.is_some() {
-                if self.run.incidents.len() < INCIDENTS_MAX {
+                let known = self.run.incidents.iter_mut().rfind(|known| known.id == incident.id);
+                if let Some(known) = known {
+                    *known = incident.clone();
+                } else if self.run.incidents.len() < INCIDENTS_MAX {
                     self.run.incidents.push(incident.clone());
                 } else {
                     self.run.incidents_dropped += 1;

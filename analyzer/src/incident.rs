@@ -2,7 +2,8 @@
 //!
 //! An incident opens at the first tick its detector fires, is updated when its severity changes or its measured
 //! value has grown by a quarter (at most once a second), and closes after the condition has been gone for the
-//! configured time. A detector that fires again before that continues the same incident.
+//! configured time. A detector that fires again before that continues the same incident; within a minute after, it is
+//! opened again under its name ([`Incident::reopen`]).
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -249,11 +250,16 @@ pub struct Incident {
     pub worst_severity: Severity,
     /// How well it was seen: the second before it opened, and its life.
     pub seen: Interval,
+    /// How often the condition came back within [`REOPEN_NS`] of its end, and once: 1 for what came and went.
+    pub pulses: u32,
     /// Last tick at which the condition held.
     last_true_ns: u64,
     /// Measured value when it was last told.
     told: f64,
 }
+
+/// What comes back within a minute of its end is the same attack in pulses, or the same fault: one incident.
+pub const REOPEN_NS: u64 = 60_000_000_000;
 
 /// Growth of the measured value that is worth an update.
 const UPDATE_GROWTH: f64 = 1.25;
@@ -284,8 +290,28 @@ impl Incident {
             worst_severity: finding.severity,
             told: finding.measured,
             peak: finding,
+            pulses: 1,
             last_true_ns: now_ns,
         }
+    }
+
+    /// The condition is back after the incident was closed: it goes on, and waits longer before it is closed again.
+    pub fn reopen(&mut self, finding: Finding, now_ns: u64) {
+        self.pulses = self.pulses.saturating_add(1);
+        (self.closed_ns, self.state) = (None, State::Updated);
+        (self.updated_ns, self.last_true_ns) = (now_ns, now_ns);
+        let severity = finding.severity;
+        if finding.measured >= self.peak.measured {
+            self.peak = finding;
+        }
+        self.peak.severity = severity;
+        self.told = self.peak.measured;
+        self.worst_severity = self.worst_severity.min(severity);
+    }
+
+    /// Whether it closed so short a time ago that what comes now is the same.
+    pub fn may_reopen(&self, now_ns: u64) -> bool {
+        self.closed_ns.is_some_and(|closed_ns| now_ns.saturating_sub(closed_ns) <= REOPEN_NS)
     }
 
     /// The condition still holds; whether that is worth an update.
@@ -309,9 +335,10 @@ impl Incident {
         true
     }
 
-    /// Whether the condition has been gone for `close_after_s`.
+    /// Whether the condition has been gone for `close_after_s`; one that comes in pulses is given [`REOPEN_NS`].
     pub const fn is_over(&self, now_ns: u64, close_after_s: u32) -> bool {
-        now_ns.saturating_sub(self.last_true_ns) >= close_after_s as u64 * 1_000_000_000
+        let patience_ns = if self.pulses > 1 { REOPEN_NS } else { close_after_s as u64 * 1_000_000_000 };
+        now_ns.saturating_sub(self.last_true_ns) >= patience_ns
     }
 
     /// Closes it.

@@ -22,25 +22,31 @@ pub(crate) struct Changing<'a> {
     pub(crate) changed: &'a mut Vec<Incident>,
 }
 
-/// Open incidents.
+/// Incidents remembered for [`crate::incident::REOPEN_NS`] after they closed, of each key.
+const RESTING_MAX: usize = 4;
+
+/// Open incidents, and those that closed a short time ago.
 #[derive(Debug, Default)]
-pub(crate) struct OpenIncidents(Vec<Incident>);
+pub(crate) struct OpenIncidents {
+    open: Vec<Incident>,
+    resting: Vec<Incident>,
+}
 
 impl OpenIncidents {
     pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.open.is_empty()
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Incident> {
-        self.0.iter()
+        self.open.iter()
     }
 
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Incident> {
-        self.0.iter_mut()
+        self.open.iter_mut()
     }
 
     pub(crate) fn has(&self, kind: Kind) -> bool {
-        self.0.iter().any(|incident| incident.peak.kind == kind)
+        self.open.iter().any(|incident| incident.peak.kind == kind)
     }
 
     /// Opens an incident or goes on with one.
@@ -52,7 +58,7 @@ impl OpenIncidents {
         changing: &mut Changing<'_>,
     ) {
         let now_ns = judging.now_ns;
-        let known = self.0.iter_mut().find(|incident| incident.peak.kind == finding.kind);
+        let known = self.open.iter_mut().find(|incident| incident.peak.kind == finding.kind);
         if let Some(why) = judging.blindness {
             finding = finding.made_blind(why, known.as_ref().map(|known| known.peak.severity));
         }
@@ -62,11 +68,20 @@ impl OpenIncidents {
             }
             return;
         }
+        let back = self.resting.iter().position(|incident| incident.peak.kind == finding.kind);
+        if let Some(mut incident) = back.map(|place| self.resting.remove(place))
+            && incident.may_reopen(now_ns)
+        {
+            incident.reopen(finding, now_ns);
+            changing.changed.push(incident.clone());
+            self.open.push(incident);
+            return;
+        }
         *changing.numbers += 1;
         let seen = judging.sight.last().clone();
         let incident = Incident::open(*changing.numbers, target, finding, now_ns, seen);
         changing.changed.push(incident.clone());
-        self.0.push(incident);
+        self.open.push(incident);
     }
 
     /// Closes those whose condition has been gone for long enough.
@@ -86,11 +101,14 @@ impl OpenIncidents {
     }
 
     fn close_where(&mut self, now_ns: u64, changed: &mut Vec<Incident>, is_over: impl Fn(&Incident) -> bool) {
-        self.0.retain_mut(|incident| {
+        let resting = &mut self.resting;
+        self.open.retain_mut(|incident| {
             let over = is_over(incident);
             if over {
                 incident.close(now_ns);
                 changed.push(incident.clone());
+                resting.truncate(RESTING_MAX - 1);
+                resting.insert(0, incident.clone());
             }
             !over
         });

@@ -69,6 +69,7 @@ pub fn incident(incident: &Incident, source: &Source, quality: &Quality) -> Valu
         "baseline": finding.baseline,
         "facts": facts,
         "window_s": finding.window_s,
+        "pulses": incident.pulses,
         "sources": {
             "distinct": finding.distinct_sources,
             "spoofed_estimate": finding.spoofed_estimate,
