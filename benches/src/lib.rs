@@ -7,6 +7,7 @@ pub mod bpf;
 pub mod child;
 pub mod conformance;
 pub mod detect;
+pub mod detection;
 pub mod generate;
 pub mod limit;
 pub mod live;

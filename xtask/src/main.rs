@@ -25,7 +25,7 @@ cargo xtask <command>
   test                                    everything: format, lints, docs, object, tests, fuzz targets
   ebpf [--check]                          rebuild the committed BPF object, or check that it is what its source builds
   fuzz SECONDS                            build the fuzz targets and run each for so long
-  bench <packet|tick|read|detect|live|conformance|all> [--peers] [ARGS...]
+  bench <packet|tick|read|detect|live|conformance|detection|all> [--peers] [ARGS...]
                                           measure; --peers installs and runs the programs we compare with;
                                           conformance: as right as tshark, tcptrace and the kernel? fails if not
   tidy                                    the style guide as a test

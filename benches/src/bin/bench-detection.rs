@@ -1,0 +1,160 @@
+//! `bench-detection`: what is found, how soon, and what is told of traffic that is fine.
+//!
+//! Labelled captures where they are present, and generated scenes of every kind at several strengths over ordinary
+//! traffic. Prints markdown. Exit code 1 where a scene at twice its threshold or more was not found, or ordinary traffic
+//! was called a P1; 2 where it could not run.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::Parser;
+use tidegauge_analyzer::config::{Config, KEYS};
+use tidegauge_benches::detection::captures::labelled;
+use tidegauge_benches::detection::judge::{Judged, incidents, judge};
+use tidegauge_benches::detection::report::{self, OfCapture};
+use tidegauge_benches::detection::scene::{self, Trouble};
+use tidegauge_benches::detection::{faults, floods, misuse};
+use tidegauge_benches::machine::{Machine, sibling};
+use tidegauge_benches::scratch::Scratch;
+
+const CAPTURES_DEFAULT: &str = "../shared/captures";
+const STRENGTHS: [f64; 5] = [0.5, 1.0, 2.0, 5.0, 10.0];
+/// Ordinary traffic alone, seconds.
+const QUIET_S: u64 = 600;
+
+/// How well incidents are found.
+#[derive(Parser)]
+struct Args {
+    /// The program to judge [default: tidegauge beside this one].
+    #[arg(long)]
+    tidegauge: Option<PathBuf>,
+    /// A directory of labelled captures with a MANIFEST.tsv.
+    #[arg(long, default_value = CAPTURES_DEFAULT)]
+    captures: PathBuf,
+    /// Seeds of each scene.
+    #[arg(long, default_value_t = 3)]
+    seeds: u64,
+    /// Only kinds whose name contains this; no captures.
+    #[arg(long)]
+    kind: Option<String>,
+    /// Keep the scenes here.
+    #[arg(long)]
+    keep: Option<PathBuf>,
+}
+
+fn main() -> ExitCode {
+    match run(&Args::parse()) {
+        Ok(shortcomings) if shortcomings.is_empty() => ExitCode::SUCCESS,
+        Ok(_) => ExitCode::from(1),
+        Err(error) => {
+            eprintln!("bench-detection: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// The value of a threshold.
+fn limit(name: &str) -> f64 {
+    let key = KEYS.iter().find(|key| key.name == name);
+    key.map_or(f64::NAN, |key| (key.get)(&Config::default()))
+}
+
+fn run(args: &Args) -> Result<Vec<String>> {
+    let tidegauge = args.tidegauge.clone().map_or_else(|| sibling("tidegauge", "tidegauge-analyzer"), Ok)?;
+    println!("{}", Machine::read().line());
+    let mut shortcomings = Vec::new();
+    if args.kind.is_none() {
+        of_captures(args, &tidegauge, &mut shortcomings)?;
+    }
+    let scratch = Scratch::new("detection")?;
+    let directory = args.keep.as_deref().unwrap_or_else(|| scratch.path());
+    if args.kind.is_none() {
+        of_quiet(directory, &tidegauge, &mut shortcomings)?;
+    }
+    let troubles = [floods::troubles(limit), misuse::troubles(limit), faults::troubles(limit)];
+    let mut judged = Vec::new();
+    for trouble in troubles.iter().flatten() {
+        if args.kind.as_ref().is_some_and(|kind| !trouble.kind.contains(kind.as_str())) {
+            continue;
+        }
+        for strength in STRENGTHS {
+            for seed in 0..args.seeds {
+                judged.push(of_scene(directory, &tidegauge, trouble, strength, seed)?);
+            }
+        }
+    }
+    println!("\n{}", report::scenes(&judged, &STRENGTHS));
+    tell_scenes(&judged, &mut shortcomings);
+    for shortcoming in &shortcomings {
+        println!("- {shortcoming}");
+    }
+    Ok(shortcomings)
+}
+
+fn of_captures(args: &Args, tidegauge: &Path, shortcomings: &mut Vec<String>) -> Result<()> {
+    let captures = labelled(&args.captures)?;
+    if captures.is_empty() {
+        println!("\nNo labelled captures in {}.", args.captures.display());
+        return Ok(());
+    }
+    let mut all = Vec::new();
+    for capture in captures {
+        let (told, length_s) = incidents(tidegauge, &capture.path)?;
+        all.push(OfCapture { capture, told, length_s });
+    }
+    println!("\n{}", report::captures(&all));
+    for of in &all {
+        for label in of.missed() {
+            shortcomings.push(format!("{}: {label} was not told", of.capture.name));
+        }
+        if of.capture.is_benign() {
+            for told in of.unlabelled().iter().filter(|told| told.severity != "P3") {
+                shortcomings.push(format!("{}: {} {} told", of.capture.name, told.severity, told.kind));
+            }
+        }
+    }
+    let benign = all.iter().filter(|of| of.capture.is_benign());
+    let (hours, alarms) = benign.fold((0.0, 0), |(hours, alarms), of| {
+        (hours + of.length_s / 3_600.0, alarms + of.unlabelled().len())
+    });
+    println!("{alarms} incidents in {hours:.2} hours of captures without a fault.");
+    Ok(())
+}
+
+fn of_quiet(directory: &Path, tidegauge: &Path, shortcomings: &mut Vec<String>) -> Result<()> {
+    let path = directory.join("quiet.pcap");
+    scene::write(&path, None, QUIET_S * 1_000_000, 1).with_context(|| path.display().to_string())?;
+    let (told, length_s) = incidents(tidegauge, &path)?;
+    println!("\n{} incidents in {:.2} hours of generated ordinary traffic.", told.len(), length_s / 3_600.0);
+    shortcomings.extend(told.iter().map(|told| format!("ordinary traffic: {} {}", told.severity, told.kind)));
+    Ok(())
+}
+
+fn of_scene(
+    directory: &Path,
+    tidegauge: &Path,
+    trouble: &Trouble,
+    strength: f64,
+    seed: u64,
+) -> Result<Judged> {
+    let path = directory.join(format!("{}-x{strength}-s{seed}.pcap", trouble.kind));
+    scene::write(&path, Some((trouble, strength)), trouble.lasts_us, seed)
+        .with_context(|| path.display().to_string())?;
+    let (told, _) = incidents(tidegauge, &path)?;
+    Ok(judge(trouble, strength, &told))
+}
+
+fn tell_scenes(all: &[Judged], shortcomings: &mut Vec<String>) {
+    for judged in all {
+        let Judged { kind, strength, besides, false_alarms, .. } = judged;
+        if *strength >= 2.0 && !judged.found {
+            shortcomings.push(format!("{kind} x{strength} was not found; told: {}", besides.join(", ")));
+        } else if !besides.is_empty() {
+            println!("- {kind} x{strength}: besides {}", besides.join(", "));
+        }
+        for alarm in false_alarms {
+            shortcomings.push(format!("{kind} x{strength}: before it began: {alarm}"));
+        }
+    }
+}
