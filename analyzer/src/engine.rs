@@ -133,6 +133,11 @@ impl Engine {
         self
     }
 
+    /// Other thresholds from here on; what is known and what is open stays.
+    pub fn set_config(&mut self, config: Config) {
+        self.config = config;
+    }
+
     /// What a live source lost since the start, and when the ticks are handled that are pushed from now on; `lag` is
     /// what makes the next one late beside that. Once a tick.
     pub fn note_source(&mut self, losses: &SourceLosses, now_ns: u64, lag: Lag) {

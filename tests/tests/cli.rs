@@ -336,3 +336,39 @@ fn assert_fields(object: &Value, names: &str) {
         assert!(object.get(name).is_some(), "no {name} in {object}");
     }
 }
+
+#[test]
+fn thresholds_are_checked_printed_and_explained() {
+    let config = |args: &[&str]| run(Command::new(tidegauge()).arg("config").args(args));
+    let defaults = config(&["default"]);
+    let (_directory, file) = written(defaults.stdout.as_bytes());
+    let checked = config(&["check", file.to_str().unwrap()]);
+    assert_eq!(checked.code, Some(0), "{}", checked.stderr);
+    assert!(checked.stdout.contains("right, 0 of"), "{}", checked.stdout);
+    let (_directory, file) = written(b"# ours\nclose_after_s = 7\nlow_window_share = 0.25\n");
+    let changed = config(&["check", file.to_str().unwrap()]).stdout;
+    assert!(changed.contains("close_after_s = 7 (default 3)"), "{changed}");
+    let (_directory, file) = written(b"close_after_s = 7\nlow_window_share = 25\n");
+    assert_refused(&config(&["check", file.to_str().unwrap()]), &["line 2", "low_window_share", "at most 1"]);
+    assert_refused(&config(&["explain", "rise"]), &["no threshold", "conn_rise_factor"]);
+    assert!(config(&["explain", "close_after_s"]).stdout.contains("default 3"));
+    assert_eq!(config(&["explain"]).stdout.lines().count(), defaults.stdout.matches(" = ").count());
+}
+
+#[test]
+fn a_backtest_says_what_would_have_fired_and_what_another_configuration_says() {
+    let backtest = |args: &[&str]| run(Command::new(tidegauge()).arg("backtest").args(args));
+    let flood = data("flood.pcap");
+    let flood = flood.to_str().unwrap();
+    let (_directory, blind) = written(b"conn_rate_limit_per_s = 1e9\nconn_rise_floor_per_s = 1e9\n");
+    let blind = blind.to_str().unwrap();
+    let said: Value = serde_json::from_str(&backtest(&["--json", flood]).stdout).unwrap();
+    let rules = said["runs"][0]["rules"].as_array().unwrap();
+    assert!(rules.iter().any(|rule| rule["kind"] == "syn_flood" && rule["opened"] == 1), "{said}");
+    assert_eq!(backtest(&[flood, "--fail-on", "p1"]).code, Some(1));
+    assert_eq!(backtest(&[flood, "--config", blind, "--fail-on", "p3"]).code, Some(0));
+    let compared = backtest(&[flood, "--against", blind, "--fail-on", "changed"]);
+    assert_eq!(compared.code, Some(1));
+    assert!(compared.stdout.contains("only with defaults: 1\n"), "{}", compared.stdout);
+    assert_refused(&backtest(&["--config", flood, flood]), &["flood.pcap"]);
+}

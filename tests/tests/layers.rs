@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
+use tidegauge_analyzer::fact::Facts;
 use tidegauge_analyzer::layer::LayerCounter::{self, *};
 use tidegauge_analyzer::layer::{
     AppRecord, Datagram, IcmpMessage, IcmpVersion, LayerSums, Layers, StreamPart, arp, from_last_header,
@@ -73,7 +74,7 @@ impl Driver {
             Transport::Tcp => self.segment(frame, &packet),
             Transport::Udp => {
                 if let Some(datagram) = Datagram::of(frame.bytes, &packet, frame.ts_ns) {
-                    self.layers.udp(&datagram, &mut self.sums);
+                    self.layers.udp(&datagram, &mut self.sums, &mut Facts::default());
                 }
             }
             Transport::Icmp if packet.fragment != Fragment::Later => {
@@ -129,7 +130,7 @@ impl Driver {
             ts_ns: frame.ts_ns,
             responder_port: if from_initiator { receiver.1 } else { sender.1 },
         };
-        self.layers.tcp(&part, &mut self.sums);
+        self.layers.tcp(&part, &mut self.sums, &mut Facts::default());
     }
 
     fn finish(&mut self) {

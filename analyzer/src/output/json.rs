@@ -44,6 +44,12 @@ pub fn source(ts_ns: u64, source: &Source) -> Value {
     line
 }
 
+/// Thresholds were read again; `why` they were not.
+pub fn reload(ts_ns: u64, why: Option<&str>, source: &Source) -> Value {
+    let state = if why.is_none() { "reloaded" } else { "kept" };
+    json!({ "ts": timestamp(ts_ns), "event": "config", "state": state, "why": why, "source": source })
+}
+
 /// An incident's change.
 pub fn incident(incident: &Incident, source: &Source, quality: &Quality) -> Value {
     let finding = &incident.peak;

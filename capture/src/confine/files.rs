@@ -3,6 +3,8 @@
 
 use std::path::Path;
 
+use super::Needs;
+
 use landlock::{
     ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, LandlockStatus, RestrictSelfAttr,
     RestrictionStatus, Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetError, RulesetStatus, Scope,
@@ -15,14 +17,19 @@ const NEWEST: ABI = ABI::V7;
 const HOST: [&str; 3] = ["/proc", "/sys/class/net", "/sys/devices"];
 
 /// Restricts the calling thread, and where the kernel can (Linux 7.0) all others; what came of it, in words.
-pub(super) fn restrict(host: bool, rename_in: Option<&Path>) -> String {
-    match enforce(if host { &HOST } else { &[] }, rename_in) {
+pub(super) fn restrict(needs: Needs<'_>) -> String {
+    let host: &[&str] = if needs.host { &HOST } else { &[] };
+    let readable = host.iter().map(Path::new).chain(needs.read_in);
+    match enforce(readable, needs.rename_in) {
         Ok(status) => in_words(&status),
         Err(error) => format!("none ({error})"),
     }
 }
 
-fn enforce(readable: &[&str], rename_in: Option<&Path>) -> Result<RestrictionStatus, RulesetError> {
+fn enforce<'a>(
+    readable: impl Iterator<Item = &'a Path>,
+    rename_in: Option<&Path>,
+) -> Result<RestrictionStatus, RulesetError> {
     let read: BitFlags<AccessFs> = AccessFs::ReadFile | AccessFs::ReadDir;
     // A file goes from one name to another. Making one takes a system call that seccomp does not let through.
     let rename: BitFlags<AccessFs> = AccessFs::RemoveFile | AccessFs::MakeReg;

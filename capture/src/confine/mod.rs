@@ -25,6 +25,8 @@ pub struct Needs<'a> {
     /// The directory of files that are open, and get their names when they are whole: within it, files can still be
     /// renamed.
     pub rename_in: Option<&'a Path>,
+    /// A directory whose files are still read: that of the configuration.
+    pub read_in: Option<&'a Path>,
 }
 
 /// What is in force, each in words for the reader of a report.
@@ -60,7 +62,7 @@ pub fn seccomp_is_there() -> bool {
 pub fn confine(needs: Needs<'_>) -> Confined {
     // In this order: each step takes a way to undo, or to look at, the ones before.
     let capabilities = drop_capabilities(needs);
-    let landlock = files::restrict(needs.host, needs.rename_in);
+    let landlock = files::restrict(needs);
     let seccomp = syscalls::restrict(needs.host, needs.rename_in.is_some());
     Confined { capabilities, landlock, seccomp }
 }

@@ -83,7 +83,7 @@ fn holds_a_filter() {
     let source = XdpSource::open_with(&interface, &Settings::with_seed(1), &hold).unwrap();
     let has_filter = matches!(source.egress(), Egress::Clsact { .. });
     assert_eq!(source.keeps().is_some(), has_filter && hold.pin.is_none());
-    let confined = confine(Needs { keep: source.keeps(), host: true, rename_in: None });
+    let confined = confine(Needs { keep: source.keeps(), host: true, ..Needs::default() });
     let egress = source.egress().to_string();
     println!("\n{}", json!({ "egress": egress, "capabilities": confined.capabilities }));
     std::io::stdin().read_to_end(&mut Vec::new()).unwrap();

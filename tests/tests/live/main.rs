@@ -8,6 +8,7 @@
 mod ends;
 #[path = "../support/load.rs"]
 mod load;
+mod reload;
 mod running;
 #[path = "../support/mod.rs"]
 mod support;

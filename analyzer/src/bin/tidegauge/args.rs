@@ -56,7 +56,7 @@ pub(crate) struct CommonArgs {
     pub(crate) json: bool,
     /// Thresholds from a TOML file.
     #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
+    pub(crate) config: Option<PathBuf>,
     /// Only packets that match this expression (pcap-filter(7)); not with XDP.
     #[arg(long, value_name = "BPF")]
     pub(crate) filter: Option<String>,

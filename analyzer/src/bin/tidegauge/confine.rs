@@ -8,13 +8,18 @@ use tidegauge_capture::xdp::pin;
 
 use super::Outcome;
 use super::args::{CommonArgs, UnpinArgs};
+use super::thresholds::Thresholds;
 
 /// Gives up what a live run does not need any more: from now on nothing is opened but what is looked at each second.
-pub(crate) fn live(common: &CommonArgs, keep: Option<(Right, &'static str)>) -> Confined {
+pub(crate) fn live(
+    common: &CommonArgs,
+    keep: Option<(Right, &'static str)>,
+    thresholds: &Thresholds,
+) -> Confined {
     if common.no_confine {
         Confined::refused()
     } else {
-        confine::confine(Needs { keep, host: true, rename_in: None })
+        confine::confine(Needs { keep, host: true, read_in: thresholds.directory(), ..Needs::default() })
     }
 }
 

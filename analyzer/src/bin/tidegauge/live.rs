@@ -12,12 +12,14 @@ use tidegauge_capture::xdp::object::Settings;
 use tidegauge_capture::xdp::{EgressHook, Hold, XdpSource, pin};
 
 use super::args::{DirectionArg, LiveArgs, SourceArg};
+use super::thresholds::Thresholds;
 use super::{Outcome, live_af_xdp, live_ring, live_xdp};
 
 /// Watches an interface until a signal, the end of `--duration`, or the interface's disappearance.
 pub(crate) fn run(args: &LiveArgs) -> anyhow::Result<Outcome> {
     let interface = Interface::open(&args.interface)?;
     let clock = Clock::start(args.duration)?;
+    let thresholds = Thresholds::open(args.common.config.as_deref())?;
     let pin = args.pin.clone().map(|dir| dir.unwrap_or_else(|| pin::default_dir(&interface.name)));
     if pin.is_some()
         && (matches!(args.source, SourceArg::Ring | SourceArg::AfXdp) || args.common.filter.is_some())
@@ -28,16 +30,16 @@ pub(crate) fn run(args: &LiveArgs) -> anyhow::Result<Outcome> {
         bail!("--mirror and --yes are for --source af-xdp: other sources leave frames with the host");
     }
     if args.source == SourceArg::AfXdp {
-        return live_af_xdp::run(args, &interface, &clock);
+        return live_af_xdp::run(args, &thresholds, &interface, &clock);
     }
     if args.source == SourceArg::Ring {
-        return live_ring::run(args, &interface, &clock, "asked for with --source ring");
+        return live_ring::run(args, &thresholds, &interface, &clock, "asked for with --source ring");
     }
     if args.common.filter.is_some() {
         if args.source == SourceArg::Xdp {
             bail!("--filter cannot be used with XDP, which counts every frame: use --source ring");
         }
-        return live_ring::run(args, &interface, &clock, "--filter needs whole frames");
+        return live_ring::run(args, &thresholds, &interface, &clock, "--filter needs whole frames");
     }
     let egress = if args.direction == DirectionArg::In { EgressHook::Nothing } else { EgressHook::Best };
     let hold = Hold { pin, egress };
@@ -49,12 +51,12 @@ pub(crate) fn run(args: &LiveArgs) -> anyhow::Result<Outcome> {
     };
     match XdpSource::open_with(&interface, &settings, &hold) {
         Ok(xdp) => {
-            let outcome = live_xdp::run(args, &interface, &clock, &xdp);
+            let outcome = live_xdp::run(args, &thresholds, &interface, &clock, &xdp);
             xdp.close(&interface)?;
             outcome
         }
         Err(error) if args.source == SourceArg::Auto && hold.pin.is_none() && error.ring_may_serve() => {
-            live_ring::run(args, &interface, &clock, &format!("no XDP: {error}"))
+            live_ring::run(args, &thresholds, &interface, &clock, &format!("no XDP: {error}"))
         }
         Err(error) => Err(error.into()),
     }

@@ -10,10 +10,16 @@ use tidegauge_capture::xdp::Mode;
 use super::args::{DirectionArg, LiveArgs};
 use super::live::{Clock, random_seed};
 use super::live_frames::{Plan, Sources};
+use super::thresholds::Thresholds;
 use super::{Outcome, confine, live_frames};
 
 /// Watches until the clock says stop or the interface is gone.
-pub(crate) fn run(args: &LiveArgs, interface: &Interface, clock: &Clock) -> anyhow::Result<Outcome> {
+pub(crate) fn run(
+    args: &LiveArgs,
+    thresholds: &Thresholds,
+    interface: &Interface,
+    clock: &Clock,
+) -> anyhow::Result<Outcome> {
     check_consent(args, interface)?;
     let options = AfXdpOptions { memory_bytes: args.ring_mib << 20 };
     let (hold, queues) = af_xdp::open(interface, &options)?;
@@ -21,10 +27,10 @@ pub(crate) fn run(args: &LiveArgs, interface: &Interface, clock: &Clock) -> anyh
         plan: Plan { held_ms: 0, seed: random_seed()?, pinned: true },
         buffer_bytes: hold.memory_bytes(),
         // Last: from here on nothing can be opened any more.
-        described: describe(args, interface, &hold, queues.len()),
+        described: describe(args, thresholds, interface, &hold, queues.len()),
         sources: queues.into_iter().map(FrameSource::AfXdp).collect(),
     };
-    live_frames::run(args, interface, clock, from)
+    live_frames::run(args, thresholds, interface, clock, from)
 }
 
 /// Nobody loses their connections by a source they did not know.
@@ -57,7 +63,13 @@ fn check_consent(args: &LiveArgs, interface: &Interface) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn describe(args: &LiveArgs, interface: &Interface, hold: &AfXdpHold, queues: usize) -> Source {
+fn describe(
+    args: &LiveArgs,
+    thresholds: &Thresholds,
+    interface: &Interface,
+    hold: &AfXdpHold,
+    queues: usize,
+) -> Source {
     let transfer = match hold.transfer() {
         Transfer::Copy => "copy",
         Transfer::ZeroCopy => "zero-copy",
@@ -74,7 +86,7 @@ fn describe(args: &LiveArgs, interface: &Interface, hold: &AfXdpHold, queues: us
         name: interface.name.clone(),
         resolution_us: RESOLUTION_US,
         setup: Setup {
-            confined: Some(confine::live(&args.common, None)),
+            confined: Some(confine::live(&args.common, None, thresholds)),
             workers: Some(queues as u32),
             ..Setup::default()
         },

@@ -27,6 +27,7 @@ use super::lane::{End, Lane, REPORTS_MAX, Report, SETTLE_NS};
 use super::live::Clock;
 use super::meter::Meter;
 use super::sink::{Sink, Telling};
+use super::thresholds::Thresholds;
 
 /// Rings stamp frames in nanoseconds.
 pub(crate) const RESOLUTION_US: u32 = 1;
@@ -59,6 +60,7 @@ pub(crate) struct Plan {
 /// Watches until the clock says stop or the interface is gone.
 pub(crate) fn run(
     args: &LiveArgs,
+    thresholds: &Thresholds,
     interface: &Interface,
     clock: &Clock,
     from: Sources,
@@ -74,7 +76,7 @@ pub(crate) fn run(
     let both = args.direction == DirectionArg::Both;
     let workers = from.sources.len();
     let mut run = Run {
-        engine: Engine::new(args.common.thresholds()?, both).live(),
+        engine: Engine::new(thresholds.first.clone(), both).live(),
         merger: Merger::new(workers),
         sink,
         meter: Meter::of_process(Some(from.buffer_bytes), first_ns),
@@ -97,7 +99,7 @@ pub(crate) fn run(
             scope.spawn(move || lane.run(&sender));
         }
         drop(sender);
-        let result = run.until_all_ended(&reports, clock);
+        let result = run.until_all_ended(&reports, clock, thresholds);
         // Workers that are still there must not wait for us, whatever ended this.
         clock.stop();
         drop(reports);
@@ -157,7 +159,12 @@ struct Run {
 }
 
 impl Run {
-    fn until_all_ended(&mut self, reports: &Receiver<Report>, clock: &Clock) -> anyhow::Result<()> {
+    fn until_all_ended(
+        &mut self,
+        reports: &Receiver<Report>,
+        clock: &Clock,
+        thresholds: &Thresholds,
+    ) -> anyhow::Result<()> {
         let mut changes = Vec::new();
         while self.ends.len() < self.told.len() {
             let Ok(report) = reports.recv_timeout(Duration::from_nanos(TICK_NS * 10)) else {
@@ -168,6 +175,7 @@ impl Run {
             if now_ns.saturating_sub(self.metered_ns) >= TICK_NS {
                 self.meter(now_ns);
             }
+            self.sink.reload(thresholds, &mut self.engine, now_ns)?;
             self.sink.tell(&mut changes, &self.engine, &self.losses)?;
             self.sink.flush()?;
             if self.ends.last().is_some_and(|end| end.error.is_some()) {

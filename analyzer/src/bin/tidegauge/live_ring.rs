@@ -8,11 +8,13 @@ use tidegauge_capture::ring::{RingOptions, RingSource};
 use super::args::{DirectionArg, LiveArgs};
 use super::live::{Clock, random_seed};
 use super::live_frames::{Plan, RESOLUTION_US, Sources};
+use super::thresholds::Thresholds;
 use super::{Outcome, confine, live_frames};
 
 /// Watches until the clock says stop or the interface is gone.
 pub(crate) fn run(
     args: &LiveArgs,
+    thresholds: &Thresholds,
     interface: &Interface,
     clock: &Clock,
     why: &str,
@@ -30,12 +32,12 @@ pub(crate) fn run(
         buffer_bytes: options.ring_bytes.into(),
         plan: Plan { held_ms: options.block_timeout_ms, seed: random_seed()?, pinned: false },
         // Last: from here on nothing can be opened any more.
-        described: describe(args, interface, why),
+        described: describe(args, thresholds, interface, why),
     };
-    live_frames::run(args, interface, clock, from)
+    live_frames::run(args, thresholds, interface, clock, from)
 }
 
-fn describe(args: &LiveArgs, interface: &Interface, why: &str) -> Source {
+fn describe(args: &LiveArgs, thresholds: &Thresholds, interface: &Interface, why: &str) -> Source {
     let egress =
         if args.direction == DirectionArg::In { "none (only what comes in is asked for)" } else { "ring" };
     Source {
@@ -46,7 +48,7 @@ fn describe(args: &LiveArgs, interface: &Interface, why: &str) -> Source {
         name: interface.name.clone(),
         resolution_us: RESOLUTION_US,
         setup: Setup {
-            confined: Some(confine::live(&args.common, None)),
+            confined: Some(confine::live(&args.common, None, thresholds)),
             workers: Some(args.workers()),
             ..Setup::default()
         },

@@ -22,6 +22,7 @@ use super::live::Clock;
 use super::meter::Meter;
 use super::pinned::Account;
 use super::sink::{Sink, Telling};
+use super::thresholds::Thresholds;
 use super::{Outcome, confine};
 
 /// A second in nanoseconds.
@@ -30,11 +31,12 @@ const SECOND_NS: u64 = TICK_NS * TICKS as u64;
 /// Watches until the clock says stop or the interface is gone.
 pub(crate) fn run(
     args: &LiveArgs,
+    thresholds: &Thresholds,
     interface: &Interface,
     clock: &Clock,
     xdp: &XdpSource,
 ) -> anyhow::Result<Outcome> {
-    let mut engine = Engine::new(args.common.thresholds()?, answers_visible(args, xdp)).live();
+    let mut engine = Engine::new(thresholds.first.clone(), answers_visible(args, xdp)).live();
     let mut losses =
         SourceLosses { unseen: unseen(args, xdp).into_iter().collect(), ..SourceLosses::default() };
     let mut ahead = Ahead::open(interface, taken(xdp));
@@ -45,7 +47,7 @@ pub(crate) fn run(
     });
     // Before rights are given up: it may need one.
     let mut meter = Meter::of_xdp(args.cost, xdp, first_ns);
-    let confined = Some(confine::live(&args.common, xdp.keeps()));
+    let confined = Some(confine::live(&args.common, xdp.keeps(), thresholds));
     let source =
         Source { setup: Setup { confined, pin: account.state(), workers: None }, ..describe(interface, xdp) };
     let mut sink = Sink::new(&args.common, source, Telling::live());
@@ -69,6 +71,7 @@ pub(crate) fn run(
             ahead.note(&mut losses);
         }
         sink.note_cost(meter.tick(clock.now_ns(), packets, |sampler| look(sampler, xdp)));
+        sink.reload(thresholds, &mut engine, clock.now_ns())?;
         sink.tell(&mut changes, &engine, &losses)?;
         sink.flush()?;
         account.note(sink.told());

@@ -23,6 +23,7 @@ mod pinned;
 mod progress;
 mod read;
 mod sink;
+mod thresholds;
 
 use std::io;
 use std::process::ExitCode;

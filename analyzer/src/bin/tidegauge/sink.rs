@@ -24,6 +24,7 @@ use super::Outcome;
 use super::args::CommonArgs;
 use super::exports::Exports;
 use super::read::RESOLUTION_US;
+use super::thresholds::Thresholds;
 
 /// Buffered bytes before a write.
 const BUFFER_BYTES: usize = 64 * 1024;
@@ -240,6 +241,31 @@ impl Sink {
             Format::Incidents(_) => Ok(()),
         }?;
         self.flush()
+    }
+
+    /// Where a SIGHUP asked for it: new thresholds, or why the old ones stay; said, and in force from here on.
+    pub(crate) fn reload(
+        &mut self,
+        thresholds: &Thresholds,
+        engine: &mut Engine,
+        now_ns: u64,
+    ) -> io::Result<()> {
+        let why = match thresholds.reloaded() {
+            None => return Ok(()),
+            Some(Ok(config)) => {
+                engine.set_config(config);
+                None
+            }
+            Some(Err(why)) => Some(why),
+        };
+        match &mut self.format {
+            Format::Json(out) => out.put(json::reload(now_ns, why.as_deref(), &self.source)),
+            Format::Incidents(_) => Ok(()),
+            Format::Text { out, .. } => match why {
+                Some(why) => writeln!(out, "thresholds stay as they are: {why}"),
+                None => writeln!(out, "thresholds read again"),
+            },
+        }
     }
 
     /// Takes what the last second cost, if a second is over.
