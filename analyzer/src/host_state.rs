@@ -48,8 +48,6 @@ pub enum HostCount {
 
 /// How many [`HostCount`]s there are.
 pub const HOST_COUNTS: usize = 14;
-/// Silence after which all sums are zero.
-const SILENT_AFTER_NS: u64 = 2_000_000_000;
 
 /// Packets in the sliding second below which no detector looks.
 const PACKETS_WORTH_JUDGING: u64 = 5;
@@ -153,11 +151,6 @@ impl HostState {
             self.usual_icmp.learn(second[HostCount::Icmp as usize]);
             self.usual_stray.learn(second[HostCount::Stray as usize]);
         }
-    }
-
-    /// Whether a look at it may find anything.
-    pub(crate) fn is_live(&self, now_ns: u64) -> bool {
-        !self.incidents.is_empty() || now_ns.saturating_sub(self.seen_ns) < SILENT_AFTER_NS
     }
 
     /// Packets in the sliding second.

@@ -1,7 +1,7 @@
 //! What the engine remembers by key beside listeners: hosts that something comes to, and hosts that ask others. Bounded;
 //! the longest silent give way first, one with an open incident never.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use crate::actor_state::ActorState;
@@ -22,6 +22,9 @@ const PACKETS_WORTH_KEEPING: u64 = 20;
 pub(crate) struct Scopes {
     hosts: BTreeMap<IpAddr, Box<HostState>>,
     actors: BTreeMap<ActorKey, Box<ActorState>>,
+    /// Those that something came of in the tick, or that have an open incident: the others are not looked at.
+    watched_hosts: BTreeSet<IpAddr>,
+    watched_actors: BTreeSet<ActorKey>,
     /// Those that were forgotten for want of room.
     pub(crate) forgotten: u64,
 }
@@ -42,6 +45,7 @@ impl Scopes {
         }
         for (key, counts) in window.actors.iter() {
             self.actors.entry(*key).or_default().add(counts, end_ns);
+            self.watched_actors.insert(*key);
         }
         self.forgotten += trim(&mut self.hosts, HOSTS_MAX, |host| {
             (!host.incidents.is_empty(), host.seen_ns, host.packets())
@@ -54,6 +58,7 @@ impl Scopes {
         if packets < PACKETS_WORTH_KEEPING && !self.hosts.contains_key(&address) {
             return None;
         }
+        self.watched_hosts.insert(address);
         Some(self.hosts.entry(address).or_default())
     }
 
@@ -67,18 +72,23 @@ impl Scopes {
     pub(crate) fn skip(&mut self) {
         self.hosts.clear();
         self.actors.clear();
+        self.watched_hosts.clear();
+        self.watched_actors.clear();
     }
 
     /// Judges all that live, at the end of tick number `tick`.
     pub(crate) fn judge(&mut self, judging: &Judging<'_>, tick: u64, changing: &mut Changing<'_>) {
-        let now_ns = judging.now_ns;
-        for (address, host) in self.hosts.iter_mut().filter(|(_, host)| host.is_live(now_ns)) {
+        self.watched_hosts.retain(|address| {
+            let Some(host) = self.hosts.get_mut(address) else { return false };
             host.catch_up(tick);
             host.judge(judging, *address, changing);
-        }
-        for (key, actor) in self.actors.iter_mut().filter(|(_, actor)| actor.is_live(now_ns)) {
+            !host.incidents.is_empty()
+        });
+        self.watched_actors.retain(|key| {
+            let Some(actor) = self.actors.get_mut(key) else { return false };
             actor.judge(judging, *key, changing);
-        }
+            !actor.incidents.is_empty()
+        });
     }
 
     /// Open incidents.

@@ -3,8 +3,8 @@
 //!
 //! Limits: [`ROWS`] hosts and protocols; a new one takes a free row, one whose period is over, or as [`super::index`]
 //! says; who finds none is counted (`actors_refused`). Counts are of a period of
-//! [`PERIOD_NS`], after which a row begins anew; distinct ports and hosts are linear counts (Whang et al. 1990) in 512
-//! bits: within 10 % up to a thousand, and at most 3,000.
+//! [`PERIOD_NS`], after which a row begins anew; distinct ports and hosts are linear counts (Whang et al. 1990) in 256
+//! bits: within 10 % up to 500, and at most 1,400.
 //! Handed over at the end of a tick where at least [`DISTINCT_TOLD_MIN`] questions have no answer, with all its counts.
 
 use tidegauge_ebpf::flow::target_hash;
@@ -23,7 +23,7 @@ pub const PERIOD_NS: u64 = 60_000_000_000;
 pub const DISTINCT_TOLD_MIN: u64 = 8;
 /// Logins below which it is not told either.
 pub const LOGINS_TOLD_MIN: u32 = 4;
-const WORDS: usize = 8;
+const WORDS: usize = 4;
 
 /// A linear count of distinct values.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -108,6 +108,12 @@ impl Actors {
             rows: vec![Row::default(); ROWS].into_boxed_slice(),
             touched: Vec::with_capacity(ROWS),
         }
+    }
+
+    /// Has the line fetched that says what somebody asked last.
+    #[inline]
+    pub(super) fn prefetch(&self, asking: &Asking, seed: u64) {
+        self.index.prefetch(asking.id(seed));
     }
 
     /// Somebody asks. Who asks for the same place as last time is no scanner: that is not counted again.

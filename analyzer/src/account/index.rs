@@ -4,6 +4,8 @@
 //! A new key takes a free row; otherwise it takes one from the smallest credit of its bucket and the row of that at zero
 //! (Misra and Gries 1982, per bucket), so what comes often stays.
 
+use tidegauge_capture::memory::prefetch_lines;
+
 const WAYS: usize = 4;
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -41,6 +43,12 @@ impl Index {
 
     fn bucket(&self, id: u64) -> usize {
         (id >> 32) as usize & (self.buckets.len() - 1)
+    }
+
+    /// Has the line of `id` fetched.
+    #[inline]
+    pub(super) fn prefetch(&self, id: u64) {
+        prefetch_lines(&self.buckets[self.bucket(id)]);
     }
 
     /// The row of `id`, which is not 0, if it has one.

@@ -198,12 +198,15 @@ impl Listeners {
     }
 
     #[inline]
-    pub(super) fn prefetch_row(&self, id: u64, asks: bool) {
+    pub(super) fn prefetch_row(&self, id: u64, asks: bool, noted: bool) {
         let bucket = Self::bucket(id);
         if let Some(way) = self.ids[bucket].iter().position(|known| *known == id) {
             let row = &self.rows[bucket * WAYS + way];
             prefetch(row);
             prefetch(&row.octaves[RWND_OCTAVES / 2]);
+            if noted {
+                prefetch_lines(&self.beside[bucket * WAYS + way]);
+            }
             if asks {
                 prefetch_lines(&self.askers[bucket * WAYS + way]);
                 prefetch_lines(&row.counters);

@@ -77,7 +77,11 @@ impl Accounts {
     #[inline]
     pub fn look_near(&self, digest: &Digest, verdict: &Verdict) {
         let asks = verdict.outcome.has(event::ATTEMPTED);
-        self.listeners.prefetch_row(listener_id(digest, verdict), asks);
+        let noted = is_noted(verdict);
+        self.listeners.prefetch_row(listener_id(digest, verdict), asks, noted);
+        if noted && verdict.outcome.has(OF_ACTORS) {
+            self.actors.prefetch(&asking(digest, ActorProtocol::Tcp), self.settings.seed);
+        }
     }
 
     /// Counts a packet; `verdict` is that of a TCP segment.
@@ -164,7 +168,7 @@ impl Accounts {
         }
         let id = listener_id(digest, verdict);
         let place = self.listeners.count(id, digest, outcome, self.settings, &mut self.totals);
-        if !verdict.facts.is_empty() || verdict.judged.marks != 0 || outcome.has(NOTED) {
+        if is_noted(verdict) {
             self.count_facts(digest, verdict, place);
         }
         if outcome.has(event::ATTEMPTED) {
@@ -205,12 +209,15 @@ impl Accounts {
 
 /// Packets to a target since it was last handed over from which on their senders are noted.
 const SENDERS_FROM: u64 = 50;
-/// Events that say something of listeners' peers and of hosts.
-const NOTED: u32 = event::ATTEMPTED
-    | event::REFUSED
-    | event::COMPLETED
-    | event::COMPLETED_ONE_SIDED
-    | event::ANSWERED_UNASKED;
+/// Events that say something of who asks, and asks for an answer or gets it.
+const OF_ACTORS: u32 = event::ATTEMPTED | event::COMPLETED | event::COMPLETED_ONE_SIDED;
+
+/// Whether a segment says something of hosts and of who asks, or of its listener beside the ordinary counters.
+#[inline]
+fn is_noted(verdict: &Verdict) -> bool {
+    const NOTED: u32 = OF_ACTORS | event::REFUSED | event::ANSWERED_UNASKED;
+    !verdict.facts.is_empty() || verdict.judged.marks != 0 || verdict.outcome.has(NOTED)
+}
 
 /// A packet's sender asks its destination.
 fn asking(digest: &Digest, protocol: ActorProtocol) -> Asking {
