@@ -45,6 +45,12 @@ impl Baseline {
         }
     }
 
+    /// The seconds that it holds, the oldest first.
+    pub fn seconds(&self) -> impl Iterator<Item = u32> {
+        let (newer, older) = self.seconds.split_at(self.next.min(self.seconds.len()));
+        older.iter().chain(newer).copied()
+    }
+
     /// What is usual, `None` until so many seconds were seen.
     pub fn usual(&self, seconds_min: usize) -> Option<Usual> {
         if self.seconds.len() < seconds_min.max(1) {

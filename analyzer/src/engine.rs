@@ -13,6 +13,7 @@ use crate::distinct::Distinct;
 use crate::feature::{GRACE_UNKNOWN_TICKS, TICK_NS, TICKS};
 use crate::incident::Incident;
 use crate::keyed::Keyed;
+use crate::learnt::Learnt;
 use crate::listener_state::ListenerState;
 use crate::open_incidents::{Changing, Judging};
 use crate::quality::{Interval, Lag, SourceLosses};
@@ -131,6 +132,20 @@ impl Engine {
     pub fn live(mut self) -> Self {
         self.tells_idle_seconds = true;
         self
+    }
+
+    /// Begins with what an earlier run has learnt.
+    pub fn with_learnt(mut self, learnt: Learnt) -> Self {
+        for listener in learnt.listeners {
+            let key = ListenerKey { address: listener.addr, port: listener.port };
+            self.listeners.insert(key, Box::new(ListenerState::of_learnt(listener)));
+        }
+        self
+    }
+
+    /// What is usual, for a later run.
+    pub fn learnt(&mut self) -> Learnt {
+        Learnt::new(self.listeners.iter_mut().filter_map(|(key, state)| state.learnt(*key)).collect())
     }
 
     /// Other thresholds from here on; what is known and what is open stays.

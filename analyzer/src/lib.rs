@@ -27,6 +27,7 @@ mod host_state;
 pub mod incident;
 pub mod keyed;
 pub mod layer;
+pub mod learnt;
 mod listener_state;
 pub mod merge;
 pub mod most;

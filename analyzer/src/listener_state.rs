@@ -2,13 +2,14 @@
 
 use tidegauge_ebpf::listener::ListenerCounter;
 
-use crate::baseline::Baseline;
+use crate::baseline::{Baseline, SECONDS_MIN};
 use crate::config::Config;
 use crate::detect::{Evidence, findings, is_low_window_second, slow_findings};
 use crate::fact::Fact;
 use crate::feature::{HandshakeTime, Handshakes, Sliding, Sources};
 use crate::history::History;
 use crate::incident::{Finding, Kind, Target};
+use crate::learnt::LearntListener;
 use crate::open_incidents::{Changing, Judging, OpenIncidents};
 use crate::window::{ListenerKey, ListenerWindow};
 
@@ -53,6 +54,30 @@ pub(crate) struct ListenerState {
 }
 
 impl ListenerState {
+    /// What is known of a listener before its first packet.
+    pub(crate) fn of_learnt(learnt: LearntListener) -> Self {
+        Self {
+            asked: learnt.asked.into(),
+            completed: learnt.completed.into(),
+            requests: learnt.requests.into(),
+            proven: true,
+            ..Self::default()
+        }
+    }
+
+    /// What it has learnt; `None`: nothing that is of use.
+    pub(crate) fn learnt(&mut self, key: ListenerKey) -> Option<LearntListener> {
+        self.learn_silence();
+        self.completed.usual(SECONDS_MIN).filter(|_| self.proven)?;
+        Some(LearntListener {
+            addr: key.address,
+            port: key.port,
+            asked: (&self.asked).into(),
+            completed: (&self.completed).into(),
+            requests: (&self.requests).into(),
+        })
+    }
+
     /// Moves on to tick number `tick`: listeners that nobody looks at are not moved at each.
     pub(crate) fn catch_up(&mut self, tick: u64) {
         let passed = tick - self.tick;
@@ -104,6 +129,7 @@ impl ListenerState {
         let seconds = std::mem::take(&mut self.silent_seconds);
         self.asked.learn_silence(seconds);
         self.completed.learn_silence(seconds);
+        self.requests.learn_silence(seconds);
     }
 
     /// Attempts in the last second.

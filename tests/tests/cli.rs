@@ -372,3 +372,29 @@ fn a_backtest_says_what_would_have_fired_and_what_another_configuration_says() {
     assert!(compared.stdout.contains("only with defaults: 1\n"), "{}", compared.stdout);
     assert_refused(&backtest(&["--config", flood, flood]), &["flood.pcap"]);
 }
+
+#[test]
+fn what_is_usual_is_left_to_the_next_run() {
+    let directory = TempDir::new().unwrap();
+    let file = directory.path().join("usual.json");
+    let usual = file.to_str().unwrap();
+    let flood = data("flood.pcap");
+    let before = read(&["--baselines", usual], &flood);
+    assert_eq!((before.code, before.stderr.as_str()), (Some(0), ""));
+    let left: Vec<_> =
+        fs::read_dir(directory.path()).unwrap().map(|file| file.unwrap().file_name()).collect();
+    assert_eq!(left, ["usual.json"], "nothing unfinished stays");
+    let learnt: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+    assert_eq!(learnt["version"], 1);
+    // Both begin with the same, and the second has it from its first second on.
+    let after = read(&["--baselines", usual], &flood);
+    assert_eq!(after.code, Some(0), "{}", after.stderr);
+    let backtest = |usual: &Path| {
+        run(Command::new(tidegauge()).arg("backtest").arg("--baselines").arg(usual).arg(&flood))
+    };
+    assert_eq!(backtest(&file).code, Some(0));
+    assert_refused(&backtest(&directory.path().join("none.json")), &["none.json", "not there"]);
+    let (_directory, wrong) = written(b"{\"version\": 7, \"listeners\": []}");
+    assert_refused(&read(&["--baselines", wrong.to_str().unwrap()], &flood), &["version 7", "delete"]);
+    assert_refused(&read(&["--baselines", "/none/such.json"], &flood), &["/none/such.json"]);
+}

@@ -28,7 +28,7 @@ pub(super) fn restrict(needs: Needs<'_>) -> String {
 
 fn enforce<'a>(
     readable: impl Iterator<Item = &'a Path>,
-    rename_in: Option<&Path>,
+    rename_in: &[&Path],
 ) -> Result<RestrictionStatus, RulesetError> {
     let read: BitFlags<AccessFs> = AccessFs::ReadFile | AccessFs::ReadDir;
     // A file goes from one name to another. Making one takes a system call that seccomp does not let through.

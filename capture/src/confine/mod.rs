@@ -22,9 +22,9 @@ pub struct Needs<'a> {
     pub keep: Option<(Right, &'static str)>,
     /// Whether the host is still looked at (`/proc`, `/sys/class/net`, netlink); files are read without.
     pub host: bool,
-    /// The directory of files that are open, and get their names when they are whole: within it, files can still be
+    /// The directories of files that are open, and get their names when they are whole: within each, files can still be
     /// renamed.
-    pub rename_in: Option<&'a Path>,
+    pub rename_in: &'a [&'a Path],
     /// A directory whose files are still read: that of the configuration.
     pub read_in: Option<&'a Path>,
 }
@@ -63,7 +63,7 @@ pub fn confine(needs: Needs<'_>) -> Confined {
     // In this order: each step takes a way to undo, or to look at, the ones before.
     let capabilities = drop_capabilities(needs);
     let landlock = files::restrict(needs);
-    let seccomp = syscalls::restrict(needs.host, needs.rename_in.is_some());
+    let seccomp = syscalls::restrict(needs.host, !needs.rename_in.is_empty());
     Confined { capabilities, landlock, seccomp }
 }
 

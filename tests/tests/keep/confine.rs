@@ -235,7 +235,7 @@ fn what_is_left() {
     let dir = PathBuf::from(std::env::var_os(DIR_VARIABLE).unwrap());
     let file = dir.join("file");
     let naming = dir.join(NAMING);
-    let needs = Needs { keep: None, host: true, rename_in: Some(&naming), ..Needs::default() };
+    let needs = Needs { keep: None, host: true, rename_in: &[&naming], ..Needs::default() };
     let Confined { capabilities, landlock, seccomp } = confine(needs);
     let landlocked = landlock.starts_with("abi ");
     let new_thread =

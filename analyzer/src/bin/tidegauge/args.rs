@@ -57,6 +57,9 @@ pub(crate) struct CommonArgs {
     /// Thresholds from a TOML file.
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
+    /// Begin with what an earlier run has learnt of what is usual, if FILE is there; leave there what this one knows.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) baselines: Option<PathBuf>,
     /// Only packets that match this expression (pcap-filter(7)); not with XDP.
     #[arg(long, value_name = "BPF")]
     pub(crate) filter: Option<String>,
@@ -173,6 +176,9 @@ pub(crate) struct BacktestArgs {
     /// Thresholds from a TOML file [default: the defaults].
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
+    /// What an earlier run has learnt of what is usual (`read --baselines FILE`).
+    #[arg(long, value_name = "FILE")]
+    pub(crate) baselines: Option<PathBuf>,
     /// Other thresholds to compare with.
     #[arg(long, value_name = "FILE")]
     pub(crate) against: Option<PathBuf>,

@@ -1,21 +1,23 @@
 //! `tidegauge backtest`: what a configuration, or each of two, would have said of captures.
 
 use std::io::{self, Write};
+use std::path::Path;
 
 use anyhow::Context;
 use tidegauge_analyzer::backtest::{self, Backtest, Trial};
 use tidegauge_analyzer::config::Config;
 use tidegauge_analyzer::follow::MEMORY_MIB_DEFAULT;
 use tidegauge_analyzer::incident::Severity;
+use tidegauge_analyzer::learnt::Learnt;
 use tidegauge_capture::confine::{Needs, confine};
 use tidegauge_capture::file::{Input, Mapping};
 use tidegauge_capture::filter::Filter;
 
-use super::Outcome;
 use super::args::{BacktestArgs, BacktestFailOn, thresholds};
 use super::files::OpenFile;
 use super::read::{self, Reading};
 use super::sink::Sink;
+use super::{Outcome, baselines};
 
 /// Replays, prints, and judges.
 pub(crate) fn run(args: &BacktestArgs) -> anyhow::Result<Outcome> {
@@ -24,6 +26,7 @@ pub(crate) fn run(args: &BacktestArgs) -> anyhow::Result<Outcome> {
         configs.push((name(Some(against)), thresholds(Some(against))?));
     }
     args.filter.as_deref().map(Filter::new).transpose()?;
+    let learnt = args.baselines.as_deref().map(known).transpose()?;
     // All are opened before rights are given up, once for each configuration.
     let mut runs = Vec::new();
     for (name, config) in configs {
@@ -35,7 +38,7 @@ pub(crate) fn run(args: &BacktestArgs) -> anyhow::Result<Outcome> {
     }
     let mut backtests = Vec::new();
     for (config, thresholds, files) in runs {
-        let trials = files.into_iter().map(|file| trial(file, &thresholds, args));
+        let trials = files.into_iter().map(|file| trial(file, &thresholds, learnt.as_ref(), args));
         backtests.push(Backtest { config, trials: trials.collect::<anyhow::Result<_>>()? });
     }
     let first = backtests.first().context("there is at least one configuration")?;
@@ -59,14 +62,26 @@ fn is_met(args: &BacktestArgs, first: &Backtest, other: Option<&Backtest>) -> bo
     }
 }
 
-fn name(path: Option<&std::path::Path>) -> String {
+/// What an earlier run has learnt; a file that was named must be there.
+fn known(path: &Path) -> anyhow::Result<Learnt> {
+    baselines::read(path)?.with_context(|| format!("{} is not there", path.display()))
+}
+
+fn name(path: Option<&Path>) -> String {
     path.map_or_else(|| "defaults".to_owned(), |path| path.display().to_string())
 }
 
-fn trial(file: OpenFile, config: &Config, args: &BacktestArgs) -> anyhow::Result<Trial> {
+fn trial(
+    file: OpenFile,
+    config: &Config,
+    learnt: Option<&Learnt>,
+    args: &BacktestArgs,
+) -> anyhow::Result<Trial> {
     let capture = file.name.clone();
     let reading = Reading {
         config: config.clone(),
+        baselines: None,
+        learnt: learnt.cloned(),
         filter: args.filter.as_deref().map(Filter::new).transpose()?,
         workers: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
         memory_mib: MEMORY_MIB_DEFAULT,

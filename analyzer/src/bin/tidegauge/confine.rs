@@ -19,12 +19,13 @@ pub(crate) fn live(
     if common.no_confine {
         Confined::refused()
     } else {
-        confine::confine(Needs { keep, host: true, read_in: thresholds.directory(), ..Needs::default() })
+        let naming: Vec<&Path> = thresholds.naming().into_iter().collect();
+        confine::confine(Needs { keep, host: true, read_in: thresholds.directory(), rename_in: &naming })
     }
 }
 
 /// The same for files, once all are open; those that are written get their names in `rename_in`.
-pub(crate) fn read(common: &CommonArgs, rename_in: Option<&Path>) -> Confined {
+pub(crate) fn read(common: &CommonArgs, rename_in: &[&Path]) -> Confined {
     if common.no_confine {
         Confined::refused()
     } else {

@@ -133,6 +133,8 @@ fn run_of_capture(
     let mut sink = Sink::collecting(run, args.window, source);
     let reading = Reading {
         config,
+        baselines: None,
+        learnt: None,
         filter,
         workers: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
         memory_mib: MEMORY_MIB_DEFAULT,

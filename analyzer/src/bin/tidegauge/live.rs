@@ -19,7 +19,7 @@ use super::{Outcome, live_af_xdp, live_ring, live_xdp};
 pub(crate) fn run(args: &LiveArgs) -> anyhow::Result<Outcome> {
     let interface = Interface::open(&args.interface)?;
     let clock = Clock::start(args.duration)?;
-    let thresholds = Thresholds::open(args.common.config.as_deref())?;
+    let thresholds = Thresholds::open(&args.common)?;
     let pin = args.pin.clone().map(|dir| dir.unwrap_or_else(|| pin::default_dir(&interface.name)));
     if pin.is_some()
         && (matches!(args.source, SourceArg::Ring | SourceArg::AfXdp) || args.common.filter.is_some())

@@ -76,7 +76,7 @@ pub(crate) fn run(
     let both = args.direction == DirectionArg::Both;
     let workers = from.sources.len();
     let mut run = Run {
-        engine: Engine::new(thresholds.first.clone(), both).live(),
+        engine: thresholds.engine(both),
         merger: Merger::new(workers),
         sink,
         meter: Meter::of_process(Some(from.buffer_bytes), first_ns),
@@ -106,6 +106,7 @@ pub(crate) fn run(
         result
     });
     result?;
+    thresholds.save(&mut run.engine)?;
     run.end(first_ns, clock.now_ns())
 }
 

@@ -36,7 +36,7 @@ pub(crate) fn run(
     clock: &Clock,
     xdp: &XdpSource,
 ) -> anyhow::Result<Outcome> {
-    let mut engine = Engine::new(thresholds.first.clone(), answers_visible(args, xdp)).live();
+    let mut engine = thresholds.engine(answers_visible(args, xdp));
     let mut losses =
         SourceLosses { unseen: unseen(args, xdp).into_iter().collect(), ..SourceLosses::default() };
     let mut ahead = Ahead::open(interface, taken(xdp));
@@ -80,6 +80,7 @@ pub(crate) fn run(
     ahead.note(&mut losses);
     engine.note_source(&losses, clock.now_ns(), Lag::default());
     sink.note_cost(meter.end(clock.now_ns(), |sampler| look(sampler, xdp)));
+    thresholds.save(&mut engine)?;
     engine.finish(&mut changes);
     sink.tell(&mut changes, &engine, &losses)?;
     let now_ns = clock.now_ns();

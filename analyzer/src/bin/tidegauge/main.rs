@@ -6,6 +6,7 @@
 mod ahead;
 mod args;
 mod backtest;
+mod baselines;
 mod config;
 mod confine;
 mod diff;

@@ -9,6 +9,7 @@ use tidegauge_analyzer::config::Config;
 use tidegauge_analyzer::cost::Cost;
 use tidegauge_analyzer::engine::Engine;
 use tidegauge_analyzer::follow::Sizes;
+use tidegauge_analyzer::learnt::Learnt;
 use tidegauge_analyzer::occupancy::{Occupancy, waiting};
 use tidegauge_analyzer::output::{Setup, Source};
 use tidegauge_analyzer::pipeline::{self, Books, Told};
@@ -20,6 +21,7 @@ use tidegauge_ebpf::settings::Settings;
 use tidegauge_ebpf::stamp::Stamp;
 
 use super::args::ReadArgs;
+use super::baselines::Baselines;
 use super::exports::Exports;
 use super::files::{Files, OpenFile};
 use super::sink::{Sink, Telling};
@@ -34,6 +36,9 @@ pub(crate) const RESOLUTION_US: u32 = 1;
 /// How files are read.
 pub(crate) struct Reading {
     pub(crate) config: Config,
+    pub(crate) baselines: Option<Baselines>,
+    /// What is known from the start, where none are written.
+    pub(crate) learnt: Option<Learnt>,
     pub(crate) filter: Option<Filter>,
     pub(crate) workers: usize,
     pub(crate) memory_mib: u32,
@@ -47,6 +52,8 @@ pub(crate) struct Reading {
 pub(crate) fn run(args: &ReadArgs) -> anyhow::Result<Outcome> {
     let reading = Reading {
         config: args.common.thresholds()?,
+        baselines: args.common.baselines.as_deref().map(Baselines::open).transpose()?,
+        learnt: None,
         filter: args.common.filter.as_deref().map(Filter::new).transpose()?,
         workers: args.workers(),
         memory_mib: args.memory_mib,
@@ -55,11 +62,10 @@ pub(crate) fn run(args: &ReadArgs) -> anyhow::Result<Outcome> {
     };
     let files = open_all(args)?;
     let exports = Exports::open(&args.exports)?;
+    let of_baselines = reading.baselines.as_ref().and_then(Baselines::directory);
+    let naming: Vec<&Path> = args.exports.parquet.as_deref().into_iter().chain(of_baselines).collect();
     let source = Source {
-        setup: Setup {
-            confined: Some(confine::read(&args.common, args.exports.parquet.as_deref())),
-            ..Setup::default()
-        },
+        setup: Setup { confined: Some(confine::read(&args.common, &naming)), ..Setup::default() },
         ..describe(args)
     };
     let mut sink = Sink::new(&args.common, source, Telling::Nothing).with_exports(exports);
@@ -68,7 +74,14 @@ pub(crate) fn run(args: &ReadArgs) -> anyhow::Result<Outcome> {
 
 /// Reads these files one after the other.
 pub(crate) fn replay(files: Vec<OpenFile>, reading: Reading, sink: &mut Sink) -> anyhow::Result<Outcome> {
+    let mut baselines = reading.baselines;
     let mut engine = Engine::new(reading.config, true);
+    if let Some(baselines) = &mut baselines {
+        engine = baselines.begin(engine);
+    }
+    if let Some(learnt) = reading.learnt {
+        engine = engine.with_learnt(learnt);
+    }
     let settings = Settings::with_seed(FILE_SEED);
     let sizes = Sizes::of_memory(reading.memory_mib, sink.wants_flows());
     let mut files = Files::new(files, reading.filter, reading.lines);
@@ -101,6 +114,9 @@ pub(crate) fn replay(files: Vec<OpenFile>, reading: Reading, sink: &mut Sink) ->
     tell_cuts(&losses);
     if first_last_ns.is_some() {
         engine.settle(&mut changes);
+    }
+    if let Some(baselines) = baselines {
+        baselines.save(&mut engine)?;
     }
     engine.finish(&mut changes);
     sink.tell(&mut changes, &engine, &losses)?;
