@@ -29,30 +29,15 @@ pub fn troubles(limit: impl Fn(&str) -> f64) -> Vec<Trouble> {
             target: at_listener,
             ..flood("syn_flood", "conn_rate_limit_per_s", limit("conn_rate_limit_per_s"), syn_flood)
         },
-        flood(
-            "syn_ack_reflection",
-            "reflection_packets_per_s",
-            limit("reflection_packets_per_s"),
-            reflection,
-        ),
-        flood("ack_flood", "stray_packets_per_s", limit("stray_packets_per_s"), ack_flood),
-        flood("rst_flood", "stray_packets_per_s", limit("stray_packets_per_s"), rst_flood),
-        flood("fin_flood", "stray_packets_per_s", limit("stray_packets_per_s"), fin_flood),
-        flood("udp_flood", "udp_flood_packets_per_s", limit("udp_flood_packets_per_s"), udp_flood),
-        flood(
-            "udp_amplification",
-            "amplification_packets_per_s",
-            limit("amplification_packets_per_s"),
-            amplification,
-        ),
-        flood("icmp_flood", "icmp_flood_packets_per_s", limit("icmp_flood_packets_per_s"), icmp_flood),
-        flood(
-            "fragment_flood",
-            "fragment_flood_packets_per_s",
-            limit("fragment_flood_packets_per_s"),
-            fragment_flood,
-        ),
-        flood("land", "land_packets_per_s", limit("land_packets_per_s"), land),
+        flood("syn_ack_reflection", "unasked_answers_per_s", limit("unasked_answers_per_s"), reflection),
+        flood("ack_flood", "stray_flood_per_s", limit("stray_flood_per_s"), ack_flood),
+        flood("rst_flood", "stray_flood_per_s", limit("stray_flood_per_s"), rst_flood),
+        flood("fin_flood", "stray_flood_per_s", limit("stray_flood_per_s"), fin_flood),
+        flood("udp_flood", "udp_flood_per_s", limit("udp_flood_per_s"), udp_flood),
+        flood("udp_amplification", "amplification_per_s", limit("amplification_per_s"), amplification),
+        flood("icmp_flood", "icmp_flood_per_s", limit("icmp_flood_per_s"), icmp_flood),
+        flood("fragment_flood", "fragment_flood_per_s", limit("fragment_flood_per_s"), fragment_flood),
+        flood("land", "land_per_s", limit("land_per_s"), land),
     ]
 }
 

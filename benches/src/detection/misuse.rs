@@ -9,6 +9,9 @@ use crate::rng::Rng;
 
 const ATTACKER: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 66);
 const MINUTE_US: u64 = 60_000_000;
+/// Scans and guesses come in bursts of so many seconds: at its threshold a burst is found at its end.
+const BURST_S: f64 = 5.0;
+const BURST_US: u64 = 5_000_000;
 const VICTIM_TEXT: &str = "192.0.2.80";
 
 /// All of them, at the thresholds of the default configuration.
@@ -22,19 +25,32 @@ pub fn troubles(limit: impl Fn(&str) -> f64) -> Vec<Trouble> {
         lasts_us: MINUTE_US,
         packets,
     };
+    let burst = |trouble| Trouble { lasts_us: BURST_US, ..trouble };
     let victim = (VICTIM_TEXT, None);
     let listener = (VICTIM_TEXT, Some(VICTIM_PORT));
     vec![
-        trouble("port_scan", "scan_ports", limit("scan_ports"), victim, port_scan),
-        trouble("host_sweep", "sweep_hosts", limit("sweep_hosts"), ("198.51.100", Some(445)), host_sweep),
-        trouble("arp_sweep", "arp_sweep_hosts", limit("arp_sweep_hosts"), ("192.0.2", None), arp_sweep),
-        trouble(
+        burst(trouble("port_scan", "scan_ports", limit("scan_ports"), victim, port_scan)),
+        burst(trouble(
+            "host_sweep",
+            "sweep_hosts",
+            limit("sweep_hosts"),
+            ("198.51.100", Some(445)),
+            host_sweep,
+        )),
+        burst(trouble(
+            "arp_sweep",
+            "arp_sweep_hosts",
+            limit("arp_sweep_hosts"),
+            ("192.0.2", None),
+            arp_sweep,
+        )),
+        burst(trouble(
             "brute_force",
             "brute_force_logins",
             limit("brute_force_logins"),
             ("192.0.2.12", Some(22)),
             brute_force,
-        ),
+        )),
         trouble(
             "connection_flood",
             "connection_flood_per_s",
@@ -61,20 +77,20 @@ fn refused(at_us: u64, ends: Ends, rng: &mut Rng, packets: &mut Vec<Packet>) {
     packets.push(tcp(at_us + 400, ends.back(), reset));
 }
 
-/// So many ports in a minute; closed ones, as most are.
+/// So many ports in a burst; closed ones, as most are.
 fn port_scan(trouble: &Trouble, strength: f64, rng: &mut Rng) -> Vec<Packet> {
     let mut packets = Vec::new();
-    for (at_us, port) in trouble.times(trouble.value * strength / 60.0 * 4.0).zip((1..1_024).cycle()) {
+    for (at_us, port) in trouble.times(trouble.value * strength / BURST_S).zip((1..1_024).cycle()) {
         let ends = Ends { from: (ATTACKER, 54_321), to: (VICTIM, port), ttl: 48 };
         refused(at_us, ends, rng, &mut packets);
     }
     packets
 }
 
-/// One port of so many hosts in a minute; nobody answers.
+/// One port of so many hosts in a burst; nobody answers.
 fn host_sweep(trouble: &Trouble, strength: f64, rng: &mut Rng) -> Vec<Packet> {
     let mut packets = Vec::new();
-    for (at_us, host) in trouble.times(trouble.value * strength / 60.0 * 4.0).zip((1..255).cycle()) {
+    for (at_us, host) in trouble.times(trouble.value * strength / BURST_S).zip((1..255).cycle()) {
         let ends = Ends { from: (ATTACKER, 50_000), to: (Ipv4Addr::new(198, 51, 100, host), 445), ttl: 48 };
         let syn = Tcp { flags: "S", sequence: rng.next_u32(), window: 1_024, ..Tcp::default() };
         packets.push(tcp(at_us, ends, syn));
@@ -84,11 +100,11 @@ fn host_sweep(trouble: &Trouble, strength: f64, rng: &mut Rng) -> Vec<Packet> {
 
 fn arp_sweep(trouble: &Trouble, strength: f64, _rng: &mut Rng) -> Vec<Packet> {
     let sender = Ipv4Addr::new(192, 0, 2, 99);
-    let times = trouble.times(trouble.value * strength / 60.0 * 4.0).zip((1..255).cycle());
+    let times = trouble.times(trouble.value * strength / BURST_S).zip((1..255).cycle());
     times.map(|(at_us, host)| arp(at_us, sender, Ipv4Addr::new(192, 0, 2, host))).collect()
 }
 
-/// So many SSH connections in a minute that end after a failed password.
+/// So many SSH connections in a burst that end after a failed password.
 fn brute_force(trouble: &Trouble, strength: f64, rng: &mut Rng) -> Vec<Packet> {
     let exchange = Exchange {
         request: b"SSH-2.0-client_1.0\r\n",
@@ -96,7 +112,7 @@ fn brute_force(trouble: &Trouble, strength: f64, rng: &mut Rng) -> Vec<Packet> {
         body_bytes: 1_000,
     };
     let mut packets = Vec::new();
-    for (at_us, number) in trouble.times(trouble.value * strength / 60.0 * 4.0).zip(0..) {
+    for (at_us, number) in trouble.times(trouble.value * strength / BURST_S).zip(0..) {
         let there =
             Ends { from: (ATTACKER, 40_000 + number), to: (Ipv4Addr::new(192, 0, 2, 12), 22), ttl: 48 };
         speak(at_us, there, exchange, rng, &mut packets);
