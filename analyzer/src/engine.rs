@@ -173,6 +173,7 @@ impl Engine {
         self.note_sources(&window);
         self.note_targets(&window);
         self.add_listeners(&window);
+        self.note_troubles(&window);
         self.make_room();
         self.scopes.add(&window, self.tick);
         if let Some(lag) = self.sight.count(&window) {
@@ -210,6 +211,16 @@ impl Engine {
             let state = self.listeners.entry(*key).or_default();
             state.add(listener, tick, end_ns);
             if state.is_worth_judging(&self.config) {
+                self.watched.insert(*key);
+            }
+        }
+    }
+
+    /// Hands what is told of connections in trouble to their listeners.
+    fn note_troubles(&mut self, window: &Window) {
+        for (key, trouble) in window.troubles.iter() {
+            if let Some(state) = self.listeners.get_mut(key) {
+                state.note_trouble(trouble, window.end_ns);
                 self.watched.insert(*key);
             }
         }

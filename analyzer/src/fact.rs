@@ -55,6 +55,15 @@ facts! {
     Hello = "hello",
     /// A TLS handshake that a fatal alert ended.
     HelloFailed = "hello_failed",
+    // Slow performance kinds.
+    /// What [`Fact::SentAgain`] says, by the listener.
+    ListenerSentAgain = "listener_sent_again",
+    /// A segment beyond the expected number: what is before it was lost before it came here, or is late.
+    Hole = "hole",
+    /// Of handshakes that failed, those over the protocol version.
+    VersionRefused = "version_refused",
+    /// Of these, those over a certificate.
+    CertificateRefused = "certificate_refused",
     /// Of a connection that nothing else is known of: no handshake, no answer yet.
     Stray = "stray",
     /// Of these, a RST.
@@ -128,7 +137,11 @@ impl Facts {
     #[inline]
     pub fn of_judgement(marks: u32, outcome: &Outcome) -> Self {
         let mut facts = Self::NONE;
-        facts.set_if(marks & (mark::RETRANSMISSION | mark::OUT_OF_ORDER) != 0, Fact::SentAgain);
+        let handshake = mark::SYN_RETRANSMISSION | mark::SYN_ACK_RETRANSMISSION;
+        let again = marks & (mark::RETRANSMISSION | mark::OUT_OF_ORDER) != 0 && marks & handshake == 0;
+        facts.set_if(again, Fact::SentAgain);
+        facts.set_if(again && outcome.has(event::FROM_LISTENER), Fact::ListenerSentAgain);
+        facts.set_if(marks & mark::LOST_SEGMENT != 0, Fact::Hole);
         facts.set_if(marks & mark::ZERO_WINDOW != 0, Fact::ZeroWindow);
         facts.set_if(marks & mark::WINDOW_FULL != 0, Fact::WindowFull);
         facts.set_if(outcome.has(event::ANSWERED_UNASKED), Fact::UnaskedAnswer);

@@ -31,7 +31,7 @@ const BY_TICK: [ListenerCounter; 13] = [
     ListenerCounter::ZeroWindow,
 ];
 /// Counters that are asked for over whole seconds.
-const BY_SECOND: [ListenerCounter; 12] = [
+const BY_SECOND: [ListenerCounter; 16] = [
     ListenerCounter::Attempted,
     ListenerCounter::Completed,
     ListenerCounter::CompletedOneSided,
@@ -44,6 +44,10 @@ const BY_SECOND: [ListenerCounter; 12] = [
     ListenerCounter::Transfers,
     ListenerCounter::TransfersSlow,
     ListenerCounter::TransfersUs,
+    ListenerCounter::RoundTripsPeer,
+    ListenerCounter::RoundTripsPeerUs,
+    ListenerCounter::RoundTripsListener,
+    ListenerCounter::RoundTripsListenerUs,
 ];
 
 /// Where each counter is in a row of these; those that are nowhere are past its end.

@@ -39,9 +39,18 @@ pub enum Remembered {
     Hello,
     /// TLS handshakes that a fatal alert ended.
     HelloFailed,
+    // Slow performance kinds.
+    /// Payload sent again or overtaken, by the listener.
+    ListenerSentAgain,
+    /// Segments beyond the expected number.
+    Hole,
+    /// Failed TLS handshakes over the version.
+    VersionRefused,
+    /// Over a certificate.
+    CertificateRefused,
 }
 
-const COUNT: usize = 13;
+const COUNT: usize = 17;
 
 impl Remembered {
     fn of(window: &ListenerWindow) -> [u32; COUNT] {
@@ -60,6 +69,10 @@ impl Remembered {
             window.fact(Fact::ServerError),
             window.fact(Fact::Hello),
             window.fact(Fact::HelloFailed),
+            window.fact(Fact::ListenerSentAgain),
+            window.fact(Fact::Hole),
+            window.fact(Fact::VersionRefused),
+            window.fact(Fact::CertificateRefused),
         ]
         .map(|count| u32::try_from(count).unwrap_or(u32::MAX))
     }
@@ -115,6 +128,13 @@ impl History {
         let slots = ((seconds / SLOT_S) as usize).clamp(1, SLOTS - 1);
         let ages = 0..=slots;
         ages.map(|age| u64::from(self.slots[(self.newest + SLOTS - age) % SLOTS][remembered as usize])).sum()
+    }
+
+    /// By slot over the last `seconds`, the newest whole one first.
+    pub fn slots(&self, remembered: Remembered, seconds: u64) -> impl Iterator<Item = u64> {
+        let slots = if self.slots.is_empty() { 0 } else { ((seconds / SLOT_S) as usize).clamp(1, SLOTS - 1) };
+        (1..=slots)
+            .map(move |age| u64::from(self.slots[(self.newest + SLOTS - age) % SLOTS][remembered as usize]))
     }
 
     /// Of the slot that was over last.

@@ -267,6 +267,28 @@ const UPDATE_GROWTH: f64 = 1.25;
 const UPDATE_INTERVAL_NS: u64 = 1_000_000_000;
 
 impl Finding {
+    /// A finding that says nothing yet but what it is; sources are not its point.
+    pub const fn bare(kind: Kind, severity: Severity) -> Self {
+        Self {
+            kind,
+            severity,
+            rule: String::new(),
+            measured: 0.0,
+            unit: "",
+            limit: 0.0,
+            baseline: None,
+            facts: Vec::new(),
+            window_s: 1.0,
+            distinct_sources: None,
+            spoofed_estimate: None,
+            top_sources: Vec::new(),
+            top_prefixes: Vec::new(),
+            ttl_classes: None,
+            cause: Vec::new(),
+            next: Vec::new(),
+        }
+    }
+
     /// The finding of a tick in which too little was seen, for `why`: it says so, and is no worse than what was known
     /// before (`known`), or than P2 where it is new. What looks unanswered may only be unseen.
     pub fn made_blind(mut self, why: &str, known: Option<Severity>) -> Self {

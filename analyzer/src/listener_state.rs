@@ -8,9 +8,11 @@ use crate::detect::{Evidence, findings, is_low_window_second, slow_findings};
 use crate::fact::Fact;
 use crate::feature::{HandshakeTime, Handshakes, Sliding, Sources};
 use crate::history::History;
-use crate::incident::{Finding, Kind, Target};
+use crate::incident::{Finding, HostTarget, Kind, Target};
 use crate::learnt::LearntListener;
 use crate::open_incidents::{Changing, Judging, OpenIncidents};
+use crate::path::Trouble;
+use crate::round_trip_time::RoundTripTime;
 use crate::window::{ListenerKey, ListenerWindow};
 
 /// Silence after which all sums are zero: ten whole seconds and the one that was cut into.
@@ -20,6 +22,10 @@ const SILENT_AFTER_NS: u64 = 11_000_000_000;
 const NOTEWORTHY_NS: u64 = 5_000_000_000;
 /// What such things are, beside attempts that do not complete.
 const NOTEWORTHY: [Fact; 4] = [Fact::SentAgain, Fact::ZeroWindow, Fact::ServerError, Fact::HelloFailed];
+/// Mean round trip in a window from which on a listener is judged too, microseconds.
+const ROUND_TRIP_NOTEWORTHY_US: u64 = 20_000;
+/// How long connections are taken to be in trouble of which nothing more is told: what is closed is probed once a minute.
+const TROUBLE_NS: u64 = 65_000_000_000;
 /// Requests in a window from which on a listener is judged too: a tenth of the least rate that can be a flood.
 const REQUESTS_NOTEWORTHY: u64 = 10;
 
@@ -40,6 +46,10 @@ pub(crate) struct ListenerState {
     /// A second has ended: what is judged over longer is due.
     second_ended: bool,
     requests_this_second: u64,
+    /// Round trips, and what is usual of them.
+    round_trip_time: RoundTripTime,
+    /// Connections in trouble, and when that was last told, nanoseconds.
+    trouble: Option<(Trouble, u64)>,
     /// When something last happened that is judged over longer, nanoseconds.
     noteworthy_ns: u64,
     /// Whole seconds since the sums went to zero; learnt when traffic returns.
@@ -99,6 +109,7 @@ impl ListenerState {
             Some(true) => self.low_window_seconds + 1,
             Some(false) | None => 0,
         };
+        self.round_trip_time.end_second(config, &self.sliding, self.incidents.is_empty());
         if self.incidents.is_empty() {
             self.asked.learn(self.sliding.this_second(ListenerCounter::Attempted));
             let one_sided = self.sliding.this_second(ListenerCounter::CompletedOneSided);
@@ -121,6 +132,8 @@ impl ListenerState {
         self.tick = tick;
         self.sliding = Sliding::default();
         self.low_window_seconds = 0;
+        self.round_trip_time.skip();
+        self.trouble = None;
         self.history.skip(seconds);
         self.silent_seconds += seconds;
     }
@@ -144,6 +157,7 @@ impl ListenerState {
         syn as f64 >= config.conn_rise_floor_per_s.min(config.conn_rate_limit_per_s)
             || self.low_window_seconds >= config.low_window_seconds
             || self.sliding.ten_seconds(ListenerCounter::TransfersSlow) != 0
+            || self.trouble.is_some()
     }
 
     /// Adds the window of tick number `tick`.
@@ -159,7 +173,11 @@ impl ListenerState {
         self.requests_this_second += window.fact(Fact::Request);
         let failed = window.get(ListenerCounter::Attempted) > window.get(ListenerCounter::Completed);
         let busy = window.fact(Fact::Request) >= REQUESTS_NOTEWORTHY;
-        if failed || busy || NOTEWORTHY.iter().any(|fact| window.fact(*fact) != 0) {
+        let is_slow = |count, sum| window.get(sum) > ROUND_TRIP_NOTEWORTHY_US * window.get(count).max(1);
+        let far = is_slow(ListenerCounter::RoundTripsPeer, ListenerCounter::RoundTripsPeerUs)
+            || is_slow(ListenerCounter::RoundTripsListener, ListenerCounter::RoundTripsListenerUs);
+        self.round_trip_time.note_slow_peers(window.slow_peers);
+        if failed || busy || far || NOTEWORTHY.iter().any(|fact| window.fact(*fact) != 0) {
             self.noteworthy_ns = end_ns;
         }
         (self.open, self.heads) = (window.open, window.heads);
@@ -171,6 +189,11 @@ impl ListenerState {
             self.sources.top.clone_from(&window.sources);
             self.sources.prefixes.clone_from(&window.prefixes);
         }
+    }
+
+    /// Takes what is told of its connections in trouble.
+    pub(crate) fn note_trouble(&mut self, trouble: &Trouble, end_ns: u64) {
+        self.trouble = (!trouble.is_over()).then_some((*trouble, end_ns));
     }
 
     /// Whether something happened in the last minutes that is judged over longer than a few seconds.
@@ -187,6 +210,7 @@ impl ListenerState {
         changing: &mut Changing<'_>,
     ) {
         let Judging { config, answers_visible, now_ns, .. } = *judging;
+        self.trouble = self.trouble.filter(|(_, told_ns)| now_ns.saturating_sub(*told_ns) < TROUBLE_NS);
         if self.is_silent(now_ns) {
             return;
         }
@@ -208,6 +232,8 @@ impl ListenerState {
                 history: &self.history,
                 open: self.open,
                 heads: self.heads,
+                round_trip_time: &self.round_trip_time,
+                trouble: self.trouble.as_ref().map(|(trouble, _)| trouble),
             };
             let mut found = if quick { findings(&evidence) } else { Vec::new() };
             if slow {
@@ -235,6 +261,18 @@ impl ListenerState {
         if finding.kind == Kind::SynFlood {
             self.incidents.supersede(Kind::ConnSurge, judging.now_ns, changing.changed);
         }
-        self.incidents.take(finding, Target::Listener(listener), judging, changing);
+        let target = self.target(&finding, listener);
+        self.incidents.take(finding, target, judging, changing);
+    }
+
+    /// Whom a finding is about: of a path that swallows packets, the one destination behind it, where it is one.
+    fn target(&self, finding: &Finding, listener: ListenerKey) -> Target {
+        let stuck = self.trouble.as_ref().map(|(trouble, _)| &trouble.stuck);
+        match stuck.and_then(|stuck| stuck.receiver.filter(|_| !stuck.is_several)) {
+            Some(address) if finding.kind == Kind::MtuBlackhole && address != listener.address => {
+                Target::Host(HostTarget { address, port: None, protocol: "tcp" })
+            }
+            _ => Target::Listener(listener),
+        }
     }
 }

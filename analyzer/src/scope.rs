@@ -8,16 +8,19 @@ use crate::actor_state::ActorState;
 use crate::host_state::HostState;
 use crate::incident::Incident;
 use crate::open_incidents::{Changing, Judging};
+use crate::path_state::PathState;
 use crate::window::{ActorKey, Window};
 
 /// Hosts remembered.
 pub const HOSTS_MAX: usize = 2_048;
 /// Hosts that ask others remembered.
 pub const ACTORS_MAX: usize = 2_048;
+/// Destinations remembered that packets do not reach.
+pub const PATHS_MAX: usize = 512;
 /// Packets in a tick or second from which on a host that is not known is remembered: of the least rate that is a flood.
 const PACKETS_WORTH_KEEPING: u64 = 20;
 
-/// Both.
+/// All of them.
 #[derive(Debug, Default)]
 pub(crate) struct Scopes {
     hosts: BTreeMap<IpAddr, Box<HostState>>,
@@ -25,6 +28,7 @@ pub(crate) struct Scopes {
     /// Those that something came of in the tick, or that have an open incident: the others are not looked at.
     watched_hosts: BTreeSet<IpAddr>,
     watched_actors: BTreeSet<ActorKey>,
+    paths: BTreeMap<IpAddr, Box<PathState>>,
     /// Those that were forgotten for want of room.
     pub(crate) forgotten: u64,
 }
@@ -47,11 +51,32 @@ impl Scopes {
             self.actors.entry(*key).or_default().add(counts, end_ns);
             self.watched_actors.insert(*key);
         }
+        self.add_paths(window);
         self.forgotten += trim(&mut self.hosts, HOSTS_MAX, |host| {
             (!host.incidents.is_empty(), host.seen_ns, host.packets())
         });
         self.forgotten +=
             trim(&mut self.actors, ACTORS_MAX, |actor| (!actor.incidents.is_empty(), actor.seen_ns, 0));
+        self.forgotten +=
+            trim(&mut self.paths, PATHS_MAX, |path| (!path.incidents.is_empty(), path.seen_ns, 0));
+    }
+
+    /// Destinations that packets do not reach, and with how many hops left such packets come by here.
+    fn add_paths(&mut self, window: &Window) {
+        let end_ns = window.end_ns;
+        for (destination, path) in window.paths.iter() {
+            self.paths.entry(*destination).or_default().add(path, end_ns);
+        }
+        if self.paths.is_empty() {
+            return;
+        }
+        let listeners = window.listeners.iter().map(|(key, listener)| (&key.address, listener.ttl_classes));
+        let targets = window.targets.iter().map(|(address, target)| (address, target.ttl_classes));
+        for (address, ttl_classes) in listeners.chain(targets).filter(|(_, classes)| *classes != 0) {
+            if let Some(path) = self.paths.get_mut(address) {
+                path.note_ttl(ttl_classes, end_ns);
+            }
+        }
     }
 
     fn host(&mut self, address: IpAddr, packets: u64) -> Option<&mut HostState> {
@@ -66,6 +91,8 @@ impl Scopes {
     pub(crate) fn end_second(&mut self, now_ns: u64) {
         self.hosts.values_mut().for_each(|host| host.end_second());
         self.actors.retain(|_, actor| actor.is_live(now_ns));
+        self.paths.retain(|_, path| path.is_live(now_ns));
+        self.paths.values_mut().for_each(|path| path.end_second());
     }
 
     /// Time without packets was skipped, or began anew.
@@ -74,6 +101,7 @@ impl Scopes {
         self.actors.clear();
         self.watched_hosts.clear();
         self.watched_actors.clear();
+        self.paths.clear();
     }
 
     /// Judges all that live, at the end of tick number `tick`.
@@ -89,24 +117,32 @@ impl Scopes {
             actor.judge(judging, *key, changing);
             !actor.incidents.is_empty()
         });
+        for (destination, path) in &mut self.paths {
+            path.judge(judging, *destination, changing);
+        }
     }
 
     /// Open incidents.
     pub(crate) fn incidents(&self) -> impl Iterator<Item = &Incident> {
         let hosts = self.hosts.values().flat_map(|host| host.incidents.iter());
-        hosts.chain(self.actors.values().flat_map(|actor| actor.incidents.iter()))
+        let actors = self.actors.values().flat_map(|actor| actor.incidents.iter());
+        let paths = self.paths.values().flat_map(|path| path.incidents.iter());
+        hosts.chain(actors).chain(paths)
     }
 
     /// Open incidents.
     pub(crate) fn incidents_mut(&mut self) -> impl Iterator<Item = &mut Incident> {
         let hosts = self.hosts.values_mut().flat_map(|host| host.incidents.iter_mut());
-        hosts.chain(self.actors.values_mut().flat_map(|actor| actor.incidents.iter_mut()))
+        let actors = self.actors.values_mut().flat_map(|actor| actor.incidents.iter_mut());
+        let paths = self.paths.values_mut().flat_map(|path| path.incidents.iter_mut());
+        hosts.chain(actors).chain(paths)
     }
 
     /// Closes everything at the end of the run.
     pub(crate) fn close_all(&mut self, now_ns: u64, changed: &mut Vec<Incident>) {
         self.hosts.values_mut().for_each(|host| host.incidents.close_all(now_ns, changed));
         self.actors.values_mut().for_each(|actor| actor.incidents.close_all(now_ns, changed));
+        self.paths.values_mut().for_each(|path| path.incidents.close_all(now_ns, changed));
     }
 }
 

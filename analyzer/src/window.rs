@@ -12,6 +12,7 @@ use crate::account::actors::ActorCounts;
 use crate::distinct::Distinct;
 use crate::fact::{Fact, FactCounts};
 use crate::keyed::Keyed;
+use crate::path::{PathWindow, Trouble};
 use crate::sample::Sampling;
 use crate::truth::Truth;
 
@@ -53,7 +54,12 @@ pub struct ListenerWindow {
     pub open: u32,
     /// See `open`.
     pub heads: u32,
+    /// A bit for each peer, by its address, to which a round trip took more than [`RTT_SLOW_US`].
+    pub slow_peers: u64,
 }
+
+/// From segment to ACK, microseconds, above which a peer is noted as slow (feature model: 100 ms).
+pub const RTT_SLOW_US: u32 = 100_000;
 
 /// What came to one host, of what [`crate::fact::Facts::OF_HOST`] counts by host.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -153,6 +159,10 @@ pub struct Window {
     pub hosts: Keyed<IpAddr, HostWindow>,
     /// Who asks many.
     pub actors: Keyed<ActorKey, ActorWindow>,
+    /// Listeners with connections in trouble, and those with none any more.
+    pub troubles: Keyed<ListenerKey, Trouble>,
+    /// Destinations that packets do not reach.
+    pub paths: Keyed<IpAddr, PathWindow>,
     /// What found no row in the tables of these.
     pub refused: Refused,
     /// Where some flows were not followed: what is judged per flow is an estimate.
@@ -184,6 +194,8 @@ impl Window {
         self.targets.merge(other.targets, TargetWindow::merge);
         self.hosts.merge(other.hosts, HostWindow::merge);
         self.actors.merge(other.actors, ActorWindow::merge);
+        self.troubles.merge(other.troubles, Trouble::merge);
+        self.paths.merge(other.paths, PathWindow::merge);
         self.refused.hosts += other.refused.hosts;
         self.refused.actors += other.refused.actors;
         if let Some(sampling) = other.sampling {
@@ -207,6 +219,8 @@ impl Window {
             && self.targets.is_empty()
             && self.hosts.is_empty()
             && self.actors.is_empty()
+            && self.troubles.is_empty()
+            && self.paths.is_empty()
             && self.refused == Refused::default()
             && self.totals.values.iter().all(|value| *value == 0)
             && self
@@ -275,6 +289,7 @@ impl ListenerWindow {
         self.facts.merge(&other.facts);
         self.open = self.open.max(other.open);
         self.heads = self.heads.max(other.heads);
+        self.slow_peers |= other.slow_peers;
     }
 
     /// A fact's count.
@@ -353,7 +368,7 @@ pub fn trim_targets(targets: &mut Keyed<IpAddr, TargetWindow>, most: usize) -> u
 }
 
 /// The union of two source lists. Counts of one source add: they come from different shards or periods.
-fn merge_sources(own: &mut Vec<(IpAddr, u32)>, more: &[(IpAddr, u32)]) {
+pub(crate) fn merge_sources(own: &mut Vec<(IpAddr, u32)>, more: &[(IpAddr, u32)]) {
     let mut sums: BTreeMap<IpAddr, u32> = own.iter().copied().collect();
     for (address, attempts) in more {
         let sum = sums.entry(*address).or_default();

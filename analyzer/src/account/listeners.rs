@@ -157,6 +157,8 @@ struct Beside {
     /// Connections that are open, and those with an incomplete request head.
     open: u32,
     heads: u32,
+    /// Since it was handed over, see [`ListenerWindow::slow_peers`].
+    slow_peers: u64,
 }
 
 /// All rows.
@@ -285,13 +287,21 @@ impl Listeners {
     /// Counts a segment's facts; `completed`: its handshake was just completed.
     pub(super) fn count_facts(&mut self, place: Option<u32>, facts: Facts, completed: bool) {
         let Some(place) = place else { return };
-        let Beside { facts: counts, open, heads } = &mut self.beside[place as usize];
+        let Beside { facts: counts, open, heads, .. } = &mut self.beside[place as usize];
         counts.count(facts);
         *open = open.saturating_add(u32::from(completed)).saturating_sub(u32::from(facts.has(Fact::Closed)));
         // A head that is complete in the segment that closes its connection was opened before.
         *heads = heads
             .saturating_add(u32::from(facts.has(Fact::HeadOpened)))
             .saturating_sub(u32::from(facts.has(Fact::HeadDone)));
+    }
+
+    /// Notes that a round trip to a peer took long.
+    pub(super) fn note_slow_peer(&mut self, place: Option<u32>, peer: Address) {
+        let Some(place) = place else { return };
+        let word = peer.iter().fold(0, |word: u32, part| word.rotate_left(5) ^ part);
+        // The top six bits of a multiplicative hash.
+        self.beside[place as usize].slow_peers |= 1 << (word.wrapping_mul(0x9e37_79b1) >> 26);
     }
 
     /// Notes who made an attempt.
@@ -350,8 +360,9 @@ impl Listeners {
         }
         (row.bytes, row.hot) = (0, [0; HOT.len()]);
         (row.counters, row.octaves) = ([0; PLACES], [0; RWND_OCTAVES]);
-        let Beside { facts, open, heads } = &mut self.beside[place as usize];
+        let Beside { facts, open, heads, slow_peers } = &mut self.beside[place as usize];
         listener.facts = std::mem::take(facts);
+        listener.slow_peers = std::mem::take(slow_peers);
         (listener.open, listener.heads) = (*open, *heads);
         let askers = &self.askers[place as usize];
         if listener.get(ListenerCounter::Attempted) != 0 {

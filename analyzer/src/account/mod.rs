@@ -21,9 +21,11 @@ use tidegauge_ebpf::settings::Settings;
 
 use crate::digest::Digest;
 use crate::fact::{Fact, Facts};
-use crate::follow::Verdict;
+use crate::follow::{Verdict, Watched};
+use crate::keyed::Keyed;
+use crate::path::{PathWindow, Trouble};
 use crate::truth::Truth;
-use crate::window::{ActorProtocol, Window};
+use crate::window::{ActorProtocol, RTT_SLOW_US, Window};
 use actors::{Actors, Asking};
 use hosts::Hosts;
 use listeners::Listeners;
@@ -42,6 +44,8 @@ pub struct Accounts {
     hosts: Hosts,
     actors: Actors,
     round_trips: RoundTrips,
+    /// What partitions watched until the tick's end.
+    watched: Watched,
 }
 
 impl Accounts {
@@ -57,6 +61,7 @@ impl Accounts {
             hosts: Hosts::new(),
             actors: Actors::new(),
             round_trips: RoundTrips::default(),
+            watched: Watched::default(),
         }
     }
 
@@ -171,6 +176,9 @@ impl Accounts {
         if is_noted(verdict) {
             self.count_facts(digest, verdict, place);
         }
+        if verdict.judged.acknowledged && verdict.judged.round_trip_us > RTT_SLOW_US && !from_listener {
+            self.listeners.note_slow_peer(place, digest.packet.source);
+        }
         if outcome.has(event::ATTEMPTED) {
             self.listeners.note_asker(place, digest, self.settings.seed);
             self.sources.note(digest, self.settings.seed);
@@ -187,8 +195,17 @@ impl Accounts {
         self.targets.hand_over(everything, others, &mut window);
         self.hosts.hand_over(everything, &mut window, &self.sources);
         self.actors.hand_over(&mut window);
+        let watched = std::mem::take(&mut self.watched);
+        window.troubles = Keyed::gather(watched.troubles, Trouble::join);
+        window.paths = Keyed::gather(watched.paths, PathWindow::merge);
         window.truth = Some(std::mem::take(&mut self.truth));
         window
+    }
+
+    /// What a partition watched in the tick that ends.
+    pub fn watched(&mut self, watched: Watched) {
+        self.watched.troubles.extend(watched.troubles);
+        self.watched.paths.extend(watched.paths);
     }
 
     /// What the layers above TCP and the followers had to say.

@@ -51,6 +51,42 @@ thresholds! {
         "MiB in ten seconds below which none is opened.";
     slow_transfer_loss_share: f64 = 0.01, Share,
         "Retransmitted or reordered share of payload segments that explains a slow transfer (model: 5 %, here 1 %: it is evidence beside the slowness, not a finding of its own).";
+    loss_share: f64 = 0.05, Share,
+        "Share of payload segments sent again or overtaken that is loss (model: > 5 %).";
+    loss_s: u32 = 60, UpToAnHour,
+        "Seconds for which it must last, up to 290 (model: 60 s).";
+    loss_segments_min: u64 = 200, UpToAnHour,
+        "Payload segments in that time below which no loss is told: 5 % of them are ten.";
+    loss_severe_share: f64 = 0.2, Share,
+        "The same share where ten seconds are enough: four times the model's, at which TCP comes to a halt.";
+    zero_window_s: f64 = 3.0, AboveZero,
+        "Seconds from a receiver's first zero window to its last that open an incident: ordinary receivers catch up within milliseconds.";
+    high_rtt_ms: f64 = 100.0, AboveZero,
+        "Mean round trip over ten seconds that is long (model: > 100 ms), if it also rose.";
+    high_rtt_samples_min: u64 = 20, UpToAnHour,
+        "Round trips in ten seconds below which no rise is told.";
+    high_rtt_rise_factor: f64 = 3.0, AboveOne,
+        "Rise of a listener's mean round trip over its own baseline that no change of clients explains.";
+    high_rtt_far_ms: f64 = 800.0, AboveZero,
+        "Mean round trip that is long without a rise: a satellite takes 600 ms, no cable more than 400.";
+    high_rtt_peers_min: u32 = 3, UpToAnHour,
+        "Slow peers from which on a rise is not one far-away client that has come.";
+    tls_failure_share: f64 = 0.2, Share,
+        "Share of ClientHellos answered by a fatal alert, over a minute: scanners alone cause a few per cent.";
+    tls_failures_min: u64 = 10, UpToAnHour,
+        "Failed TLS handshakes in that minute below which none is told.";
+    http_5xx_share: f64 = 0.01, Share,
+        "Share of responses with status 5xx over a minute (model: > 1 %).";
+    http_5xx_min: u64 = 5, UpToAnHour,
+        "Such responses in that minute below which none is told: one or two are somebody's bad request.";
+    http_responses_min: u64 = 20, UpToAnHour,
+        "Responses in that minute below which the share is not looked at.";
+    routing_loop_packets: u64 = 20, UpToAnHour,
+        "Packets to one destination in ten seconds whose hops run out at the same routers: a traceroute causes three at each.";
+    mtu_blackhole_repeats: u32 = 3, UpToAnHour,
+        "Times that a full-size segment is sent again in vain: a segment is lost by chance three times in a row in one of 1,000 cases at 10 % loss.";
+    mtu_blackhole_connections: u32 = 3, UpToAnHour,
+        "Such connections that are needed where neither an ICMP error nor a sign of life tells more.";
     close_after_s: u32 = 3, UpToAnHour,
         "Seconds without the condition before an incident closes.";
 }

@@ -4,6 +4,16 @@ mod conn_surge;
 mod low_window;
 mod slow_transfer;
 mod syn_flood;
+// Slow performance kinds.
+mod high_rtt;
+mod http_errors;
+mod loss;
+mod mtu_blackhole;
+mod routing_loop;
+#[cfg(test)]
+mod testing;
+mod tls_failure;
+mod zero_window;
 
 use std::net::IpAddr;
 
@@ -16,6 +26,8 @@ use crate::feature::{Handshakes, Sliding, Sources};
 use crate::history::History;
 pub use crate::host_state::{HOST_COUNTS, HostCount};
 use crate::incident::{Finding, Target};
+use crate::path::Trouble;
+use crate::round_trip_time::RoundTripTime;
 use crate::window::{ActorKey, ActorWindow, ListenerKey};
 
 /// All a detector may look at.
@@ -46,6 +58,31 @@ pub struct Evidence<'a> {
     pub open: u32,
     /// See `open`.
     pub heads: u32,
+    // Slow performance kinds.
+    /// Round trips, and what is usual of them.
+    pub round_trip_time: &'a RoundTripTime,
+    /// Connections in trouble, where there are any.
+    pub trouble: Option<&'a Trouble>,
+}
+
+/// All that a detector may look at of a destination that packets do not reach.
+pub struct PathEvidence<'a> {
+    /// Thresholds.
+    pub config: &'a Config,
+    /// The destination.
+    pub destination: IpAddr,
+    /// Packets to it in the last ten seconds whose hops ran out.
+    pub ttl_exceeded: u64,
+    /// Of these, those like a traceroute's.
+    pub probes: u64,
+    /// Routers that said so, the most first.
+    pub routers: &'a [(IpAddr, u64)],
+    /// Packets in the last ten seconds that came by again and again with fewer hops.
+    pub passed_again: u64,
+    /// One of those who send to it.
+    pub sender: Option<IpAddr>,
+    /// TTL classes of packets to it that were seen here lately; 0: none were.
+    pub ttl_classes: u64,
 }
 
 /// All that a detector may look at of a host.
@@ -102,17 +139,38 @@ pub fn actor_findings(_evidence: &ActorEvidence<'_>) -> Vec<(Target, Finding)> {
 }
 
 /// Findings at a listener that are judged over longer, once a second.
-pub fn slow_findings(_evidence: &Evidence<'_>) -> Vec<Finding> {
-    Vec::new()
+pub fn slow_findings(evidence: &Evidence<'_>) -> Vec<Finding> {
+    let mut found = Vec::new();
+    // Slow performance kinds.
+    let slow = [
+        loss::detect(evidence),
+        high_rtt::detect(evidence),
+        tls_failure::detect(evidence),
+        http_errors::detect(evidence),
+    ];
+    found.extend(slow.into_iter().flatten());
+    found
+}
+
+/// Findings about a destination.
+pub fn path_findings(evidence: &PathEvidence<'_>) -> Option<(Target, Finding)> {
+    routing_loop::detect(evidence)
 }
 
 /// All findings at a listener. A flood is not reported as a surge too.
 pub fn findings(evidence: &Evidence<'_>) -> Vec<Finding> {
     let connections = syn_flood::detect(evidence).or_else(|| conn_surge::detect(evidence));
-    [connections, low_window::detect(evidence), slow_transfer::detect(evidence)]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        connections,
+        low_window::detect(evidence),
+        slow_transfer::detect(evidence),
+        // Slow performance kinds.
+        zero_window::detect(evidence),
+        mtu_blackhole::detect(evidence),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 /// Whether this second's windows are low; `None` where too few of known scale were seen.

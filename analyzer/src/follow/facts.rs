@@ -12,7 +12,7 @@ use crate::fact::{Fact, Facts};
 use crate::layer::{Layers, Protocol};
 
 /// Payload from which on a segment fills what an Ethernet frame carries, tunnels allowed for.
-const FULL_SIZE_BYTES: u32 = 1_200;
+pub(super) const FULL_SIZE_BYTES: u32 = 1_200;
 /// Payload that each end of a connection may have sent for it to be a failed login: an SSH key exchange and a few
 /// refused passwords are half of it.
 const BRIEF_BYTES_MAX: u64 = 12_000;

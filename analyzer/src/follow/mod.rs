@@ -13,6 +13,7 @@ mod record;
 mod sizes;
 mod table;
 mod tell;
+mod watch;
 
 use std::collections::VecDeque;
 
@@ -27,7 +28,8 @@ use crate::digest::Digest;
 use crate::fact::{Fact, Facts};
 use crate::flow_record::FlowRecord;
 use crate::layer::{
-    Datagram, IcmpMessage, Interest, LayerCounter, LayerSums, Layers, QuotedProtocol, StreamPart, arp, quoted,
+    Datagram, IcmpMessage, Interest, LayerCounter, LayerSums, Layers, QuotedProtocol, StreamPart, arp,
+    quoted, quoted_route,
 };
 use ahead::PLACES;
 use half_open::HalfOpen;
@@ -35,6 +37,8 @@ use record::Telling;
 pub use sizes::{MEMORY_MIB_DEFAULT, MEMORY_MIB_MIN, Sizes};
 use table::{Table, index_of};
 use tell::LINGER_NS;
+pub use watch::Watched;
+use watch::{TTL_LOW, WATCHED, Watch};
 
 /// What a packet was.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -73,6 +77,8 @@ pub struct Said {
     pub told: Vec<FlowRecord>,
     /// What did not fit.
     pub misfits: Misfits,
+    /// Connections and paths in trouble; `None`: none.
+    pub watched: Option<Box<Watched>>,
 }
 
 /// What a partition has to say of a batch.
@@ -105,6 +111,7 @@ pub struct Follower {
     records: bool,
     told: Vec<FlowRecord>,
     misfits: Misfits,
+    watch: Watch,
     /// Places of connections found ahead, by position in the list; hints.
     places: [Option<u32>; PLACES],
 }
@@ -122,6 +129,7 @@ impl Follower {
             records: sizes.records,
             told: Vec::new(),
             misfits: Misfits::default(),
+            watch: Watch::default(),
             places: [None; PLACES],
         }
     }
@@ -164,8 +172,12 @@ impl Follower {
         match digest.packet.transport {
             Transport::Tcp => self.segment(digest, bytes, packet_number, verdict),
             Transport::Udp if digest.packet.fragment == Fragment::Whole => {
-                if let Some(datagram) = Datagram::of(bytes(), &digest.packet, digest.ts_ns) {
+                let bytes = bytes();
+                if let Some(datagram) = Datagram::of(bytes, &digest.packet, digest.ts_ns) {
                     self.layers.udp(&datagram, &mut self.sums, &mut verdict.facts);
+                }
+                if digest.packet.ttl <= TTL_LOW {
+                    self.watch.few_hops(digest, bytes);
                 }
             }
             Transport::Icmp => self.icmp(digest, bytes()),
@@ -190,6 +202,9 @@ impl Follower {
     ) {
         let segment = &digest.packet.segment;
         if segment.has(tcp_flag::SYN) {
+            if digest.packet.ttl <= TTL_LOW {
+                self.watch.few_hops(digest, bytes());
+            }
             *verdict =
                 if segment.is_syn() { self.asked(digest, packet_number) } else { self.answered(digest) };
             return;
@@ -275,6 +290,9 @@ impl Follower {
         let first_payload = !had_payload && digest.packet.segment.payload_bytes != 0;
         if first_payload || verdict.judged.marks != 0 || connection.flags & flag::PROVEN == 0 {
             facts::of_segment(connection, sender, digest, verdict, first_payload);
+            if verdict.judged.marks & WATCHED != 0 {
+                self.watch.segment(place, connection, sender, digest, verdict.judged.marks);
+            }
         }
         if connection.flags & !before & flag::CLOSED != 0 {
             facts::of_end(connection, &self.layers, &mut verdict.facts);
@@ -334,16 +352,21 @@ impl Follower {
         if digest.packet.fragment == Fragment::Later {
             return;
         }
+        if digest.packet.ttl <= TTL_LOW {
+            self.watch.few_hops(digest, bytes);
+        }
         let bytes = digest.transport_bytes(bytes);
         let version = digest.icmp_version();
         let Packet { source, destination, .. } = digest.packet;
         let message = IcmpMessage { version, source, destination, bytes, ts_ns: digest.ts_ns };
         self.layers.icmp(&message, &mut self.sums);
-        if quoted(version, bytes).is_some_and(|quote| quote.protocol == QuotedProtocol::Tcp)
-            && let Some(place) = self.table.find(digest.hash)
-        {
+        let Some(route) = quoted_route(version, bytes) else { return };
+        let quotes_tcp = quoted(version, bytes).is_some_and(|quote| quote.protocol == QuotedProtocol::Tcp);
+        let place = if quotes_tcp { self.table.find(digest.hash) } else { None };
+        if let Some(place) = place {
             self.table.pair(place).0.flags |= flag::UNREACHABLE;
         }
+        self.watch.error(&route, &digest.packet, place);
     }
 
     /// The half-open buckets.

@@ -41,16 +41,18 @@ impl Follower {
         match cut.turn {
             Turn::TickEnds { end_ns, .. } => {
                 self.layers.tick(end_ns, &mut self.sums);
+                let watched = self.watch.tell(&self.table, end_ns);
                 self.tell_closed(end_ns);
+                Said { watched, ..self.said() }
             }
-            Turn::JumpBack { .. } => {}
+            Turn::JumpBack { .. } => self.said(),
         }
-        self.said()
     }
 
     fn said(&mut self) -> Said {
         let layers = if self.sums.is_empty() { None } else { Some(Box::new(std::mem::take(&mut self.sums))) };
-        Said { layers, told: std::mem::take(&mut self.told), misfits: std::mem::take(&mut self.misfits) }
+        let (told, misfits) = (std::mem::take(&mut self.told), std::mem::take(&mut self.misfits));
+        Said { layers, told, misfits, watched: None }
     }
 
     /// Tells the connections that closed long enough ago, and gives the places of those told long ago away.
@@ -89,6 +91,7 @@ impl Follower {
 
     /// The capture is over: what is left to say, connections in the order of their first packets.
     pub fn finish(&mut self, now_ns: u64, last: Stamp) -> Said {
+        let watched = self.watch.tell(&self.table, now_ns);
         for place in 0..self.table.connections().len() as u32 {
             let connection = self.table.connection(place);
             if connection.fingerprint != 0 && connection.flags & flag::TOLD == 0 {
@@ -100,6 +103,6 @@ impl Follower {
             self.told.push(record_of_attempt(&over, Telling { told_ns: now_ns, cause: None }, cause));
         }
         self.layers.finish(now_ns, &mut self.sums);
-        self.said()
+        Said { watched, ..self.said() }
     }
 }

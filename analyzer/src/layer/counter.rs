@@ -80,6 +80,10 @@ layer_counters! {
         TlsAlertsEncrypted = "alerts_encrypted",
         /// Connections whose handshake was ended by a fatal alert in the clear.
         TlsHandshakeFailures = "handshake_failures",
+        /// Of these, those over the protocol version.
+        TlsVersionRefused = "version_refused",
+        /// Of these, those over a certificate.
+        TlsCertificateRefused = "certificate_refused",
         /// Connections that ended with a ClientHello seen, and neither a ServerHello nor an alert.
         TlsHellosUnanswered = "hellos_unanswered",
         /// Leaf certificates read, of servers and of clients that show one.

@@ -167,6 +167,33 @@ pub fn quoted(version: IcmpVersion, bytes: &[u8]) -> Option<Quote> {
     })
 }
 
+/// From where to where the packet went that an ICMP error quotes, whatever its transport.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QuotedRoute {
+    /// What is said of it.
+    pub kind: QuoteKind,
+    /// Who sent it.
+    pub source: IpAddr,
+    /// To whom.
+    pub destination: IpAddr,
+    /// IP protocol number.
+    pub protocol: u8,
+    /// Of TCP and UDP.
+    pub destination_port: Option<u16>,
+}
+
+/// The route of the packet quoted by an ICMP error; bytes from the ICMP header on.
+pub fn quoted_route(version: IcmpVersion, bytes: &[u8]) -> Option<QuotedRoute> {
+    let (header, packet) = bytes.split_first_chunk::<HEADER_BYTES>()?;
+    let Kind::Error(kind) = kind_of(version, *header) else { return None };
+    let (source, destination, protocol, transport) = match version {
+        IcmpVersion::V4 => quoted_v4(packet)?,
+        IcmpVersion::V6 => quoted_v6(packet)?,
+    };
+    let destination_port = if matches!(protocol, 6 | 17) { Frame::u16(transport, 2) } else { None };
+    Some(QuotedRoute { kind, source, destination, protocol, destination_port })
+}
+
 type Quoted<'a> = (IpAddr, IpAddr, u8, &'a [u8]);
 
 fn quoted_v4(packet: &[u8]) -> Option<Quoted<'_>> {

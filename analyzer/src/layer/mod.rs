@@ -36,7 +36,7 @@ mod waits;
 
 pub use self::arp::arp;
 pub use self::counter::{Group, LayerCounter};
-pub use self::icmp::{Quote, QuoteKind, QuotedProtocol, quoted};
+pub use self::icmp::{Quote, QuoteKind, QuotedProtocol, QuotedRoute, quoted, quoted_route};
 pub use self::message::{Datagram, IcmpMessage, IcmpVersion, Interest, StreamPart, from_last_header};
 use self::quic::QuicFlows;
 pub use self::record::{AlertRecord, AppRecord, HttpRecord, Protocol, TlsRecord};

@@ -30,17 +30,19 @@ impl Messages {
 /// The same in streams, and whether a head waits.
 #[derive(Clone, Copy)]
 pub(super) struct Stream {
-    counts: [u64; 5],
+    counts: [u64; 7],
     waits: bool,
 }
 
 impl Stream {
-    const COUNTED: [(LayerCounter, Fact); 5] = [
+    const COUNTED: [(LayerCounter, Fact); 7] = [
         (LayerCounter::HttpRequests, Fact::Request),
         (LayerCounter::HttpResponses, Fact::Response),
         (LayerCounter::HttpStatus5xx, Fact::ServerError),
         (LayerCounter::TlsClientHellos, Fact::Hello),
         (LayerCounter::TlsHandshakeFailures, Fact::HelloFailed),
+        (LayerCounter::TlsVersionRefused, Fact::VersionRefused),
+        (LayerCounter::TlsCertificateRefused, Fact::CertificateRefused),
     ];
 
     pub(super) fn of(waits: bool, sums: &LayerSums) -> Self {

@@ -106,6 +106,13 @@ fn alert(turn: &mut Turn<'_>, bytes: &[u8], length: usize, whole: Step) -> Step 
     *described = described.saturating_add(1);
     if level == FATAL && !turn.slot.has(flag::FAILED) {
         turn.sums.count(TlsHandshakeFailures);
+        match description {
+            // protocol_version, inappropriate_fallback.
+            70 | 86 => turn.sums.count(TlsVersionRefused),
+            // From no_certificate to unknown_ca, and certificate_required.
+            41..=46 | 48 | 116 => turn.sums.count(TlsCertificateRefused),
+            _ => {}
+        }
         turn.slot.flags |= flag::FAILED;
     }
     turn.slot.flags |= flag::ALERTED;

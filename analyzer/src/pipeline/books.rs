@@ -153,15 +153,19 @@ impl<E, T: FnMut(Told<'_>) -> Result<(), E>> Books<T> {
 
     /// Adds what partitions said; returns the connections that ended, in the order of their first packets.
     fn take(&mut self, said: Vec<Said>) -> Vec<FlowRecord> {
-        let mut flows = Vec::new();
+        let (mut flows, mut watches) = (Vec::new(), Vec::new());
         let truth = self.accounts.truth();
         for said in said {
+            if let Some(watched) = said.watched {
+                watches.push(watched);
+            }
             if let Some(layers) = said.layers {
                 truth.layers.merge(&layers);
             }
             truth.misfits.merge(said.misfits);
             flows.extend(said.told);
         }
+        watches.into_iter().for_each(|watched| self.accounts.watched(*watched));
         flows.sort_by_key(|flow| (flow.told_ns, flow.number));
         flows
     }

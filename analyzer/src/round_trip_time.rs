@@ -1,0 +1,104 @@
+//! Round trips of one listener: means of whole seconds, what is usual of them, and how many peers are slow.
+//!
+//! Both halves apart: from here to the listener and back, from here to its peers and back. A second without a round
+//! trip says nothing. Kept by the engine, read by the detector `high_rtt`.
+
+use tidegauge_ebpf::listener::ListenerCounter;
+
+use crate::baseline::{Baseline, SECONDS_MIN, Usual};
+use crate::config::Config;
+use crate::feature::{Sliding, ratio};
+
+/// Half of the way, as seen from here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub enum Half {
+    /// To the listener and back.
+    Listener,
+    /// To its peers and back.
+    Peer,
+}
+
+impl Half {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Listener, Self::Peer];
+
+    /// How many round trips, and the sum of their microseconds.
+    pub const fn counters(self) -> (ListenerCounter, ListenerCounter) {
+        match self {
+            Self::Listener => (ListenerCounter::RoundTripsListener, ListenerCounter::RoundTripsListenerUs),
+            Self::Peer => (ListenerCounter::RoundTripsPeer, ListenerCounter::RoundTripsPeerUs),
+        }
+    }
+}
+
+/// Seconds looked back at.
+const SECONDS: u32 = 10;
+
+/// One listener's.
+#[derive(Clone, Debug, Default)]
+pub struct RoundTripTime {
+    /// Microseconds, by [`Half`].
+    usual: [Baseline; 2],
+    /// A bit for each of the last seconds in which the mean was long, the newest lowest; by [`Half`].
+    slow: [u16; 2],
+    /// Bits of peers noted in this span of [`SECONDS`] and in the one before.
+    slow_peers: [u64; 2],
+    seconds: u32,
+}
+
+impl RoundTripTime {
+    /// A whole second is over; `learns`: nothing is wrong.
+    pub(crate) fn end_second(&mut self, config: &Config, sliding: &Sliding, learns: bool) {
+        for half in Half::ALL {
+            let (count, sum) = half.counters();
+            let mean_us = ratio(sliding.this_second(sum), sliding.this_second(count));
+            let is_slow = mean_us.is_some_and(|mean_us| mean_us > config.high_rtt_ms * 1_000.0);
+            let slow = &mut self.slow[half as usize];
+            *slow = (*slow << 1 | u16::from(is_slow)) & ((1 << SECONDS) - 1);
+            if learns && let Some(mean_us) = mean_us {
+                self.usual[half as usize].learn(mean_us as u64);
+            }
+        }
+        self.seconds += 1;
+        if self.seconds == SECONDS {
+            self.seconds = 0;
+            self.slow_peers = [0, self.slow_peers[0]];
+        }
+    }
+
+    pub(crate) const fn note_slow_peers(&mut self, peers: u64) {
+        self.slow_peers[0] |= peers;
+    }
+
+    /// Time without packets was skipped.
+    pub(crate) const fn skip(&mut self) {
+        self.slow = [0; 2];
+        self.slow_peers = [0; 2];
+    }
+
+    /// Of the last ten seconds, those whose mean was long.
+    pub const fn slow_seconds(&self, half: Half) -> u32 {
+        self.slow[half as usize].count_ones()
+    }
+
+    /// Peers in the last ten to twenty seconds to which a round trip took long, at least so many.
+    pub const fn slow_peers(&self) -> u32 {
+        (self.slow_peers[0] | self.slow_peers[1]).count_ones()
+    }
+
+    /// Usual mean of a second, microseconds.
+    pub fn usual_us(&self, half: Half) -> Option<Usual> {
+        self.usual[half as usize].usual(SECONDS_MIN)
+    }
+
+    /// Teaches what is usual.
+    #[cfg(test)]
+    pub(crate) fn teach(&mut self, half: Half, usual_us: Option<u64>, slow_seconds: u32, slow_peers: u32) {
+        if let Some(usual_us) = usual_us {
+            (0..60).for_each(|_| self.usual[half as usize].learn(usual_us));
+        }
+        self.slow[half as usize] = (1 << slow_seconds) - 1;
+        self.slow_peers[0] = (1 << slow_peers) - 1;
+    }
+}
