@@ -73,6 +73,19 @@ facts! {
     QueryAnswered = "query_answered",
     /// A DNS response with any code but 0.
     QueryFailed = "query_failed",
+    // What comes to hosts.
+    /// Of the stray segments, one of which nothing at all is known: its connection begins with it.
+    StrayNew = "stray_new",
+    /// A connection that began so is answered for the first time.
+    StrayAnswered = "stray_answered",
+    /// An ICMP error: it quotes what it is about.
+    IcmpError = "icmp_error",
+    /// A DNS response that says that the server failed.
+    ServerFailed = "server_failed",
+    /// A DNS response that says that there is no such name, for the first time of that name and asker.
+    NameMissed = "name_missed",
+    /// A name that was just said to be missing is found under another ending.
+    NameFound = "name_found",
 }
 
 /// A packet's facts, or which ones somebody counts.
