@@ -175,7 +175,7 @@ impl Engine {
         self.add_listeners(&window);
         self.note_troubles(&window);
         self.make_room();
-        self.scopes.add(&window, self.tick);
+        self.scopes.add(&window, self.tick, &self.config);
         if let Some(lag) = self.sight.count(&window) {
             self.run.lag.get_or_insert_default().merge(lag);
         }

@@ -82,13 +82,26 @@ facts! {
     QueryAnswered = "query_answered",
     /// A DNS response with any code but 0.
     QueryFailed = "query_failed",
+    // What comes to hosts.
+    /// Of the stray segments, one of which nothing at all is known: its connection begins with it.
+    StrayNew = "stray_new",
+    /// A connection that began so is answered for the first time.
+    StrayAnswered = "stray_answered",
+    /// An ICMP error: it quotes what it is about.
+    IcmpError = "icmp_error",
+    /// A DNS response that says that the server failed.
+    ServerFailed = "server_failed",
+    /// A DNS response that says that there is no such name, for the first time of that name and asker.
+    NameMissed = "name_missed",
+    /// A name that was just said to be missing is found under another ending.
+    NameFound = "name_found",
 }
 
 /// A packet's facts, or which ones somebody counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Facts(u32);
+pub struct Facts(u64);
 
-const _: () = assert!(Fact::ALL.len() <= 32);
+const _: () = assert!(Fact::ALL.len() <= 64);
 
 impl Facts {
     /// None.
@@ -107,7 +120,7 @@ impl Facts {
     /// Adds one where it holds.
     #[inline]
     pub const fn set_if(&mut self, holds: bool, fact: Fact) {
-        self.0 |= (holds as u32) << fact as u8;
+        self.0 |= (holds as u64) << fact as u8;
     }
 
     /// Whether one is there.

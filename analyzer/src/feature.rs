@@ -101,7 +101,7 @@ impl<const COUNTERS: usize, const SLOTS: usize> Ring<COUNTERS, SLOTS> {
     }
 
     /// The row of so many steps ago.
-    fn row(&self, age: usize) -> &[u64; COUNTERS] {
+    pub(crate) fn row(&self, age: usize) -> &[u64; COUNTERS] {
         &self.rows[(usize::from(self.newest) + SLOTS - age) % SLOTS]
     }
 }

@@ -4,12 +4,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+use tidegauge_ebpf::counter::Counter;
+use tidegauge_ebpf::target::TargetCounter;
+
 use crate::actor_state::ActorState;
-use crate::host_state::HostState;
+use crate::config::Config;
+use crate::fact::Fact;
+use crate::host_state::{HostState, Judged};
 use crate::incident::Incident;
+use crate::networks::{Networks, network_of};
 use crate::open_incidents::{Changing, Judging};
 use crate::path_state::PathState;
-use crate::window::{ActorKey, Window};
+use crate::window::{ActorKey, HostWindow, Window};
 
 /// Hosts remembered.
 pub const HOSTS_MAX: usize = 2_048;
@@ -20,6 +26,9 @@ pub const PATHS_MAX: usize = 512;
 /// Packets in a tick or second from which on a host that is not known is remembered: of the least rate that is a flood.
 const PACKETS_WORTH_KEEPING: u64 = 20;
 
+/// Handshakes after which older ones count half.
+const HANDSHAKES_REMEMBERED: u64 = 2_000;
+
 /// All of them.
 #[derive(Debug, Default)]
 pub(crate) struct Scopes {
@@ -29,21 +38,36 @@ pub(crate) struct Scopes {
     watched_hosts: BTreeSet<IpAddr>,
     watched_actors: BTreeSet<ActorKey>,
     paths: BTreeMap<IpAddr, Box<PathState>>,
+    networks: Networks,
+    /// Datagrams and ICMP messages to all since targets were last told.
+    totals: [u64; 2],
+    /// Handshakes seen from both sides and from one, of the last minutes.
+    handshakes: [u64; 2],
     /// Those that were forgotten for want of room.
     pub(crate) forgotten: u64,
 }
 
 impl Scopes {
     /// Adds the window of tick number `tick`.
-    pub(crate) fn add(&mut self, window: &Window, tick: u64) {
+    pub(crate) fn add(&mut self, window: &Window, tick: u64, config: &Config) {
         let end_ns = window.end_ns;
+        self.note_totals(window);
+        self.networks.add(window, self.totals, config.carpet_hosts_min, tick);
+        let [udp, icmp] = self.totals;
         for (address, target) in window.targets.iter() {
             if let Some(host) = self.host(*address, target.packets()) {
-                host.add_target(target, tick, end_ns);
+                let elsewhere = [
+                    udp.saturating_sub(target.get(TargetCounter::UdpPackets)),
+                    icmp.saturating_sub(target.get(TargetCounter::IcmpPackets)),
+                ];
+                host.add_target(target, elsewhere, tick, end_ns);
             }
         }
+        if !window.targets.is_empty() {
+            self.totals = [0; 2];
+        }
         for (address, facts) in window.hosts.iter() {
-            if let Some(host) = self.host(*address, facts.facts.total()) {
+            if let Some(host) = self.host(*address, weight(facts)) {
                 host.add_facts(facts, tick, end_ns);
             }
         }
@@ -79,6 +103,26 @@ impl Scopes {
         }
     }
 
+    fn note_totals(&mut self, window: &Window) {
+        let counters = [Counter::Udp, Counter::Icmp];
+        for (total, counter) in self.totals.iter_mut().zip(counters) {
+            *total += window.totals.get(counter);
+        }
+        let counters = [Counter::Completed, Counter::CompletedOneSided];
+        for (count, counter) in self.handshakes.iter_mut().zip(counters) {
+            *count += window.totals.get(counter);
+        }
+        if self.handshakes.iter().sum::<u64>() > HANDSHAKES_REMEMBERED {
+            self.handshakes = self.handshakes.map(|count| count / 2);
+        }
+    }
+
+    /// Whether handshakes are seen from both sides: then so are answers to what is not TCP.
+    const fn both_ways(&self) -> bool {
+        let [both, one] = self.handshakes;
+        both > one * 4
+    }
+
     fn host(&mut self, address: IpAddr, packets: u64) -> Option<&mut HostState> {
         if packets < PACKETS_WORTH_KEEPING && !self.hosts.contains_key(&address) {
             return None;
@@ -90,6 +134,7 @@ impl Scopes {
     /// A second ends.
     pub(crate) fn end_second(&mut self, now_ns: u64) {
         self.hosts.values_mut().for_each(|host| host.end_second());
+        self.networks.end_second();
         self.actors.retain(|_, actor| actor.is_live(now_ns));
         self.paths.retain(|_, path| path.is_live(now_ns));
         self.paths.values_mut().for_each(|path| path.end_second());
@@ -98,6 +143,8 @@ impl Scopes {
     /// Time without packets was skipped, or began anew.
     pub(crate) fn skip(&mut self) {
         self.hosts.clear();
+        self.networks.skip();
+        self.totals = [0; 2];
         self.actors.clear();
         self.watched_hosts.clear();
         self.watched_actors.clear();
@@ -106,10 +153,18 @@ impl Scopes {
 
     /// Judges all that live, at the end of tick number `tick`.
     pub(crate) fn judge(&mut self, judging: &Judging<'_>, tick: u64, changing: &mut Changing<'_>) {
+        let both_ways = self.both_ways();
+        let open = self.networks.judge(judging, tick, both_ways, changing);
         self.watched_hosts.retain(|address| {
             let Some(host) = self.hosts.get_mut(address) else { return false };
             host.catch_up(tick);
-            host.judge(judging, *address, changing);
+            let mut covered = Vec::new();
+            if !open.is_empty() {
+                let network = network_of(*address);
+                covered.extend(open.iter().filter(|(own, _)| *own == network).map(|(_, kind)| *kind));
+            }
+            let judged = Judged { address: *address, network: None, covered: &covered, both_ways };
+            host.judge(judging, &judged, changing);
             !host.incidents.is_empty()
         });
         self.watched_actors.retain(|key| {
@@ -127,7 +182,7 @@ impl Scopes {
         let hosts = self.hosts.values().flat_map(|host| host.incidents.iter());
         let actors = self.actors.values().flat_map(|actor| actor.incidents.iter());
         let paths = self.paths.values().flat_map(|path| path.incidents.iter());
-        hosts.chain(actors).chain(paths)
+        hosts.chain(self.networks.incidents()).chain(actors).chain(paths)
     }
 
     /// Open incidents.
@@ -135,15 +190,22 @@ impl Scopes {
         let hosts = self.hosts.values_mut().flat_map(|host| host.incidents.iter_mut());
         let actors = self.actors.values_mut().flat_map(|actor| actor.incidents.iter_mut());
         let paths = self.paths.values_mut().flat_map(|path| path.incidents.iter_mut());
-        hosts.chain(actors).chain(paths)
+        hosts.chain(self.networks.incidents_mut()).chain(actors).chain(paths)
     }
 
     /// Closes everything at the end of the run.
     pub(crate) fn close_all(&mut self, now_ns: u64, changed: &mut Vec<Incident>) {
         self.hosts.values_mut().for_each(|host| host.incidents.close_all(now_ns, changed));
+        self.networks.close_all(now_ns, changed);
         self.actors.values_mut().for_each(|actor| actor.incidents.close_all(now_ns, changed));
         self.paths.values_mut().for_each(|path| path.incidents.close_all(now_ns, changed));
     }
+}
+
+/// Facts of a host; one that is asked for names, or gets SYNs from itself, is remembered however few they are.
+fn weight(host: &HostWindow) -> u64 {
+    let kept = [Fact::Query, Fact::Land].iter().any(|fact| host.facts.get(*fact) != 0);
+    if kept { u64::MAX } else { host.facts.total() }
 }
 
 /// Forgets the lowest of `rank` until at most `most` are left, in one pass once there are half as many again.

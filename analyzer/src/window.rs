@@ -140,6 +140,22 @@ pub struct TargetWindow {
     pub source_port: Majority,
     /// UDP destination port of most datagrams.
     pub destination_port: Majority,
+    /// What only sources of whole packets tell.
+    pub beside: Option<TargetBeside>,
+}
+
+/// What a target sent itself since it was last handed over, at most: what comes to it may be the answer. And what its
+/// packets say beside their counters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TargetBeside {
+    /// Datagrams that it sent.
+    pub sent_udp: u64,
+    /// ICMP messages that it sent.
+    pub sent_icmp: u64,
+    /// Of the datagrams, those to the port that most of what comes to it is from, where that is a reflector's.
+    pub asked: u64,
+    /// First fragments that came to it.
+    pub first_fragments: u64,
 }
 
 /// An interval of packet time, `start_ns..end_ns`.
@@ -351,6 +367,22 @@ impl TargetWindow {
         };
         self.source_port = clearer(self.source_port, other.source_port);
         self.destination_port = clearer(self.destination_port, other.destination_port);
+        if let Some(more) = &other.beside {
+            self.beside.get_or_insert_default().merge(more);
+        }
+    }
+}
+
+impl TargetBeside {
+    fn merge(&mut self, other: &Self) {
+        for (own, more) in [
+            (&mut self.sent_udp, other.sent_udp),
+            (&mut self.sent_icmp, other.sent_icmp),
+            (&mut self.asked, other.asked),
+            (&mut self.first_fragments, other.first_fragments),
+        ] {
+            *own = own.saturating_add(more);
+        }
     }
 }
 

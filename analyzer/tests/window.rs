@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use tidegauge_analyzer::collect::{Collector, View};
 use tidegauge_analyzer::distinct::Distinct;
 use tidegauge_analyzer::track::Shard;
-use tidegauge_analyzer::window::{ListenerKey, ListenerWindow, TargetWindow, Window};
+use tidegauge_analyzer::window::{ListenerKey, ListenerWindow, TargetBeside, TargetWindow, Window};
 use tidegauge_capture::file::{FileReader, Input, Mapping};
 use tidegauge_ebpf::counter::{Counter, Counters};
 use tidegauge_ebpf::flow::pair_hash;
@@ -72,9 +72,13 @@ prop_compose! {
         counters: [u64; 8],
         ttl_classes: u64,
         ports in any::<[(u16, u16); 2]>(),
+        beside in any::<Option<[u64; 4]>>(),
     ) -> TargetWindow {
         let [source_port, destination_port] = ports.map(|(port, lead)| Majority { port, lead });
-        TargetWindow { counters, ttl_classes, source_port, destination_port }
+        let beside = beside.map(|[sent_udp, sent_icmp, asked, first_fragments]| {
+            TargetBeside { sent_udp, sent_icmp, asked, first_fragments }
+        });
+        TargetWindow { counters, ttl_classes, source_port, destination_port, beside }
     }
 }
 

@@ -76,7 +76,8 @@ impl Hosts {
 
     /// Counts a packet's facts to the host that they are about.
     pub(super) fn count(&mut self, facts: Facts, digest: &Digest, sources: &mut Sources, seed: u64) {
-        let answer = facts.has(Fact::QueryAnswered) || facts.has(Fact::QueryFailed);
+        let answer = [Fact::QueryAnswered, Fact::QueryFailed, Fact::StrayAnswered];
+        let answer = answer.iter().any(|fact| facts.has(*fact));
         let packet = &digest.packet;
         let (host, other) =
             if answer { (packet.source, packet.destination) } else { (packet.destination, packet.source) };

@@ -10,6 +10,7 @@ pub mod hosts;
 mod index;
 pub mod listeners;
 mod round_trips;
+mod sent;
 mod sources;
 pub mod targets;
 

@@ -89,4 +89,34 @@ thresholds! {
         "Such connections that are needed where neither an ICMP error nor a sign of life tells more.";
     close_after_s: u32 = 3, UpToAnHour,
         "Seconds without the condition before an incident closes.";
+    // Floods at a host.
+    unasked_answers_per_s: f64 = 200.0, AboveZero,
+        "SYN-ACKs per second and host that nobody asked for (twice what the beginning of a capture may hold at 1,000 connections per second and 100 ms of round trip).";
+    stray_flood_per_s: f64 = 1000.0, AboveZero,
+        "Segments of no connection per second and host, ACKs, RSTs and FINs each (as Junos screens have it for UDP and ICMP: 1,000 /s per destination).";
+    udp_flood_per_s: f64 = 5000.0, AboveZero,
+        "Unanswered datagrams per second and host, above what is usual (five times Junos's screen of 1,000 /s: QUIC, calls and games reach that).";
+    udp_answered_share: f64 = 0.05, Share,
+        "Datagrams sent per datagram received from which on they count as answered (a QUIC receiver acknowledges about every tenth).";
+    amplification_per_s: f64 = 50.0, AboveZero,
+        "Unasked datagrams per second and host from one reflector port (a host that asks at all asks such services a few times a minute).";
+    icmp_flood_per_s: f64 = 1000.0, AboveZero,
+        "Unanswered ICMP messages per second and host (Junos's screen; Linux itself sends at most 1,000 errors a second, net.ipv4.icmp_msgs_per_sec).";
+    fragment_flood_per_s: f64 = 500.0, AboveZero,
+        "Fragments per second and host that cannot become packets (some 150 /s fill Linux's 4 MiB of net.ipv4.ipfrag_high_thresh within their 30 s).";
+    land_per_s: f64 = 10.0, AboveZero,
+        "SYNs per second from their own destination (a program that happens to connect to itself sends one).";
+    one_sided_factor: f64 = 10.0, AboveOne,
+        "So many times more is asked of a flood where only one direction is seen: what looks unanswered may be.";
+    carpet_hosts_min: u64 = 16, UpToAnHour,
+        "Hosts of one network (/24, /48) among which a flood must be divided to be one of the network (a site's busy servers are fewer).";
+    // DNS servers, by the last minute.
+    dns_failure_min: u64 = 10, UpToAnHour,
+        "Failures of a DNS server (SERVFAIL, no answer) in a minute below which it is not judged.";
+    dns_failure_share: f64 = 0.2, Share,
+        "Share of a minute's queries that a DNS server fails or leaves unanswered (healthy ones: a few per cent).";
+    dns_missing_min: u64 = 50, UpToAnHour,
+        "Names that do not exist in a minute, search lists counted once, below which they are not judged.";
+    dns_missing_share: f64 = 0.4, Share,
+        "The same as a share of the answers (resolvers usually have 10 % to 30 %).";
 }

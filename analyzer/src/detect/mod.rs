@@ -14,18 +14,30 @@ mod routing_loop;
 mod testing;
 mod tls_failure;
 mod zero_window;
+// Floods at a host.
+mod dns_failure;
+mod fragment_flood;
+mod host;
+mod icmp_flood;
+mod land;
+mod stray_flood;
+mod syn_ack_reflection;
+#[cfg(test)]
+mod testing_host;
+mod udp_amplification;
+mod udp_flood;
 
 use std::net::IpAddr;
 
 use tidegauge_ebpf::listener::ListenerCounter;
-use tidegauge_ebpf::target::Majority;
 
 use crate::baseline::{Baseline, SECONDS_MIN, SECONDS_MIN_SERVED, Usual};
 use crate::config::Config;
 use crate::feature::{Handshakes, Sliding, Sources};
 use crate::history::History;
-pub use crate::host_state::{HOST_COUNTS, HostCount};
+pub use crate::host_state::{HOST_COUNTS, HostCount, Leading};
 use crate::incident::{Finding, Target};
+pub use crate::name_service::NameMinute;
 use crate::path::Trouble;
 use crate::round_trip_time::RoundTripTime;
 use crate::window::{ActorKey, ActorWindow, ListenerKey};
@@ -99,14 +111,33 @@ pub struct HostEvidence<'a> {
     pub icmp: &'a Baseline,
     /// Segments of no connection per second.
     pub stray: &'a Baseline,
+    /// Datagrams that it sent per second, at most.
+    pub sent: &'a Baseline,
     /// Who sends.
     pub sources: &'a Sources,
+    /// Classes of four TTLs among what is not TCP, in the last one to two seconds.
+    pub ttl_classes: u32,
     /// Port that most datagrams come from, if one leads.
-    pub source_port: Majority,
+    pub source_port: Leading,
     /// Port that most datagrams go to, if one leads.
-    pub destination_port: Majority,
+    pub destination_port: Leading,
+    /// Where it is a network: which.
+    pub network: Option<NetworkEvidence>,
+    /// The last minute of a host that is asked for names, once a second.
+    pub names: Option<NameMinute>,
     /// Whether answers can be seen from here.
     pub answers_visible: bool,
+}
+
+/// What is known of a network whose hosts' counts are summed.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct NetworkEvidence {
+    /// Bits of an address that name it.
+    pub prefix_bits: u8,
+    /// Hosts that something came to.
+    pub hosts: u64,
+    /// Share of the busiest.
+    pub busiest_share: f64,
 }
 
 /// All that a detector may look at of a host that asks others.
@@ -128,9 +159,23 @@ impl HostEvidence<'_> {
     }
 }
 
-/// Findings at a host.
-pub fn host_findings(_evidence: &HostEvidence<'_>) -> Vec<(Target, Finding)> {
-    Vec::new()
+/// Findings at a host, or at a network of which no host has most.
+pub fn host_findings(evidence: &HostEvidence<'_>) -> Vec<(Target, Finding)> {
+    if !evidence.is_worth_a_look() {
+        return Vec::new();
+    }
+    let fragments = || fragment_flood::detect(evidence);
+    let datagrams =
+        udp_amplification::detect(evidence).or_else(fragments).or_else(|| udp_flood::detect(evidence));
+    let segments = syn_ack_reflection::detect(evidence).or_else(|| stray_flood::detect(evidence));
+    let found = [
+        datagrams,
+        segments,
+        icmp_flood::detect(evidence),
+        land::detect(evidence),
+        dns_failure::detect(evidence),
+    ];
+    found.into_iter().flatten().collect()
 }
 
 /// Findings of a host that asks others.

@@ -24,6 +24,14 @@ pub(super) fn stray(segment: &Segment, facts: &mut Facts) {
     facts.set_if(segment.has(tcp_flag::FIN), Fact::StrayFin);
 }
 
+/// A segment that opens nothing and belongs to nothing open: late where its connection is over, else of no connection.
+pub(super) fn of_nothing(unknown: bool, segment: &Segment, facts: &mut Facts) {
+    if unknown {
+        stray(segment, facts);
+        facts.set_if(!segment.has(tcp_flag::RST), Fact::StrayNew);
+    }
+}
+
 /// What a segment of a connection says, once that is judged; `first_payload`: it is its sender's first.
 #[cold]
 pub(super) fn of_segment(

@@ -211,6 +211,11 @@ impl HalfOpen {
         self.buckets[index / ATTEMPT_WAYS].ways[index % ATTEMPT_WAYS]
     }
 
+    /// Whether a SYN-ACK of this flow came that nobody had asked for.
+    pub(super) fn is_unasked(&self, hash: u64) -> bool {
+        self.place(hash).is_some_and(|place| self.attempt(place).state() == UNASKED)
+    }
+
     /// A SYN. What had to give way for it is handed to `over`.
     pub(super) fn ask(
         &mut self,

@@ -180,7 +180,7 @@ impl Follower {
                     self.watch.few_hops(digest, bytes);
                 }
             }
-            Transport::Icmp => self.icmp(digest, bytes()),
+            Transport::Icmp => self.icmp(digest, bytes(), &mut verdict.facts),
             Transport::None if digest.packet.network == Network::Arp => {
                 let before = self.sums.get(LayerCounter::ArpRequests);
                 arp(digest.network_bytes(bytes()), &mut self.sums);
@@ -236,22 +236,25 @@ impl Follower {
             if !open {
                 if !refused {
                     verdict.judged.marks |= mark::RESET_OUT_OF_STATE;
-                    facts::stray(segment, &mut verdict.facts);
+                    facts::of_nothing(place.is_none(), segment, &mut verdict.facts);
                 }
                 return;
             }
         }
+        let mut is_new = false;
         if !open {
             if !segment.has(tcp_flag::ACK) {
-                facts::stray(segment, &mut verdict.facts);
+                facts::of_nothing(place.is_none(), segment, &mut verdict.facts);
                 return;
             }
             if let Some((handshake, opening)) = self.half_open.complete(digest) {
                 place = self.completed(digest, &handshake, &opening, place, &mut verdict.outcome);
             } else {
+                is_new = place.is_none() && !self.half_open.is_unasked(hash);
                 place = self.joined(digest, packet_number, place, &mut verdict.outcome);
             }
         }
+        verdict.facts.set_if(is_new, Fact::StrayNew);
         let Some(place) = place else {
             verdict.outcome.events |= event::FLOW_REFUSED;
             facts::stray(segment, &mut verdict.facts);
@@ -288,11 +291,13 @@ impl Follower {
             verdict.outcome.events |= event::LISTENER_KNOWN | from_listener;
         }
         let first_payload = !had_payload && digest.packet.segment.payload_bytes != 0;
-        if first_payload || verdict.judged.marks != 0 || connection.flags & flag::PROVEN == 0 {
+        if first_payload || verdict.judged.marks != 0 || before & flag::PROVEN == 0 {
             facts::of_segment(connection, sender, digest, verdict, first_payload);
             if verdict.judged.marks & WATCHED != 0 {
                 self.watch.segment(place, connection, sender, digest, verdict.judged.marks);
             }
+            let answers = before & flag::PROVEN == 0 && connection.flags & flag::PROVEN != 0;
+            verdict.facts.set_if(answers, Fact::StrayAnswered);
         }
         if connection.flags & !before & flag::CLOSED != 0 {
             facts::of_end(connection, &self.layers, &mut verdict.facts);
@@ -348,7 +353,7 @@ impl Follower {
     }
 
     /// An ICMP message; an error is noted at the connection that it quotes.
-    fn icmp(&mut self, digest: &Digest, bytes: &[u8]) {
+    fn icmp(&mut self, digest: &Digest, bytes: &[u8], facts: &mut Facts) {
         if digest.packet.fragment == Fragment::Later {
             return;
         }
@@ -360,8 +365,10 @@ impl Follower {
         let Packet { source, destination, .. } = digest.packet;
         let message = IcmpMessage { version, source, destination, bytes, ts_ns: digest.ts_ns };
         self.layers.icmp(&message, &mut self.sums);
+        let quote = quoted(version, bytes);
+        facts.set_if(quote.is_some(), Fact::IcmpError);
         let Some(route) = quoted_route(version, bytes) else { return };
-        let quotes_tcp = quoted(version, bytes).is_some_and(|quote| quote.protocol == QuotedProtocol::Tcp);
+        let quotes_tcp = quote.is_some_and(|quote| quote.protocol == QuotedProtocol::Tcp);
         let place = if quotes_tcp { self.table.find(digest.hash) } else { None };
         if let Some(place) = place {
             self.table.pair(place).0.flags |= flag::UNREACHABLE;

@@ -26,7 +26,8 @@ const RESPONSE: u16 = 0x8000;
 const OPCODE: u16 = 0x7800;
 const CODE: u16 = 0x000f;
 const SERVER_FAILED: u16 = 2;
-const NO_SUCH_NAME: u16 = 3;
+pub(super) const NO_ERROR: u16 = 0;
+pub(super) const NO_SUCH_NAME: u16 = 3;
 
 /// Number and second word of a header.
 fn header(bytes: &[u8]) -> Option<(u16, u16)> {
@@ -35,9 +36,12 @@ fn header(bytes: &[u8]) -> Option<(u16, u16)> {
     ((word & OPCODE) >> 11 <= OPCODE_MAX).then_some((u16::from_be_bytes([id_high, id_low]), word))
 }
 
-/// A datagram on port 53.
-pub(super) fn datagram(datagram: &Datagram<'_>, waits: &mut Waits, sums: &mut LayerSums) {
-    let Some((id, word)) = header(datagram.bytes) else { return sums.count(DnsMalformed) };
+/// A datagram on port 53; of a response its code.
+pub(super) fn datagram(datagram: &Datagram<'_>, waits: &mut Waits, sums: &mut LayerSums) -> Option<u16> {
+    let Some((id, word)) = header(datagram.bytes) else {
+        sums.count(DnsMalformed);
+        return None;
+    };
     let (asker, asked, port) = if word & RESPONSE == 0 {
         (datagram.source, datagram.destination, datagram.source_port)
     } else {
@@ -45,6 +49,7 @@ pub(super) fn datagram(datagram: &Datagram<'_>, waits: &mut Waits, sums: &mut La
     };
     let key = Waits::key(asker, asked, u64::from(port) << 16 | u64::from(id));
     count(word, key, datagram.ts_ns, waits, sums);
+    (word & RESPONSE != 0).then_some(word & CODE)
 }
 
 fn count(word: u16, key: u64, now_ns: u64, waits: &mut Waits, sums: &mut LayerSums) {

@@ -22,6 +22,7 @@ mod http;
 mod icmp;
 mod ja4;
 mod message;
+mod names;
 mod noted;
 mod quic;
 mod recognise;
@@ -38,6 +39,7 @@ pub use self::arp::arp;
 pub use self::counter::{Group, LayerCounter};
 pub use self::icmp::{Quote, QuoteKind, QuotedProtocol, QuotedRoute, quoted, quoted_route};
 pub use self::message::{Datagram, IcmpMessage, IcmpVersion, Interest, StreamPart, from_last_header};
+use self::names::Names;
 use self::quic::QuicFlows;
 pub use self::record::{AlertRecord, AppRecord, HttpRecord, Protocol, TlsRecord};
 use self::stream::Streams;
@@ -59,6 +61,7 @@ const ECHO_TIMEOUT_NS: u64 = 10_000_000_000;
 pub struct Layers {
     streams: Streams,
     queries: Waits,
+    names: Names,
     echoes: Waits,
     quic: QuicFlows,
 }
@@ -69,6 +72,7 @@ impl Layers {
         Self {
             streams: Streams::new(connections),
             queries: Waits::new(DNS_WAITS, DNS_TIMEOUT_NS),
+            names: Names::new(),
             echoes: Waits::new(ECHO_WAITS, ECHO_TIMEOUT_NS),
             quic: QuicFlows::new(),
         }
@@ -77,6 +81,7 @@ impl Layers {
     /// Bytes that are allocated, touched or not: the same from creation on.
     pub fn allocated_bytes(&self) -> usize {
         let waits = self.queries.allocated_bytes() + self.echoes.allocated_bytes();
+        let waits = waits + self.names.allocated_bytes();
         self.streams.allocated_bytes() + waits + self.quic.allocated_bytes()
     }
 
@@ -118,8 +123,11 @@ impl Layers {
     pub fn udp(&mut self, datagram: &Datagram<'_>, sums: &mut LayerSums, facts: &mut Facts) {
         if datagram.source_port == dns::PORT || datagram.destination_port == dns::PORT {
             let before = noted::Messages::of(sums);
-            dns::datagram(datagram, &mut self.queries, sums);
+            let code = dns::datagram(datagram, &mut self.queries, sums);
             noted::Messages::of(sums).since(before, facts);
+            if let Some(code @ (dns::NO_ERROR | dns::NO_SUCH_NAME)) = code {
+                self.names.answered(datagram, code == dns::NO_SUCH_NAME, facts);
+            }
         } else {
             quic::datagram(datagram, &mut self.quic, sums);
         }

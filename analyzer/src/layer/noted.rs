@@ -6,13 +6,14 @@ use crate::fact::{Fact, Facts};
 
 /// Counts of messages in datagrams, of which a packet can add one.
 #[derive(Clone, Copy)]
-pub(crate) struct Messages([u64; 3]);
+pub(crate) struct Messages([u64; 4]);
 
 impl Messages {
-    const COUNTED: [(LayerCounter, Fact); 3] = [
+    const COUNTED: [(LayerCounter, Fact); 4] = [
         (LayerCounter::DnsQueries, Fact::Query),
         (LayerCounter::DnsResponses, Fact::QueryAnswered),
         (LayerCounter::DnsFailures, Fact::QueryFailed),
+        (LayerCounter::DnsServfail, Fact::ServerFailed),
     ];
 
     pub(crate) fn of(sums: &LayerSums) -> Self {

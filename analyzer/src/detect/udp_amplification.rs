@@ -1,0 +1,176 @@
+//! `udp_amplification`: large answers of public services that the host never asked.
+//!
+//! Attack: small queries with the victim's address as their source go to open resolvers, time servers and the like;
+//! their answers, many times as large, come here.
+//! Measured: datagrams per second of which most are from one port of such services ([`crate::ports`]), those that the
+//! host sent to that port meanwhile, and bytes per datagram.
+//! Ordinary traffic does not trigger it: whoever asks is answered about as often. A resolver gets answers of a few
+//! hundred bytes, a clock of 90. An IPsec tunnel or a game is one port at both ends from few places. Where what the host
+//! sends is not seen, nothing shows whether it asked: then many times the rate is asked for, from places all over the
+//! world (a poller's devices are near each other).
+//! Thresholds: `amplification_per_s`, and ten times `one_sided_factor` of it where answers are not seen; sizes by
+//! service. From the configuration.
+//! What would fool it: a victim that itself asks that service as often as the attack comes; reflectors of ports that
+//! nobody has heard of (a UDP flood then).
+
+use super::host::{Flood, LEADS, LEADS_NOT, TTL_CLASSES_MANY, one_sided, shown};
+use super::{HostCount, HostEvidence};
+use crate::incident::{Finding, Kind, Severity, Target};
+use crate::ports::{Reflector, reflector_of};
+
+/// Datagrams that the host sent to the port per datagram that came, from which on it asked for them.
+const ASKED_SHARE: f64 = 0.2;
+/// Sources up to which one port at both ends is a tunnel or a stream.
+const STREAM_SOURCES_MAX: u64 = 8;
+/// Sources that count as many where their TTLs do not tell.
+const SOURCES_MANY: u64 = 100;
+/// Times `amplification_per_s` asked for where answers are not seen, beside `one_sided_factor`.
+const ONE_SIDED_MORE: f64 = 10.0;
+/// Bits per second from which on a link or a host notices, and from which on it is in danger.
+const NOTICED_BITS_PER_S: f64 = 10e6;
+const DANGEROUS_BITS_PER_S: f64 = 1e9;
+
+/// Judges the last second.
+pub(super) fn detect(evidence: &HostEvidence<'_>) -> Option<(Target, Finding)> {
+    let config = evidence.config;
+    let datagrams = evidence.per_s(HostCount::Udp);
+    let source = evidence.source_port;
+    if datagrams < config.amplification_per_s || source.lead < LEADS_NOT {
+        return None;
+    }
+    let reflector = reflector_of(source.port())?;
+    // Of datagrams in fragments the later ones are counted apart.
+    let bytes = evidence.per_s(HostCount::UdpBytes);
+    let asked = evidence.per_s(HostCount::Asked);
+    let is_large = bytes / datagrams >= reflector.large_bytes as f64;
+    if !is_large || asked >= datagrams * ASKED_SHARE || is_stream(evidence) {
+        return None;
+    }
+    let sees_answers = evidence.sees_answers(datagrams, evidence.per_s(HostCount::SentUdp));
+    let mut limit = evidence.limit(config.amplification_per_s, sees_answers);
+    if !sees_answers {
+        limit *= ONE_SIDED_MORE;
+        if !is_from_everywhere(evidence) {
+            return None;
+        }
+    }
+    (datagrams >= limit).then(|| finding(evidence, reflector, limit, sees_answers))
+}
+
+/// One port at both ends, of few.
+fn is_stream(evidence: &HostEvidence<'_>) -> bool {
+    let few = match evidence.distinct() {
+        Some(distinct) => distinct <= STREAM_SOURCES_MAX,
+        None => evidence.ttl_classes <= 2,
+    };
+    few && evidence.source_port.lead >= LEADS && evidence.destination_port.lead >= LEADS
+}
+
+fn is_from_everywhere(evidence: &HostEvidence<'_>) -> bool {
+    evidence.ttl_classes >= TTL_CLASSES_MANY
+        && evidence.distinct().is_none_or(|distinct| distinct >= SOURCES_MANY)
+}
+
+fn finding(
+    evidence: &HostEvidence<'_>,
+    reflector: &Reflector,
+    limit: f64,
+    sees_answers: bool,
+) -> (Target, Finding) {
+    let Reflector { port, name, .. } = *reflector;
+    let datagrams = evidence.per_s(HostCount::Udp);
+    let bytes = evidence.per_s(HostCount::UdpBytes);
+    let asked = evidence.per_s(HostCount::Asked);
+    // Later fragments are what is left of large answers.
+    let fragments = evidence.per_s(HostCount::Fragments);
+    let later_bytes = if fragments > 0.0 { evidence.per_s(HostCount::OtherBytes) } else { 0.0 };
+    let bits = (bytes + later_bytes) * 8.0;
+    let cause = format!(
+        "{name} amplification: {datagrams} datagrams/s from port {port}, {:.0} bytes each, {:.1} Mbit/s, {} to {}, which asked {asked} times",
+        bytes / datagrams,
+        bits / 1e6,
+        evidence.senders_in_words(),
+        evidence.to_whom()
+    );
+    let in_fragments = (fragments > 0.0)
+        .then(|| format!("answers so large that they come in fragments: {fragments} fragments/s"));
+    evidence.finding(Flood {
+        kind: Kind::UdpAmplification,
+        severity: severity(bits, datagrams, evidence.config.udp_flood_per_s),
+        rule: format!(
+            "datagrams/s from port {port} >= {limit}, of >= {} bytes, asked per datagram < {ASKED_SHARE}",
+            reflector.large_bytes
+        ),
+        measured: datagrams,
+        unit: "datagrams/s",
+        limit,
+        baseline: shown(evidence.udp),
+        facts: vec![
+            ("udp_per_s", datagrams),
+            ("udp_bytes_per_s", bytes),
+            ("asked_per_s", asked),
+            ("reflector_port", f64::from(port)),
+            ("source_port_lead", evidence.source_port.lead),
+            ("fragments_per_s", fragments),
+        ],
+        // The reflectors are real; forged is what they answer.
+        spoofed_estimate: Some(0.0),
+        ttl_classes: evidence.ttl_classes,
+        target: evidence.target(evidence.leading_destination(), "udp"),
+        cause: [Some(cause), in_fragments, one_sided(sees_answers)].into_iter().flatten().collect(),
+        next: vec![
+            format!("tcpdump -nnc 20 '{} and udp src port {port}'", evidence.tcpdump_place()),
+            "nstat -az UdpInDatagrams UdpNoPorts UdpInErrors IpReasmFails".to_owned(),
+            format!("ss -Huan 'dport = :{port}'"),
+            format!(
+                "nft add rule inet filter input {} udp sport {port} ct state invalid,new drop",
+                evidence.nft_place()
+            ),
+        ],
+    })
+}
+
+/// By what it takes of the link.
+fn severity(bits_per_s: f64, datagrams_per_s: f64, flood_per_s: f64) -> Severity {
+    if bits_per_s >= DANGEROUS_BITS_PER_S || datagrams_per_s >= flood_per_s * 10.0 {
+        Severity::P1
+    } else if bits_per_s >= NOTICED_BITS_PER_S || datagrams_per_s >= flood_per_s {
+        Severity::P2
+    } else {
+        Severity::P3
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing_host::Host;
+    use super::*;
+
+    fn answers(port: u16, datagrams: u64, bytes: u64) -> Host {
+        let host = Host::new().with(HostCount::Udp, datagrams).with(HostCount::UdpBytes, datagrams * bytes);
+        host.ports(Some(port), None)
+    }
+
+    #[test]
+    fn answers_that_nobody_asked_for_are_found() {
+        assert_eq!(answers(123, 100, 482).kinds(), [Kind::UdpAmplification]);
+        assert_eq!(answers(53, 100, 1_400).kinds(), [Kind::UdpAmplification]);
+        let mut unseen = answers(161, 10_000, 240).one_sided();
+        unseen.ttl_classes = 12;
+        assert_eq!(unseen.kinds(), [Kind::UdpAmplification]);
+    }
+
+    #[test]
+    fn a_resolver_a_clock_and_a_poller_are_silent() {
+        assert_eq!(answers(53, 3_000, 1_200).with(HostCount::Asked, 3_000).kinds(), []);
+        assert_eq!(answers(53, 3_000, 220).one_sided().kinds(), []);
+        assert_eq!(answers(123, 100, 90).kinds(), []);
+        assert_eq!(answers(161, 3_000, 400).one_sided().kinds(), []);
+    }
+
+    #[test]
+    fn a_tunnel_is_silent() {
+        let tunnel = answers(4_500, 80_000, 1_400).ports(Some(4_500), Some(4_500));
+        assert_eq!(tunnel.kinds(), []);
+    }
+}

@@ -1,0 +1,190 @@
+//! `udp_flood`: datagrams that nobody waits for.
+//!
+//! Attack: as many datagrams as the link or the host's receive path can take, from forged addresses or rented machines.
+//! Measured: datagrams per second above what is usual, and how many the host sent meanwhile above what is usual: at
+//! least that many were not answered. Works with the counts of targets alone.
+//! Ordinary traffic does not trigger it: QUIC, DNS, calls and games answer at least every tenth datagram; a stream
+//! (iperf3, video, a tunnel) is one port at both ends from few places; a multicast group is a stream; collectors of logs
+//! and flows take steadily, and are judged once that is known. Where what the host sends is not seen, nothing looks
+//! answered: then only a rise over what is usual, port 0 (which no service has), or a spray over all ports from all over
+//! the world counts.
+//! Thresholds: `udp_flood_per_s`, `udp_answered_share`, `one_sided_factor`. From the configuration.
+//! What would fool it: a flood in one five-tuple; a flood of queries that the host answers; a host that sends so many
+//! datagrams of its own that they cover the flood, in its first ten seconds.
+
+use super::host::{Flood, LEADS, LEADS_NOT, TTL_CLASSES_MANY, one_sided, severity, shown, usual};
+use super::{HostCount, HostEvidence};
+use crate::incident::{Finding, Kind, Target};
+use crate::ports::is_one_way;
+
+/// Times what is usual from which on it is a rise.
+const RISE: f64 = 2.0;
+/// Deviations of what is usual that a rise exceeds.
+const DEVIATIONS: f64 = 5.0;
+/// Sources, or where those are not known TTL classes, up to which one port at both ends is a stream.
+const STREAM_SOURCES_MAX: u64 = 8;
+const STREAM_TTL_CLASSES_MAX: u32 = 2;
+/// Of `one_sided_factor`, what a spray over all ports has to exceed where answers are not seen.
+const SPRAY_SHARE: f64 = 0.4;
+
+/// What is beyond the usual.
+struct Beyond {
+    received: f64,
+    sent: f64,
+    is_rise: bool,
+}
+
+/// Judges the last second.
+pub(super) fn detect(evidence: &HostEvidence<'_>) -> Option<(Target, Finding)> {
+    let config = evidence.config;
+    let datagrams = evidence.per_s(HostCount::Udp);
+    if datagrams < config.udp_flood_per_s || evidence.address.is_multicast() {
+        return None;
+    }
+    let beyond = beyond(evidence, datagrams)?;
+    let sent = evidence.per_s(HostCount::SentUdp);
+    let answered = beyond.sent >= beyond.received * config.udp_answered_share;
+    if beyond.received < config.udp_flood_per_s || answered || is_stream(evidence) {
+        return None;
+    }
+    let is_one_way = evidence.leading_destination().is_some_and(is_one_way);
+    let sees_answers = evidence.sees_answers(datagrams, sent);
+    let is_strange = beyond.is_rise
+        || (sees_answers && !is_one_way)
+        || evidence.leading_destination() == Some(0)
+        || is_spray(evidence, datagrams);
+    is_strange.then(|| finding(evidence, &beyond, sees_answers))
+}
+
+/// `None`: no more than usual.
+fn beyond(evidence: &HostEvidence<'_>, datagrams: f64) -> Option<Beyond> {
+    let sent = evidence.per_s(HostCount::SentUdp);
+    let Some(usual_udp) = usual(evidence.udp) else {
+        return Some(Beyond { received: datagrams, sent, is_rise: false });
+    };
+    let rise = (usual_udp.median * RISE).max(usual_udp.median + DEVIATIONS * usual_udp.deviation);
+    let usual_sent = usual(evidence.sent).map_or(0.0, |usual| usual.median);
+    (datagrams >= rise).then(|| Beyond {
+        received: datagrams - usual_udp.median,
+        sent: (sent - usual_sent).max(0.0),
+        is_rise: true,
+    })
+}
+
+/// One port at both ends, of few.
+fn is_stream(evidence: &HostEvidence<'_>) -> bool {
+    let few = match evidence.distinct() {
+        Some(distinct) => distinct <= STREAM_SOURCES_MAX,
+        None => evidence.ttl_classes <= STREAM_TTL_CLASSES_MAX,
+    };
+    few && evidence.source_port.lead >= LEADS && evidence.destination_port.lead >= LEADS
+}
+
+/// No port leads, and senders are all over the world.
+fn is_spray(evidence: &HostEvidence<'_>, datagrams: f64) -> bool {
+    let config = evidence.config;
+    evidence.source_port.lead < LEADS_NOT
+        && evidence.destination_port.lead < LEADS_NOT
+        && evidence.ttl_classes >= TTL_CLASSES_MANY
+        && datagrams >= config.udp_flood_per_s * config.one_sided_factor * SPRAY_SHARE
+}
+
+fn finding(evidence: &HostEvidence<'_>, beyond: &Beyond, sees_answers: bool) -> (Target, Finding) {
+    let limit = evidence.config.udp_flood_per_s;
+    let datagrams = evidence.per_s(HostCount::Udp);
+    let bytes = evidence.per_s(HostCount::UdpBytes) / datagrams;
+    let port = evidence.leading_destination();
+    let to_port = port.map_or_else(|| "all over its ports".to_owned(), |port| format!("to port {port}"));
+    let cause = format!(
+        "UDP flood at {}: {datagrams} datagrams/s of {bytes:.0} bytes {to_port} {}, {} sent back",
+        evidence.to_whom(),
+        evidence.senders_in_words(),
+        beyond.sent
+    );
+    let or_stopped = "or the service behind it has stopped answering".to_owned();
+    let port_rule = port.map_or_else(String::new, |port| format!(" udp dport {port}"));
+    evidence.finding(Flood {
+        kind: Kind::UdpFlood,
+        severity: severity(datagrams, limit),
+        rule: format!(
+            "datagrams/s above usual >= {limit} and sent per datagram < {}",
+            evidence.config.udp_answered_share
+        ),
+        measured: beyond.received,
+        unit: "datagrams/s",
+        limit,
+        baseline: shown(evidence.udp),
+        facts: vec![
+            ("udp_per_s", datagrams),
+            ("udp_bytes_per_s", evidence.per_s(HostCount::UdpBytes)),
+            ("sent_above_usual_per_s", beyond.sent),
+            ("source_port_lead", evidence.source_port.lead),
+            ("destination_port_lead", evidence.destination_port.lead),
+            ("icmp_sent_per_s", evidence.per_s(HostCount::SentIcmp)),
+        ],
+        spoofed_estimate: evidence.spoofed(datagrams),
+        ttl_classes: evidence.ttl_classes,
+        target: evidence.target(port, "udp"),
+        cause: [Some(cause), Some(or_stopped), one_sided(sees_answers)].into_iter().flatten().collect(),
+        next: vec![
+            format!("tcpdump -nnc 20 '{} and udp'", evidence.tcpdump_place()),
+            "nstat -az UdpInDatagrams UdpNoPorts UdpInErrors UdpRcvbufErrors".to_owned(),
+            port.map_or_else(|| "ss -Huanp".to_owned(), |port| format!("ss -Huanp 'sport = :{port}'")),
+            format!(
+                "nft add rule inet filter input {}{port_rule} meta l4proto udp limit rate over {limit}/second drop",
+                evidence.nft_place()
+            ),
+        ],
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::NetworkEvidence;
+    use super::super::testing_host::Host;
+    use super::*;
+
+    fn datagrams(count: u64, sent: u64) -> Host {
+        let host = Host::new().with(HostCount::Udp, count).with(HostCount::UdpBytes, count * 100);
+        host.with(HostCount::SentUdp, sent)
+    }
+
+    #[test]
+    fn datagrams_that_nobody_answers_are_found() {
+        assert_eq!(datagrams(10_000, 0).ports(None, Some(80)).kinds(), [Kind::UdpFlood]);
+        assert_eq!(datagrams(10_000, 0).ports(None, Some(0)).one_sided().kinds(), [Kind::UdpFlood]);
+        assert_eq!(datagrams(13_000, 3_000).usual(3_000, 3_000).kinds(), [Kind::UdpFlood]);
+    }
+
+    #[test]
+    fn a_flood_over_a_network_is_the_networks() {
+        let mut host = datagrams(10_000, 0);
+        host.network = Some(NetworkEvidence { prefix_bits: 24, hosts: 200, busiest_share: 0.01 });
+        let found = host.findings();
+        assert!(found.iter().any(|(target, finding)| {
+            finding.kind == Kind::UdpFlood && target.to_string() == "192.0.2.7/24 udp"
+        }));
+        host.network = Some(NetworkEvidence { prefix_bits: 24, hosts: 200, busiest_share: 0.9 });
+        assert_eq!(host.kinds(), []);
+    }
+
+    #[test]
+    fn what_is_answered_is_silent() {
+        assert_eq!(datagrams(50_000, 5_000).ports(Some(443), None).kinds(), []);
+        assert_eq!(datagrams(20_000, 20_000).ports(None, Some(53)).kinds(), []);
+    }
+
+    #[test]
+    fn a_stream_and_a_collector_are_silent() {
+        assert_eq!(datagrams(86_000, 0).ports(Some(40_000), Some(5_201)).kinds(), []);
+        assert_eq!(datagrams(30_000, 0).ports(None, Some(514)).kinds(), []);
+        assert_eq!(datagrams(36_000, 0).ports(None, Some(8_125)).usual(30_000, 0).kinds(), []);
+    }
+
+    #[test]
+    fn one_side_of_a_busy_server_is_silent() {
+        let mut server = datagrams(40_000, 0).ports(None, Some(443)).one_sided();
+        server.ttl_classes = 20;
+        assert_eq!(server.kinds(), []);
+    }
+}
