@@ -30,15 +30,16 @@ impl Messages {
 /// The same in streams, and whether a head waits.
 #[derive(Clone, Copy)]
 pub(super) struct Stream {
-    counts: [u64; 5],
+    counts: [u64; 6],
     waits: bool,
 }
 
 impl Stream {
-    const COUNTED: [(LayerCounter, Fact); 5] = [
+    const COUNTED: [(LayerCounter, Fact); 6] = [
         (LayerCounter::HttpRequests, Fact::Request),
         (LayerCounter::HttpResponses, Fact::Response),
         (LayerCounter::HttpStatus5xx, Fact::ServerError),
+        (LayerCounter::HttpStatus408, Fact::RequestTimeout),
         (LayerCounter::TlsClientHellos, Fact::Hello),
         (LayerCounter::TlsHandshakeFailures, Fact::HelloFailed),
     ];
