@@ -51,6 +51,8 @@ facts! {
     Response = "response",
     /// A response with status 5xx.
     ServerError = "server_error",
+    /// A response with status 408: the server gave up waiting for a request.
+    RequestTimeout = "request_timeout",
     /// A ClientHello.
     Hello = "hello",
     /// A TLS handshake that a fatal alert ended.

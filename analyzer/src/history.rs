@@ -48,9 +48,22 @@ pub enum Remembered {
     VersionRefused,
     /// Over a certificate.
     CertificateRefused,
+    // What is asked of listeners.
+    /// SYN-ACKs.
+    Answered,
+    /// Attempts reset after the answer or by the initiator.
+    Aborted,
+    /// Brief connections of protocols that ask for a password.
+    BriefLogin,
+    /// Request heads that were complete in the end, or given up.
+    HeadDone,
+    /// Responses with status 408.
+    RequestTimeout,
+    /// Sum over seconds of the incomplete heads at each second's end.
+    HeadSeconds,
 }
 
-const COUNT: usize = 17;
+const COUNT: usize = Remembered::HeadSeconds as usize + 1;
 
 impl Remembered {
     fn of(window: &ListenerWindow) -> [u32; COUNT] {
@@ -73,6 +86,12 @@ impl Remembered {
             window.fact(Fact::Hole),
             window.fact(Fact::VersionRefused),
             window.fact(Fact::CertificateRefused),
+            counter(ListenerCounter::Answered),
+            counter(ListenerCounter::Aborted),
+            window.fact(Fact::BriefLogin),
+            window.fact(Fact::HeadDone),
+            window.fact(Fact::RequestTimeout),
+            0,
         ]
         .map(|count| u32::try_from(count).unwrap_or(u32::MAX))
     }
@@ -82,6 +101,8 @@ impl Remembered {
 #[derive(Clone, Debug, Default)]
 pub struct History {
     slots: Vec<[u32; COUNT]>,
+    /// Of all slots together: sixty slots of some hundred listeners are not added up each second.
+    totals: [u64; COUNT],
     newest: usize,
     /// Seconds of the newest slot that are over.
     seconds: u64,
@@ -97,8 +118,33 @@ impl History {
             }
             self.slots = vec![[0; COUNT]; SLOTS];
         }
-        for (own, more) in self.slots[self.newest].iter_mut().zip(counts) {
+        for ((own, total), more) in self.slots[self.newest].iter_mut().zip(&mut self.totals).zip(counts) {
+            let before = *own;
             *own = own.saturating_add(more);
+            *total += u64::from(*own - before);
+        }
+    }
+
+    /// A second ends in which so many heads were incomplete.
+    pub fn add_heads(&mut self, heads: u32) {
+        if heads != 0 && self.slots.is_empty() {
+            self.slots = vec![[0; COUNT]; SLOTS];
+        }
+        if let Some(slot) = self.slots.get_mut(self.newest) {
+            let sum = &mut slot[Remembered::HeadSeconds as usize];
+            let before = *sum;
+            *sum = sum.saturating_add(heads);
+            self.totals[Remembered::HeadSeconds as usize] += u64::from(*sum - before);
+        }
+    }
+
+    /// Forgets how attempts went: they were another incident's.
+    pub fn forget_attempts(&mut self) {
+        use Remembered::{Aborted, Answered, Attempted, Completed, Refused};
+        for remembered in [Attempted, Completed, Refused, Answered, Aborted].map(|kept| kept as usize) {
+            if std::mem::take(&mut self.totals[remembered]) != 0 {
+                self.slots.iter_mut().for_each(|slot| slot[remembered] = 0);
+            }
         }
     }
 
@@ -111,7 +157,10 @@ impl History {
         if self.seconds == SLOT_S {
             self.seconds = 0;
             self.newest = (self.newest + 1) % SLOTS;
-            self.slots[self.newest] = [0; COUNT];
+            let over = std::mem::replace(&mut self.slots[self.newest], [0; COUNT]);
+            for (total, gone) in self.totals.iter_mut().zip(over) {
+                *total -= u64::from(gone);
+            }
         }
     }
 
@@ -137,6 +186,21 @@ impl History {
             .map(move |age| u64::from(self.slots[(self.newest + SLOTS - age) % SLOTS][remembered as usize]))
     }
 
+    /// Over all five minutes.
+    pub const fn total(&self, remembered: Remembered) -> u64 {
+        self.totals[remembered as usize]
+    }
+
+    /// Seconds that [`Self::sum`] of `seconds` is over.
+    pub fn span_s(&self, seconds: u64) -> u64 {
+        (seconds / SLOT_S).clamp(1, SLOTS as u64 - 1) * SLOT_S + self.seconds
+    }
+
+    /// Slots of which `holds`, with what each of them has.
+    pub fn slots_where(&self, holds: impl Fn(&dyn Fn(Remembered) -> u64) -> bool) -> usize {
+        self.slots.iter().filter(|slot| holds(&|remembered| u64::from(slot[remembered as usize]))).count()
+    }
+
     /// Of the slot that was over last.
     pub fn last_slot(&self, remembered: Remembered) -> u64 {
         self.slots
@@ -157,8 +221,10 @@ mod tests {
         history.add(&window);
         (0..290).for_each(|_| history.end_second());
         assert_eq!(history.sum(Remembered::Attempted, 300), 3);
+        assert_eq!(history.total(Remembered::Attempted), 3);
         assert_eq!(history.sum(Remembered::Attempted, 60), 0);
         (0..20).for_each(|_| history.end_second());
         assert_eq!(history.sum(Remembered::Attempted, 300), 0);
+        assert_eq!(history.total(Remembered::Attempted), 0);
     }
 }

@@ -1,10 +1,12 @@
 //! What the engine remembers of one listener between ticks: sums, baselines, sources, open incidents.
 
+use std::net::IpAddr;
+
 use tidegauge_ebpf::listener::ListenerCounter;
 
 use crate::baseline::{Baseline, SECONDS_MIN};
 use crate::config::Config;
-use crate::detect::{Evidence, findings, is_low_window_second, slow_findings};
+use crate::detect::{Evidence, Regulars, findings, is_low_window_second, slow_findings};
 use crate::fact::Fact;
 use crate::feature::{HandshakeTime, Handshakes, Sliding, Sources};
 use crate::history::History;
@@ -18,6 +20,8 @@ use crate::window::{ListenerKey, ListenerWindow};
 /// Silence after which all sums are zero: ten whole seconds and the one that was cut into.
 const SILENT_AFTER_NS: u64 = 11_000_000_000;
 
+/// Floods of connections, each of which is a surge too.
+const FLOODS: [Kind; 3] = [Kind::SynFlood, Kind::ConnectionFlood, Kind::HttpFlood];
 /// How long after something a listener is judged over longer once a second.
 const NOTEWORTHY_NS: u64 = 5_000_000_000;
 /// What such things are, beside attempts that do not complete.
@@ -26,6 +30,12 @@ const NOTEWORTHY: [Fact; 4] = [Fact::SentAgain, Fact::ZeroWindow, Fact::ServerEr
 const ROUND_TRIP_NOTEWORTHY_US: u64 = 20_000;
 /// How long connections are taken to be in trouble of which nothing more is told: what is closed is probed once a minute.
 const TROUBLE_NS: u64 = 65_000_000_000;
+/// The same, of what is asked of listeners.
+const NOTEWORTHY_ASKED: [Fact; 2] = [Fact::BriefLogin, Fact::RequestTimeout];
+/// Completed handshakes in a window from which on it is too: a tenth of the least rate that can be a flood.
+const COMPLETED_NOTEWORTHY: u64 = 10;
+/// Seconds after which a new least number of waiting heads is looked for.
+const HEADS_FLOOR_S: u32 = 150;
 /// Requests in a window from which on a listener is judged too: a tenth of the least rate that can be a flood.
 const REQUESTS_NOTEWORTHY: u64 = 10;
 
@@ -54,6 +64,7 @@ pub(crate) struct ListenerState {
     noteworthy_ns: u64,
     /// Whole seconds since the sums went to zero; learnt when traffic returns.
     silent_seconds: u64,
+    misuse: Misuse,
     /// Number of the engine's tick that `sliding` has come to.
     tick: u64,
     /// Packet time of the last window with traffic, nanoseconds.
@@ -61,6 +72,52 @@ pub(crate) struct ListenerState {
     pub(crate) incidents: OpenIncidents,
     /// Whether this listener ever completed a handshake: such a one is kept before others.
     pub(crate) proven: bool,
+}
+
+/// What is remembered for those who judge what is asked of a listener.
+#[derive(Debug, Default)]
+struct Misuse {
+    /// Brief logins per second.
+    logins: Baseline,
+    logins_this_second: u64,
+    /// Fewest heads that waited in the period before and in this one, and seconds of this one. Connections that went
+    /// away without a word are never seen to end: those have been waiting all the time.
+    heads_floor: [u32; 2],
+    heads_seconds: u32,
+    /// Attempts by source in the last whole sketch period.
+    busiest: Vec<(IpAddr, u32)>,
+    /// Those that were busy while nothing was wrong.
+    regulars: Regulars,
+}
+
+impl Misuse {
+    /// Learns from a second in which nothing was wrong.
+    fn learn(&mut self, config: &Config, heads: u32, requests: u64) {
+        self.logins.learn(std::mem::take(&mut self.logins_this_second));
+        let [before, now] = &mut self.heads_floor;
+        *now = (*now).min(heads);
+        self.heads_seconds += 1;
+        if self.heads_seconds == HEADS_FLOOR_S {
+            self.heads_seconds = 0;
+            (*before, *now) = (*now, heads);
+        }
+        if requests != 0 && (requests as f64) < config.http_flood_requests_per_s {
+            self.regulars.learn(&self.busiest, config.http_flood_source_per_s);
+        }
+    }
+
+    fn heads_floor(&self) -> u32 {
+        let [before, now] = self.heads_floor;
+        before.min(now)
+    }
+
+    /// Takes attempts by source, a running sum of the current period; `last` is the sum before.
+    fn note_sources(&mut self, last: &[(IpAddr, u32)], sources: &[(IpAddr, u32)]) {
+        let most = |sources: &[(IpAddr, u32)]| sources.first().map_or(0, |(_, attempts)| *attempts);
+        if most(sources) < most(last) {
+            self.busiest = last.to_vec();
+        }
+    }
 }
 
 impl ListenerState {
@@ -114,8 +171,13 @@ impl ListenerState {
             self.asked.learn(self.sliding.this_second(ListenerCounter::Attempted));
             let one_sided = self.sliding.this_second(ListenerCounter::CompletedOneSided);
             self.completed.learn(self.sliding.this_second(ListenerCounter::Completed) + one_sided);
-            self.requests.learn(std::mem::take(&mut self.requests_this_second));
+            let requests = std::mem::take(&mut self.requests_this_second);
+            self.requests.learn(requests);
+            self.misuse.learn(config, self.heads, requests);
         }
+        self.history.add_heads(self.heads_waiting());
+        self.requests_this_second = 0;
+        self.misuse.logins_this_second = 0;
         self.history.end_second();
         self.second_ended = true;
         self.catch_up(tick);
@@ -138,11 +200,17 @@ impl ListenerState {
         self.silent_seconds += seconds;
     }
 
+    /// Heads that wait, without those that always did.
+    fn heads_waiting(&self) -> u32 {
+        self.heads.saturating_sub(self.misuse.heads_floor())
+    }
+
     fn learn_silence(&mut self) {
         let seconds = std::mem::take(&mut self.silent_seconds);
+        self.requests.learn_silence(seconds);
+        self.misuse.logins.learn_silence(seconds);
         self.asked.learn_silence(seconds);
         self.completed.learn_silence(seconds);
-        self.requests.learn_silence(seconds);
     }
 
     /// Attempts in the last second.
@@ -172,11 +240,14 @@ impl ListenerState {
         self.history.add(window);
         self.requests_this_second += window.fact(Fact::Request);
         let failed = window.get(ListenerCounter::Attempted) > window.get(ListenerCounter::Completed);
-        let busy = window.fact(Fact::Request) >= REQUESTS_NOTEWORTHY;
         let is_slow = |count, sum| window.get(sum) > ROUND_TRIP_NOTEWORTHY_US * window.get(count).max(1);
         let far = is_slow(ListenerCounter::RoundTripsPeer, ListenerCounter::RoundTripsPeerUs)
             || is_slow(ListenerCounter::RoundTripsListener, ListenerCounter::RoundTripsListenerUs);
         self.round_trip_time.note_slow_peers(window.slow_peers);
+        let busy = window.fact(Fact::Request) >= REQUESTS_NOTEWORTHY
+            || window.get(ListenerCounter::Completed) >= COMPLETED_NOTEWORTHY
+            || NOTEWORTHY_ASKED.iter().any(|fact| window.fact(*fact) != 0);
+        self.misuse.logins_this_second += window.fact(Fact::BriefLogin);
         if failed || busy || far || NOTEWORTHY.iter().any(|fact| window.fact(*fact) != 0) {
             self.noteworthy_ns = end_ns;
         }
@@ -186,6 +257,7 @@ impl ListenerState {
         self.sources.distinct = window.distinct;
         self.sources.ttl_classes = window.ttl_classes;
         if !window.sources.is_empty() {
+            self.misuse.note_sources(&self.sources.top, &window.sources);
             self.sources.top.clone_from(&window.sources);
             self.sources.prefixes.clone_from(&window.prefixes);
         }
@@ -198,7 +270,7 @@ impl ListenerState {
 
     /// Whether something happened in the last minutes that is judged over longer than a few seconds.
     pub(crate) fn is_worth_a_long_look(&self, now_ns: u64) -> bool {
-        self.heads != 0
+        self.heads_waiting() != 0
             || (self.noteworthy_ns != 0 && now_ns.saturating_sub(self.noteworthy_ns) < NOTEWORTHY_NS)
     }
 
@@ -231,9 +303,13 @@ impl ListenerState {
                 answers_visible,
                 history: &self.history,
                 open: self.open,
-                heads: self.heads,
                 round_trip_time: &self.round_trip_time,
                 trouble: self.trouble.as_ref().map(|(trouble, _)| trouble),
+                heads: self.heads_waiting(),
+                logins: &self.misuse.logins,
+                busiest: &self.misuse.busiest,
+                regulars: &self.misuse.regulars,
+                served: self.proven,
             };
             let mut found = if quick { findings(&evidence) } else { Vec::new() };
             if slow {
@@ -254,12 +330,19 @@ impl ListenerState {
         listener: ListenerKey,
         changing: &mut Changing<'_>,
     ) {
-        // A surge next to an open flood is the flood's own completed part.
-        if finding.kind == Kind::ConnSurge && self.incidents.has(Kind::SynFlood) {
-            return;
+        // A surge next to an open flood is the flood's own completed part; attempts fail there because of it.
+        let in_flood = |flood| self.incidents.has(flood);
+        match finding.kind {
+            Kind::ConnSurge if FLOODS.iter().any(|flood| in_flood(*flood)) => return,
+            Kind::HandshakeFailure if in_flood(Kind::SynFlood) => return,
+            _ => {}
+        }
+        if FLOODS.contains(&finding.kind) {
+            self.incidents.supersede(Kind::ConnSurge, judging.now_ns, changing.changed);
         }
         if finding.kind == Kind::SynFlood {
-            self.incidents.supersede(Kind::ConnSurge, judging.now_ns, changing.changed);
+            self.incidents.supersede(Kind::HandshakeFailure, judging.now_ns, changing.changed);
+            self.history.forget_attempts();
         }
         let target = self.target(&finding, listener);
         self.incidents.take(finding, target, judging, changing);

@@ -114,10 +114,17 @@ pub struct ActorWindow {
     pub host: Option<IpAddr>,
     /// See `host`.
     pub host_is_most: bool,
-    /// The port asked most.
+    /// The port asked most, and whether it is more than half.
     pub port: Option<u16>,
+    /// See `port`.
+    pub port_is_most: bool,
+    /// The network that most of the hosts are in, and its prefix bits: the smallest that has them all, or the /24 or
+    /// /16 (IPv6: /64 or /48) with more than half; `None` where they are all over the place.
+    pub network: Option<(IpAddr, u8)>,
     /// Where passwords were tried most.
     pub login: Option<ListenerKey>,
+    /// At least so many were tried there.
+    pub login_lead: u32,
 }
 
 /// Keys for which a table had no row.

@@ -3,9 +3,14 @@
 //!
 //! Limits: [`ROWS`] hosts and protocols; a new one takes a free row, one whose period is over, or as [`super::index`]
 //! says; who finds none is counted (`actors_refused`). Counts are of a period of
-//! [`PERIOD_NS`], after which a row begins anew; distinct ports and hosts are linear counts (Whang et al. 1990) in 256
-//! bits: within 10 % up to 500, and at most 1,400.
+//! [`PERIOD_NS`], after which a row begins anew; distinct ports and hosts are linear counts (Whang et al. 1990) in 512
+//! bits: within 10 % up to a thousand, and at most 3,000.
+//! A place that answered in this period or in the one before is known: asking it again is what clients do, also where
+//! it has stopped answering since, and is not counted. Among some hundred known places some new ones are taken for
+//! known; whoever is answered by a thousand (a gateway, a resolver) is not judged at all.
 //! Handed over at the end of a tick where at least [`DISTINCT_TOLD_MIN`] questions have no answer, with all its counts.
+
+use std::net::IpAddr;
 
 use tidegauge_ebpf::flow::target_hash;
 use tidegauge_ebpf::packet::Address;
@@ -15,7 +20,7 @@ use crate::keyed::Keyed;
 use crate::most::Most;
 use crate::window::{ActorKey, ActorProtocol, ActorWindow, ListenerKey, Window, ip_addr};
 
-/// Rows, 1 MiB.
+/// Rows, 2 MiB.
 pub const ROWS: usize = 4_096;
 /// A minute of packet time.
 pub const PERIOD_NS: u64 = 60_000_000_000;
@@ -23,16 +28,30 @@ pub const PERIOD_NS: u64 = 60_000_000_000;
 pub const DISTINCT_TOLD_MIN: u64 = 8;
 /// Logins below which it is not told either.
 pub const LOGINS_TOLD_MIN: u32 = 4;
-const WORDS: usize = 4;
+const WORDS: usize = 8;
 
 /// A linear count of distinct values.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Bits([u64; WORDS]);
 
 impl Bits {
-    fn add(&mut self, hash: u64) {
+    const fn bit(hash: u64) -> (usize, u64) {
         let bit = (hash >> 16) as usize % (WORDS * 64);
-        self.0[bit / 64] |= 1 << (bit % 64);
+        (bit / 64, 1 << (bit % 64))
+    }
+
+    /// Adds one; whether it is new.
+    fn add(&mut self, hash: u64) -> bool {
+        let (word, bit) = Self::bit(hash);
+        let is_new = self.0[word] & bit == 0;
+        self.0[word] |= bit;
+        is_new
+    }
+
+    /// Whether one was added, or another with its bit.
+    fn may_have(&self, hash: u64) -> bool {
+        let (word, bit) = Self::bit(hash);
+        self.0[word] & bit != 0
     }
 
     fn estimate(&self) -> u64 {
@@ -51,6 +70,10 @@ struct Row {
     hosts: Bits,
     ports: Bits,
     places: Bits,
+    /// Places that answered, in this period and in the one before.
+    served: Bits,
+    served_before: Bits,
+    reach: Reach,
     host: Most<Address>,
     port: Most<u16>,
     /// Where passwords were tried.
@@ -58,17 +81,86 @@ struct Row {
     touched: bool,
 }
 
+/// Where the hosts are that somebody asks.
+#[derive(Clone, Copy, Debug, Default)]
+struct Reach {
+    /// The first of them, and the first bits that all have in common with it.
+    first: Address,
+    common_bits: u8,
+    /// The network of most, small and large; see [`NETWORK_BITS`].
+    networks: [Most<Address>; 2],
+}
+
+/// Prefix bits of an [`Address`] that make a network: /24 and /16 of IPv4, /64 and /48 of IPv6.
+const NETWORK_BITS: [[u8; 2]; 2] = [[96 + 24, 96 + 16], [64, 48]];
+/// Prefix bits of an IPv4 address that are those of the mapping.
+const MAPPED_BITS: u8 = 96;
+
+fn network_bits(address: Address) -> [u8; 2] {
+    NETWORK_BITS[usize::from(address[..3] != [0, 0, 0xffff])]
+}
+
+/// The first `bits` of an address.
+fn prefix(mut address: Address, bits: u8) -> Address {
+    for (word, before) in address.iter_mut().zip([0, 32, 64, 96]) {
+        let kept = bits.saturating_sub(before).min(32);
+        *word = if kept == 0 { 0 } else { *word & (u32::MAX << (32 - kept)) };
+    }
+    address
+}
+
+/// The first bits that two addresses have in common.
+fn common_bits(one: Address, other: Address) -> u8 {
+    let mut bits = 0;
+    for (one, other) in one.into_iter().zip(other) {
+        let same = (one ^ other).leading_zeros() as u8;
+        bits += same;
+        if same != 32 {
+            break;
+        }
+    }
+    bits
+}
+
+impl Reach {
+    fn add(&mut self, host: Address) {
+        if self.first == [0; 4] {
+            (self.first, self.common_bits) = (host, 128);
+        }
+        self.common_bits = self.common_bits.min(common_bits(self.first, host));
+        for (network, bits) in self.networks.iter_mut().zip(network_bits(host)) {
+            network.record(prefix(host, bits));
+        }
+    }
+
+    /// The network that most of `asked` went to.
+    fn network(&self, asked: u32) -> Option<(IpAddr, u8)> {
+        let sizes = network_bits(self.first);
+        let mapped = if sizes == NETWORK_BITS[0] { MAPPED_BITS } else { 0 };
+        let of = |address, bits: u8| Some((ip_addr(prefix(address, bits)), bits.saturating_sub(mapped)));
+        if self.common_bits >= sizes[1] {
+            return of(self.first, self.common_bits);
+        }
+        let (most, bits) = self.networks.iter().zip(sizes).find(|(network, _)| network.lead > asked / 2)?;
+        of(most.value?, bits)
+    }
+}
+
 /// What came of what was asked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ActorCounts {
-    /// First SYNs, datagrams, ARP requests, each to another place than the one before.
+    /// First SYNs, datagrams, ARP requests, each to another place than the one before; none to places that are known.
     pub asked: u32,
-    /// Completed handshakes and datagrams that came back, each from another place than the one before.
+    /// Places that completed a handshake, sent datagrams back or told their address, for the first time.
     pub answered: u32,
     /// RSTs, ICMP errors.
     pub refused: u32,
     /// Brief connections of protocols that ask for a password.
     pub logins: u32,
+}
+
+const fn place_hash(place: u32) -> u64 {
+    (place as u64) << 12
 }
 
 /// All rows.
@@ -129,9 +221,13 @@ impl Actors {
         let Some(at) = self.row(asking, id) else { return };
         self.index.set_last(id, place);
         let row = &mut self.rows[at];
+        if row.served.may_have(place_hash(place)) || row.served_before.may_have(place_hash(place)) {
+            return;
+        }
         row.hosts.add(target_hash(asking.host, seed) >> 8);
         row.ports.add(u64::from(asking.port).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 16);
-        row.places.add(u64::from(place) << 12);
+        row.places.add(place_hash(place));
+        row.reach.add(asking.host);
         row.host.record(asking.host);
         row.port.record(asking.port);
         row.counts.asked = row.counts.asked.saturating_add(1);
@@ -145,8 +241,11 @@ impl Actors {
             return;
         };
         self.index.set_last_answer(id, place);
-        let counts = &mut self.rows[at].counts;
-        counts.answered = counts.answered.saturating_add(1);
+        let row = &mut self.rows[at];
+        let was_known = row.served_before.may_have(place_hash(place));
+        if row.served.add(place_hash(place)) && !was_known {
+            row.counts.answered = row.counts.answered.saturating_add(1);
+        }
     }
 
     /// It was refused.
@@ -179,14 +278,15 @@ impl Actors {
         let is_over = |row: &Row| now_ns.abs_diff(row.began_ns) >= PERIOD_NS;
         let rows = &self.rows;
         let may_go = |place: usize| !rows[place].touched;
-        let (place, touched) =
+        let (place, touched, served_before) =
             match self.index.place(id, |place| may_go(place) && is_over(&rows[place]), may_go) {
                 Place::Known(place) if !is_over(&rows[place]) => return Some(place),
-                Place::Known(place) => (place, rows[place].touched),
-                Place::New(place) => (place, false),
+                Place::Known(place) => (place, rows[place].touched, rows[place].served),
+                Place::New(place) => (place, false, Bits::default()),
                 Place::Refused => return None,
             };
-        self.rows[place] = Row { address: actor, protocol, began_ns: now_ns, touched, ..Row::default() };
+        self.rows[place] =
+            Row { address: actor, protocol, began_ns: now_ns, touched, served_before, ..Row::default() };
         Some(place)
     }
 
@@ -221,7 +321,73 @@ impl Row {
             host: self.host.value.map(ip_addr),
             host_is_most: self.host.lead * 2 > self.counts.asked,
             port: self.port.value,
+            port_is_most: self.port.lead > self.counts.asked / 2,
+            network: self.reach.network(self.counts.asked),
             login: self.login.value.map(|(address, port)| ListenerKey { address: ip_addr(address), port }),
+            login_lead: self.login.lead,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tidegauge_ebpf::packet::ipv4_mapped;
+
+    use super::*;
+
+    fn asking(host: u32, port: u16, now_s: u64) -> Asking {
+        Asking {
+            protocol: ActorProtocol::Tcp,
+            actor: ipv4_mapped(0x0a00_0001),
+            host: ipv4_mapped(host),
+            port,
+            now_ns: now_s * 1_000_000_000,
+        }
+    }
+
+    fn told(actors: &mut Actors) -> Option<ActorWindow> {
+        let mut window = Window::default();
+        actors.hand_over(&mut window);
+        window.actors.values().next().cloned()
+    }
+
+    #[test]
+    fn a_sweep_is_told_with_the_network_it_goes_through() {
+        let mut actors = Actors::new();
+        (0..200).for_each(|host| actors.ask(&asking(0xc633_6400 + host, 445, 1), 7));
+        let window = told(&mut actors).unwrap();
+        assert_eq!(window.counts.asked, 200);
+        assert!((180..=220).contains(&window.hosts) && window.ports == 1, "{window:?}");
+        assert_eq!((window.port, window.port_is_most, window.host_is_most), (Some(445), true, false));
+        assert_eq!(window.network, Some(("198.51.100.0".parse().unwrap(), 24)));
+    }
+
+    #[test]
+    fn places_all_over_have_no_network_and_most_of_them_one_where_there_is_one() {
+        let mut actors = Actors::new();
+        (1..100_u32).for_each(|host| actors.ask(&asking(host.wrapping_mul(0x9e37_79b9), 443, 1), 7));
+        assert_eq!(told(&mut actors).unwrap().network, None);
+        (0..400).for_each(|host| actors.ask(&asking(0xc633_6400 + host % 256, 443, 1), 7));
+        assert_eq!(told(&mut actors).unwrap().network, Some(("198.51.100.0".parse().unwrap(), 24)));
+    }
+
+    #[test]
+    fn who_asks_places_that_answered_before_is_not_told_when_they_stop() {
+        let mut actors = Actors::new();
+        for host in 0..50 {
+            actors.ask(&asking(0x0a00_0100 + host, 9_100, 1), 7);
+            actors.answer(&asking(0x0a00_0100 + host, 9_100, 1), 7);
+        }
+        for now_s in [16, 31, 46, 61, 76, 91] {
+            (0..50).for_each(|host| actors.ask(&asking(0x0a00_0100 + host, 9_100, now_s), 7));
+            assert_eq!(told(&mut actors), None, "after {now_s} s");
+        }
+    }
+
+    #[test]
+    fn networks_of_both_families_are_named_in_their_own_bits() {
+        let mut reach = Reach::default();
+        (0..4).for_each(|host| reach.add([0x2001_0db8, 0, 0, host]));
+        assert_eq!(reach.network(4), Some(("2001:db8::".parse().unwrap(), 126)));
     }
 }

@@ -104,6 +104,10 @@ impl Accounts {
             _ if verdict.facts.has(Fact::AddressAsked) => {
                 self.actors.ask(&asking(digest, ActorProtocol::Arp), self.settings.seed);
             }
+            // A reply, as far as it matters: whoever has no address yet asks too, and for nobody who could be told.
+            _ if digest.packet.network == Network::Arp => {
+                self.actors.answer(&answering(digest, ActorProtocol::Arp), self.settings.seed);
+            }
             _ => {}
         }
     }
@@ -122,9 +126,9 @@ impl Accounts {
         if digest.packet.transport == Transport::Udp && digest.packet.fragment == Fragment::Whole {
             // From a client's port to a server's, or back.
             let asks = digest.packet.source_port > digest.packet.destination_port;
-            if asks {
+            if asks && digest.packet.ttl > TRACEROUTE_TTL_MAX {
                 self.actors.ask(&asking(digest, ActorProtocol::Udp), seed);
-            } else {
+            } else if !asks {
                 self.actors.answer(&answering(digest, ActorProtocol::Udp), seed);
             }
         }
@@ -225,6 +229,9 @@ impl Accounts {
     }
 }
 
+/// Datagrams with so many hops left or fewer are no question: traceroute's, to a new port each, and what stays in a
+/// network of its own. Others begin at 64 and more, and pass fewer than 30 routers.
+const TRACEROUTE_TTL_MAX: u8 = 30;
 /// Packets to a target since it was last handed over from which on their senders are noted.
 const SENDERS_FROM: u64 = 50;
 /// Events that say something of who asks, and asks for an answer or gets it.

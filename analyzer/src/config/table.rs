@@ -87,6 +87,43 @@ thresholds! {
         "Times that a full-size segment is sent again in vain: a segment is lost by chance three times in a row in one of 1,000 cases at 10 % loss.";
     mtu_blackhole_connections: u32 = 3, UpToAnHour,
         "Such connections that are needed where neither an ICMP error nor a sign of life tells more.";
+    // Hosts that ask others, and misuse of listeners.
+    scan_ports: u64 = 60, AboveZero,
+        "Ports that one host asks in a minute, most of them in vain, that are a scan (Zeek: 15 in five minutes; nmap's fast scan: 100; here fewer than that, and more than any client needs).";
+    scan_unanswered_share: f64 = 0.7, Share,
+        "Share of the places asked that do not answer, above which somebody searches (Jung et al. 2004: a scanner's fail four times in five, others' one in five).";
+    sweep_hosts: u64 = 60, AboveZero,
+        "Hosts that one host asks in a minute, most of them in vain, that are a sweep (Zeek: 25 in five minutes; here a quarter of a /24).";
+    sweep_scattered_factor: f64 = 4.0, AboveOne,
+        "So many times sweep_hosts where they are in no network of their own: peer-to-peer nodes ask for a hundred dead ones a minute.";
+    arp_sweep_hosts: u64 = 60, AboveZero,
+        "Addresses that one host asks for in a minute, half of them within ten seconds, that are a sweep (a quarter of a /24; a gateway of a busy one asks for as many, over minutes).";
+    brute_force_logins: u64 = 30, AboveZero,
+        "Brief logins of one host at one listener in a minute that are guessing (fail2ban: 5 failures in ten minutes; whether a login failed is not seen, so that scripts have room).";
+    brute_force_spread_logins: u64 = 300, AboveZero,
+        "The same of all hosts together, where it is also conn_rise_factor times what is usual: 5 a second.";
+    connection_flood_per_s: f64 = 100.0, AboveZero,
+        "Completed connections per second that stay open and silent (Apache's 150 to 400 workers are gone in four seconds).";
+    connection_flood_silent_share: f64 = 0.5, Share,
+        "Share of the completed connections that must be silent: browsers open one in a few in advance.";
+    http_flood_requests_per_s: f64 = 500.0, AboveZero,
+        "Requests per second below which there is no flood (as conn_rate_limit_per_s: a page that a server makes takes milliseconds).";
+    http_flood_rise_factor: f64 = 5.0, AboveOne,
+        "Times the usual requests per second that are a flood (a crowd triples them; the model's 4 x is a surge).";
+    http_flood_source_per_s: u64 = 8, AboveZero,
+        "Connections per second of one source that are no browser's (at most 6 to a host).";
+    http_flood_source_share: f64 = 0.1, Share,
+        "Share of the connections that such sources, of the sixteen busiest, must have: a crowd's busiest have a hundredth.";
+    slow_http_heads: u64 = 50, AboveZero,
+        "Request heads that wait at a time (a third of Apache's 150 workers).";
+    slow_http_wait_s: f64 = 3.0, AboveZero,
+        "Mean time for which they wait (ordinary heads come in one segment, or two in one round trip; three seconds is more than a loss costs).";
+    handshake_failure_share: f64 = 0.005, Share,
+        "Share of attempts refused or timed out in five minutes (model: conn_timeout_ratio > 0.5 %).";
+    handshake_failures: u64 = 50, AboveZero,
+        "Such attempts below which the share is not judged: 0.5 % of 10,000, and one client that tries again every six seconds.";
+    handshake_failures_unserved: u64 = 300, AboveZero,
+        "The same where no connection was ever seen: one a second, since whoever is on the Internet is asked at closed ports.";
     close_after_s: u32 = 3, UpToAnHour,
         "Seconds without the condition before an incident closes.";
     // Floods at a host.

@@ -1,5 +1,19 @@
 //! The detectors: each a pure function from a listener's features to a finding or nothing, one file per kind.
 
+// Who asks others, and misuse of listeners.
+mod arp_sweep;
+mod asking;
+mod brute_force;
+mod connection_flood;
+mod handshake_failure;
+mod host_sweep;
+mod http_flood;
+mod port_scan;
+mod regulars;
+mod slow_http;
+#[cfg(test)]
+mod testing_asked;
+
 mod conn_surge;
 mod low_window;
 mod slow_transfer;
@@ -41,6 +55,7 @@ pub use crate::name_service::NameMinute;
 use crate::path::Trouble;
 use crate::round_trip_time::RoundTripTime;
 use crate::window::{ActorKey, ActorWindow, ListenerKey};
+pub use regulars::Regulars;
 
 /// All a detector may look at.
 pub struct Evidence<'a> {
@@ -68,8 +83,16 @@ pub struct Evidence<'a> {
     pub history: &'a History,
     /// Connections that are open, and those with an incomplete request head.
     pub open: u32,
-    /// See `open`.
+    /// See `open`; without those that always waited.
     pub heads: u32,
+    /// Brief logins per second.
+    pub logins: &'a Baseline,
+    /// Attempts by source in the last whole sketch period (1.07 s), at least; the busiest first.
+    pub busiest: &'a [(IpAddr, u32)],
+    /// Sources that were busy before.
+    pub regulars: &'a Regulars,
+    /// Whether a handshake was ever completed.
+    pub served: bool,
     // Slow performance kinds.
     /// Round trips, and what is usual of them.
     pub round_trip_time: &'a RoundTripTime,
@@ -148,6 +171,8 @@ pub struct ActorEvidence<'a> {
     pub actor: ActorKey,
     /// What it asked.
     pub counts: &'a ActorWindow,
+    /// Distinct hosts in the last five to ten seconds, about.
+    pub hosts_lately: u64,
     /// End of the tick, nanoseconds.
     pub now_ns: u64,
 }
@@ -179,8 +204,10 @@ pub fn host_findings(evidence: &HostEvidence<'_>) -> Vec<(Target, Finding)> {
 }
 
 /// Findings of a host that asks others.
-pub fn actor_findings(_evidence: &ActorEvidence<'_>) -> Vec<(Target, Finding)> {
-    Vec::new()
+pub fn actor_findings(evidence: &ActorEvidence<'_>) -> Vec<(Target, Finding)> {
+    let scan = port_scan::detect(evidence).or_else(|| host_sweep::detect(evidence));
+    let found = [scan, arp_sweep::detect(evidence), brute_force::detect(evidence)];
+    found.into_iter().flatten().collect()
 }
 
 /// Findings at a listener that are judged over longer, once a second.
@@ -194,6 +221,12 @@ pub fn slow_findings(evidence: &Evidence<'_>) -> Vec<Finding> {
         http_errors::detect(evidence),
     ];
     found.extend(slow.into_iter().flatten());
+    // What is asked of it.
+    found.extend(connection_flood::detect(evidence));
+    found.extend(http_flood::detect(evidence));
+    found.extend(slow_http::detect(evidence));
+    found.extend(handshake_failure::detect(evidence));
+    found.extend(brute_force::detect_spread(evidence));
     found
 }
 

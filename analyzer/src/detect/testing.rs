@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use tidegauge_ebpf::listener::ListenerCounter;
 
-use super::Evidence;
+use super::{Evidence, Regulars};
 use crate::baseline::Baseline;
 use crate::config::Config;
 use crate::fact::{Fact, Facts};
@@ -24,6 +24,7 @@ pub(super) struct Listener {
     pub(super) history: History,
     pub(super) round_trip_time: RoundTripTime,
     pub(super) trouble: Option<Trouble>,
+    regulars: Regulars,
     /// Not added yet.
     window: ListenerWindow,
 }
@@ -39,6 +40,7 @@ impl Default for Listener {
             history: History::default(),
             round_trip_time: RoundTripTime::default(),
             trouble: None,
+            regulars: Regulars::default(),
             window: ListenerWindow::default(),
         }
     }
@@ -88,6 +90,10 @@ impl Listener {
             history: &self.history,
             open: 0,
             heads: 0,
+            logins: &self.baseline,
+            busiest: &[],
+            regulars: &self.regulars,
+            served: true,
             round_trip_time: &self.round_trip_time,
             trouble: self.trouble.as_ref(),
         }

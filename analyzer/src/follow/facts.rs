@@ -53,20 +53,23 @@ pub(super) fn of_segment(
 
 /// A connection has ended.
 pub(super) fn of_end(connection: &Connection, layers: &Layers, facts: &mut Facts) {
-    if connection.flags & flag::HANDSHAKE == 0 {
-        return;
-    }
-    facts.set(Fact::Closed);
+    let known = connection.flags & flag::HANDSHAKE != 0;
+    facts.set_if(known, Fact::Closed);
     let Some(slot) = connection.story.checked_sub(1) else { return };
     facts.set_if(layers.waits_for_head(slot), Fact::HeadDone);
+    if !known {
+        return;
+    }
     let asks_for_password = layers.protocol(slot).is_some_and(asks_for_password);
     let [low, high] = connection.directions.map(|direction| direction.payload_bytes);
     let is_brief = low != 0 && high != 0 && low.max(high) <= BRIEF_BYTES_MAX;
     facts.set_if(asks_for_password && is_brief, Fact::BriefLogin);
 }
 
-/// Protocols with which a password can be tried; HTTP's failures show as 401, which is another matter.
+/// Protocols by which people log in, so that a brief connection is a login that failed more often than not. With
+/// databases, file shares and mail it is the ordinary case: applications, relays and webmail connect for every query or
+/// message, hundreds a second. HTTP's failures show as 401, which is another matter.
 const fn asks_for_password(protocol: Protocol) -> bool {
-    use Protocol::{Ftp, Imap, MySql, Pop3, Postgres, Rdp, Smb, Smtp, Ssh, Vnc};
-    matches!(protocol, Ssh | Ftp | Rdp | Vnc | Smb | MySql | Postgres | Smtp | Pop3 | Imap)
+    use Protocol::{Ftp, Rdp, Ssh, Vnc};
+    matches!(protocol, Ssh | Ftp | Rdp | Vnc)
 }

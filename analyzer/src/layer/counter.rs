@@ -108,6 +108,8 @@ layer_counters! {
         HttpStatus4xx = "status_4xx",
         /// Responses 500 to 599.
         HttpStatus5xx = "status_5xx",
+        /// Responses 408: the server waited for a request in vain.
+        HttpStatus408 = "status_408",
         /// Requests that waited when their connection ended.
         HttpUnanswered = "unanswered",
         /// Heads or chunks that break the rules of RFC 9112.

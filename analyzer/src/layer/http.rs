@@ -169,6 +169,9 @@ fn count_status(turn: &mut Turn<'_>, status: u16) {
         5 => turn.sums.count(HttpStatus5xx),
         _ => {}
     }
+    if status == 408 {
+        turn.sums.count(HttpStatus408);
+    }
     if let Some(detail) = turn.http() {
         detail.responses = detail.responses.saturating_add(1);
         detail.last_status = status;

@@ -31,15 +31,16 @@ impl Messages {
 /// The same in streams, and whether a head waits.
 #[derive(Clone, Copy)]
 pub(super) struct Stream {
-    counts: [u64; 7],
+    counts: [u64; 8],
     waits: bool,
 }
 
 impl Stream {
-    const COUNTED: [(LayerCounter, Fact); 7] = [
+    const COUNTED: [(LayerCounter, Fact); 8] = [
         (LayerCounter::HttpRequests, Fact::Request),
         (LayerCounter::HttpResponses, Fact::Response),
         (LayerCounter::HttpStatus5xx, Fact::ServerError),
+        (LayerCounter::HttpStatus408, Fact::RequestTimeout),
         (LayerCounter::TlsClientHellos, Fact::Hello),
         (LayerCounter::TlsHandshakeFailures, Fact::HelloFailed),
         (LayerCounter::TlsVersionRefused, Fact::VersionRefused),

@@ -86,6 +86,8 @@ pub(super) mod flag {
     pub(crate) const ALERTED: u8 = 0x80;
     /// HTTP: the request that waits is a CONNECT.
     pub(crate) const CONNECT: u8 = 0x01;
+    /// HTTP: a request's head was begun, and not seen to be complete.
+    pub(crate) const HEAD_WAITS: u8 = 0x02;
 }
 
 impl Slot {

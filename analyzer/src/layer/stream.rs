@@ -141,7 +141,23 @@ impl Streams {
     #[inline]
     pub(super) fn waits_for_head(&self, slot: u32) -> bool {
         let slot = self.slots.get(slot as usize);
-        slot.is_some_and(|slot| slot.phase[0] == Phase::HttpHead && slot.buffer[0] != 0)
+        slot.is_some_and(|slot| slot.protocol == Some(Protocol::Http) && slot.flags & flag::HEAD_WAITS != 0)
+    }
+
+    /// Remembers in the slot whether a head waits: it does so too where its buffer went to another, of which there are
+    /// fewer than there are heads in an attack.
+    fn note_head(&mut self, slot: u32) {
+        let Some(slot) = self.slots.get_mut(slot as usize) else { return };
+        if slot.protocol != Some(Protocol::Http) {
+            return;
+        }
+        let waited = slot.flags & flag::HEAD_WAITS != 0;
+        let waits = match slot.phase[0] {
+            Phase::HttpHead => slot.buffer[0] != 0,
+            Phase::Lost => waited,
+            _ => false,
+        };
+        slot.flags = slot.flags & !flag::HEAD_WAITS | if waits { flag::HEAD_WAITS } else { 0 };
     }
 
     /// Refuses what is of no interest; the rest is not inlined into the caller's loop.
@@ -177,6 +193,7 @@ impl Streams {
         if part.payload_bytes != 0 && self.place(part, sums) == Read::On {
             self.read_in_order(part, dns, sums);
         }
+        self.note_head(part.slot);
         noted::Stream::of(self.waits_for_head(part.slot), sums).since(before, facts);
         self.slots.get(part.slot as usize).map_or(Interest::BothDone, |slot| slot.interest(from))
     }

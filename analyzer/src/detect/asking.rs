@@ -1,0 +1,105 @@
+//! What the detectors have in common that judge who asks others: how much of it is in vain, and what a finding says.
+
+use std::net::IpAddr;
+
+use super::ActorEvidence;
+use crate::feature::ratio;
+use crate::incident::{Finding, Kind, Severity};
+use crate::window::ActorProtocol;
+
+/// Distinct places up to which their estimate is good enough to be divided by.
+const PLACES_COUNTED_MAX: u64 = 2_000;
+/// Times that a place is asked on average above which nobody searches: scanners ask once, and again once or twice where
+/// nothing comes; who wants something of the same places asks on.
+const ASKED_AGAIN_MAX: u64 = 4;
+/// Least time over which a rate is told, seconds.
+const RATE_OVER_MIN_S: f64 = 0.1;
+
+impl ActorEvidence<'_> {
+    /// Seconds since the count began.
+    pub(super) fn seconds(&self) -> f64 {
+        (self.now_ns.saturating_sub(self.counts.began_ns) as f64 / 1e9).max(RATE_OVER_MIN_S)
+    }
+
+    /// What was asked per second.
+    pub(super) fn asked_per_s(&self) -> f64 {
+        f64::from(self.counts.counts.asked) / self.seconds()
+    }
+
+    /// Share of what was asked that was not answered.
+    pub(super) fn unanswered_share(&self) -> f64 {
+        let counts = &self.counts.counts;
+        ratio(counts.asked.saturating_sub(counts.answered).into(), counts.asked.into()).unwrap_or(0.0)
+    }
+
+    /// Whether most of it is in vain, and not the same again and again.
+    pub(super) fn searches(&self) -> bool {
+        let places = self.counts.places;
+        let again = places <= PLACES_COUNTED_MAX
+            && u64::from(self.counts.counts.asked) > ASKED_AGAIN_MAX * places.max(1);
+        !again && self.unanswered_share() >= self.config.scan_unanswered_share
+    }
+
+    /// The protocol as targets and `nft` have it.
+    pub(super) const fn protocol(&self) -> &'static str {
+        match self.actor.protocol {
+            ActorProtocol::Tcp => "tcp",
+            ActorProtocol::Udp => "udp",
+            ActorProtocol::Arp => "arp",
+        }
+    }
+
+    /// A finding with what is known of who asks, and what it asked.
+    pub(super) fn finding(&self, kind: Kind, rule: String, (measured, unit): (u64, &'static str)) -> Finding {
+        let (asked, counts) = (&self.counts.counts, self.counts);
+        Finding {
+            kind,
+            severity: Severity::P3,
+            rule,
+            measured: measured as f64,
+            unit,
+            limit: 0.0,
+            baseline: None,
+            facts: vec![
+                ("asked", asked.asked.into()),
+                ("answered", asked.answered.into()),
+                ("refused", asked.refused.into()),
+                ("unanswered_share", self.unanswered_share()),
+                ("hosts", counts.hosts as f64),
+                ("ports", counts.ports as f64),
+            ],
+            window_s: self.seconds(),
+            distinct_sources: Some(1),
+            spoofed_estimate: None,
+            top_sources: vec![(self.actor.address, self.asked_per_s().round() as u32)],
+            top_prefixes: Vec::new(),
+            ttl_classes: None,
+            cause: Vec::new(),
+            next: Vec::new(),
+        }
+    }
+
+    /// Who asks, for `tcpdump`, and the rule that would stop it.
+    pub(super) fn next_commands(&self) -> [String; 2] {
+        let (who, family) = (self.actor.address, nft_family(self.actor.address));
+        [
+            format!("tcpdump -ni any -c 50 'src host {who} and {}'", self.protocol()),
+            format!("nft add rule inet filter input {family} saddr {who} drop"),
+        ]
+    }
+}
+
+/// The address family as `nft` writes it.
+pub(super) const fn nft_family(address: IpAddr) -> &'static str {
+    if address.is_ipv4() { "ip" } else { "ip6" }
+}
+
+/// Whether an address is of a network of one's own (RFC 1918, RFC 4193) or of this link.
+pub(super) const fn is_of_ours(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => address.is_private() || address.is_link_local() || address.is_loopback(),
+        IpAddr::V6(address) => {
+            address.is_unique_local() || address.is_unicast_link_local() || address.is_loopback()
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! `http_flood`: more requests than a listener can be meant to answer, from clients that are none.
+//!
+//! Attack: complete requests, as fast as they go, mostly for pages that cost the server much.
+//! Measured: requests per second over the last whole five seconds against what is usual; and among the sixteen busiest
+//! sources those that open more connections a second than a browser does and were not busy here before, with their share
+//! of all connections.
+//! Ordinary traffic does not trigger it: a flash crowd is many clients with few connections each, so that the busiest have
+//! a small share; proxies, gateways and load balancers that are busy all day are known by then; a crawler
+//! that is fast for the site is below the floor.
+//! Thresholds: 500 requests/s and five times the usual; sources with 8 connections a second or more that have a tenth of
+//! all (`http_flood_*`). Where nothing is known of before: twice the floor, half of the connections theirs, and the
+//! server behind with its answers.
+//! What would fool it: requests over connections that are kept, HTTP/2 and TLS (nothing of them is read), a
+//! thousand sources that are each as slow as a person; a load test looks like an attack (the finding says so).
+
+use std::net::IpAddr;
+
+use super::Evidence;
+use super::asking::nft_family;
+use crate::baseline::SECONDS_MIN;
+use crate::feature::ratio;
+use crate::history::{Remembered, SLOT_S};
+use crate::incident::{Finding, Kind, Severity};
+
+/// Where nothing is known of before: times the floor, share of the busy sources, and shares of responses between which
+/// the server is behind. Below the lower one it is the view that lacks them.
+const UNKNOWN_FACTOR: f64 = 2.0;
+const UNKNOWN_SOURCE_SHARE: f64 = 0.5;
+const BEHIND_SHARE: [f64; 2] = [0.1, 0.5];
+/// Share of failures and of requests without response from which on clients are turned away.
+const DEGRADED_SHARE: f64 = 0.05;
+
+/// The last whole slot.
+struct Slot {
+    requests_per_s: f64,
+    /// Responses to them.
+    answered_share: f64,
+    failed_share: f64,
+}
+
+/// Judges the last whole slot.
+pub(super) fn detect(evidence: &Evidence<'_>) -> Option<Finding> {
+    let config = evidence.config;
+    let requests = evidence.history.last_slot(Remembered::Request);
+    let requests_per_s = requests as f64 / SLOT_S as f64;
+    if requests_per_s < config.http_flood_requests_per_s {
+        return None;
+    }
+    let responses = evidence.history.last_slot(Remembered::Response);
+    let slot = Slot {
+        requests_per_s,
+        answered_share: ratio(responses, requests)?,
+        failed_share: ratio(evidence.history.last_slot(Remembered::ServerError), responses).unwrap_or(0.0),
+    };
+    let usual = evidence.requests.usual(SECONDS_MIN);
+    let (limit, share_min) = match usual {
+        Some(usual) => (usual.median * config.http_flood_rise_factor, config.http_flood_source_share),
+        None => {
+            let [view_lacks, behind] = BEHIND_SHARE;
+            let is_behind = slot.answered_share >= view_lacks && slot.answered_share < behind;
+            is_behind.then_some((UNKNOWN_FACTOR * config.http_flood_requests_per_s, UNKNOWN_SOURCE_SHARE))?
+        }
+    };
+    let limit = limit.max(config.http_flood_requests_per_s);
+    let (busy, attempts) = busy(evidence);
+    let share = ratio(attempts, evidence.handshakes.asked.max(attempts))?;
+    if requests_per_s < limit || share < share_min {
+        return None;
+    }
+    Some(finding(evidence, &slot, limit, &busy, share))
+}
+
+/// Sources that no browser is and that were not busy before, and their attempts in a second.
+fn busy(evidence: &Evidence<'_>) -> (Vec<IpAddr>, u64) {
+    let least = evidence.config.http_flood_source_per_s;
+    let busy = evidence.busiest.iter().take_while(|(_, attempts)| u64::from(*attempts) >= least);
+    let new: Vec<_> = busy.filter(|(source, _)| !evidence.regulars.has(*source)).collect();
+    let attempts = new.iter().map(|(_, attempts)| u64::from(*attempts)).sum();
+    (new.iter().map(|(source, _)| *source).collect(), attempts)
+}
+
+fn finding(evidence: &Evidence<'_>, slot: &Slot, limit: f64, busy: &[IpAddr], share: f64) -> Finding {
+    let config = evidence.config;
+    let (port, address) = (evidence.listener.port, evidence.listener.address);
+    let usual = evidence.requests.usual(SECONDS_MIN).map(|usual| usual.median);
+    let requests_per_s = slot.requests_per_s;
+    Finding {
+        kind: Kind::HttpFlood,
+        severity: severity(slot),
+        rule: format!(
+            "requests/s >= {limit:.0} and sources with >= {} connections/s that are new here have >= {} of them",
+            config.http_flood_source_per_s, config.http_flood_source_share
+        ),
+        measured: requests_per_s,
+        unit: "requests/s",
+        limit,
+        baseline: usual,
+        facts: vec![
+            ("responses_per_request", slot.answered_share),
+            ("status_5xx_share", slot.failed_share),
+            ("busy_sources", busy.len() as f64),
+            ("busy_sources_share", share),
+            ("open", evidence.open.into()),
+        ],
+        window_s: SLOT_S as f64,
+        distinct_sources: Some(evidence.sources.distinct.estimate()),
+        spoofed_estimate: Some(0.0),
+        top_sources: evidence.busiest.to_vec(),
+        top_prefixes: evidence.sources.prefixes.clone(),
+        ttl_classes: Some(evidence.sources.ttl_classes.count_ones()),
+        cause: vec![
+            format!(
+                "HTTP flood: {requests_per_s:.0} requests/s where {} is usual; of the busiest sources {} open {} connections/s or more each, {:.0} % of all",
+                usual.map_or("nothing known".to_owned(), |usual| format!("{usual:.0}")),
+                busy.len(),
+                config.http_flood_source_per_s,
+                share * 100.0
+            ),
+            "or a load test, or a proxy that was moved here".to_owned(),
+        ],
+        next: vec![
+            format!("ss -Htn 'sport = :{port}' | awk '{{print $4}}' | sort | uniq -c | sort -rn | head"),
+            format!(
+                "tcpdump -nA -c 200 -i any 'tcp dst port {port} and dst host {address}' | grep -aE '^(GET|POST|HEAD) ' | sort | uniq -c | sort -rn | head"
+            ),
+            format!("ss -Hltn 'sport = :{port}'"),
+            format!(
+                "nft add rule inet filter input {family} daddr {address} tcp dport {port} ct state new meter http_flood {{ {family} saddr limit rate over {}/second }} drop",
+                config.http_flood_source_per_s,
+                family = nft_family(address)
+            ),
+        ],
+    }
+}
+
+/// P1 where half of what is asked is not served, P2 where some is not.
+fn severity(slot: &Slot) -> Severity {
+    // A view that has no responses does not say that there are none.
+    let seen = slot.answered_share >= BEHIND_SHARE[0];
+    let unserved = slot.failed_share.max(if seen { 1.0 - slot.answered_share } else { 0.0 });
+    match unserved {
+        unserved if unserved >= 1.0 - BEHIND_SHARE[1] => Severity::P1,
+        unserved if unserved >= DEGRADED_SHARE => Severity::P2,
+        _ => Severity::P3,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::detect::testing_asked::{Heard, facts, host};
+    use crate::fact::Fact;
+
+    fn heard(usual: u64, requests: u64, responses: u64, busiest: impl IntoIterator<Item = u32>) -> Heard {
+        let mut heard = Heard::default();
+        (0..60).for_each(|_| heard.requests.learn(usual));
+        heard.seconds(10, |window| {
+            (0..requests).for_each(|_| window.facts.count(facts(&[Fact::Request])));
+            (0..responses).for_each(|_| window.facts.count(facts(&[Fact::Response])));
+        });
+        heard.busiest = (1..).zip(busiest).map(|(number, attempts)| (host(number), attempts)).collect();
+        heard.handshakes.asked = requests;
+        heard
+    }
+
+    #[test]
+    fn a_rise_by_sources_that_are_no_browsers_is_a_flood() {
+        let finding = heard(100, 1_100, 1_100, [10; 16]).judge(detect).unwrap();
+        assert_eq!((finding.kind, finding.severity), (Kind::HttpFlood, Severity::P3));
+        assert_eq!((finding.measured, finding.limit, finding.next.len()), (1_100.0, 500.0, 4));
+        assert_eq!(heard(100, 1_100, 400, [10; 16]).judge(detect).unwrap().severity, Severity::P1);
+    }
+
+    #[test]
+    fn a_flash_crowd_is_many_who_ask_little() {
+        assert_eq!(heard(100, 3_000, 3_000, [6; 16]).judge(detect), None);
+        // A gateway or two among them.
+        assert_eq!(heard(100, 3_000, 3_000, [30, 20, 6, 6]).judge(detect), None);
+    }
+
+    #[test]
+    fn proxies_that_are_busy_all_day_are_known() {
+        let mut heard = heard(200, 2_000, 2_000, [900, 800]);
+        heard.regulars.learn(&[(host(1), 90), (host(2), 80)], 8);
+        assert_eq!(heard.judge(detect), None);
+    }
+
+    #[test]
+    fn a_steady_load_is_usual_and_a_short_one_below_the_floor() {
+        assert_eq!(heard(1_500, 2_000, 2_000, [900, 800]).judge(detect), None);
+        assert_eq!(heard(0, 131, 131, [131]).judge(detect), None);
+    }
+
+    #[test]
+    fn where_nothing_is_known_of_before_the_server_must_be_behind() {
+        for (responses, found) in [(2_000, false), (600, true), (0, false)] {
+            let mut heard = heard(0, 2_000, responses, [1_900]);
+            heard.requests = crate::baseline::Baseline::default();
+            assert_eq!(heard.judge(detect).is_some(), found, "{responses} responses");
+        }
+    }
+}
