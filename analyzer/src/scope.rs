@@ -34,7 +34,7 @@ const HANDSHAKES_REMEMBERED: u64 = 2_000;
 pub(crate) struct Scopes {
     hosts: BTreeMap<IpAddr, Box<HostState>>,
     actors: BTreeMap<ActorKey, Box<ActorState>>,
-    /// Those that something came of in the tick, or that have an open incident: the others are not looked at.
+    /// Those that something came of a short time ago, or that have an open incident: the others are not looked at.
     watched_hosts: BTreeSet<IpAddr>,
     watched_actors: BTreeSet<ActorKey>,
     paths: BTreeMap<IpAddr, Box<PathState>>,
@@ -165,7 +165,7 @@ impl Scopes {
             }
             let judged = Judged { address: *address, network: None, covered: &covered, both_ways };
             host.judge(judging, &judged, changing);
-            !host.incidents.is_empty()
+            host.is_live(judging.now_ns)
         });
         self.watched_actors.retain(|key| {
             let Some(actor) = self.actors.get_mut(key) else { return false };
