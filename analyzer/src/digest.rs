@@ -112,6 +112,8 @@ impl Digest {
         if self.packet.transport == Transport::Tcp {
             self.print = print_of(marks, &self.packet.segment);
             self.read_sack(bytes);
+        } else {
+            self.joins_its_hosts(seed);
         }
     }
 
@@ -157,6 +159,7 @@ impl Digest {
             }
             Transport::Udp => {
                 self.belongs_to(FlowKey::of(&self.packet, settings.seed));
+                self.joins_its_hosts(settings.seed);
             }
             Transport::Icmp => self.read_icmp(bytes, settings.seed),
             // All of them in one place: there are few, and each stands for itself.
@@ -242,6 +245,16 @@ impl Digest {
         }
     }
 
+    /// A resolver takes another port for each query: what it asks of one server is followed in one place, so that one
+    /// query can be told from the next try of the same.
+    #[inline]
+    fn joins_its_hosts(&mut self, seed: u64) {
+        if self.packet.source_port == DNS_PORT || self.packet.destination_port == DNS_PORT {
+            let ends = Packet { source_port: 0, destination_port: 0, ..self.packet };
+            self.partition = partition(FlowKey::of(&ends, seed).hash());
+        }
+    }
+
     #[inline(always)]
     fn belongs_to(&mut self, key: FlowKey) {
         self.key = key;
@@ -249,6 +262,9 @@ impl Digest {
         self.partition = partition(self.hash);
     }
 }
+
+/// DNS over UDP.
+const DNS_PORT: u16 = 53;
 
 /// Who follows flows of this hash. The lowest bits choose buckets, the upper half is the fingerprint, of which three
 /// bits are lost within a partition.

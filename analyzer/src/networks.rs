@@ -10,6 +10,7 @@ use std::net::IpAddr;
 use tidegauge_ebpf::flow::prefix_of;
 use tidegauge_ebpf::target::{Majority, TargetCounter};
 
+use crate::account::sent::SLOTS;
 use crate::detect::NetworkEvidence;
 use crate::host_state::{HostState, Judged, Leading};
 use crate::incident::{Incident, Kind};
@@ -133,7 +134,7 @@ impl Network {
             udp.saturating_sub(own(TargetCounter::UdpPackets)),
             icmp.saturating_sub(own(TargetCounter::IcmpPackets)),
         ];
-        self.state.add_target(&sum.target, elsewhere, tick, end_ns);
+        self.state.add_target(&sum.without_strangers(udp, icmp), elsewhere, tick, end_ns);
         let [source, destination] = [0, 1].map(|end| {
             let leading = sum.leads[end].iter().max_by_key(|(_, lead)| **lead);
             let datagrams = own(TargetCounter::UdpPackets).max(1) as f64;
@@ -162,6 +163,18 @@ impl Sum {
         {
             *leads.entry(port).or_default() += u64::from(lead).min(datagrams);
         }
+    }
+
+    /// The target, less what of all senders was counted to its hosts because they share their places: what a host sent
+    /// is at most too high, which adds up over a network.
+    fn without_strangers(&self, udp: u64, icmp: u64) -> TargetWindow {
+        let mut target = self.target;
+        if let Some(beside) = &mut target.beside {
+            let share = |all: u64| (all * self.hosts).div_ceil(SLOTS as u64);
+            beside.sent_udp = beside.sent_udp.saturating_sub(share(udp));
+            beside.sent_icmp = beside.sent_icmp.saturating_sub(share(icmp));
+        }
+        target
     }
 
     /// Who has targets too is counted as two hosts; a network without enough of either has less than half.

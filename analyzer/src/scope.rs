@@ -225,3 +225,72 @@ fn trim<K: Copy + Ord, S, R: Ord + Copy>(
     }
     surplus as u64
 }
+
+#[cfg(test)]
+mod tests {
+    use tidegauge_ebpf::target::Majority;
+
+    use super::*;
+    use crate::feature::TICK_NS;
+    use crate::sight::Sight;
+    use crate::window::TargetWindow;
+
+    /// Counts of targets alone, as the kernel has them.
+    fn target(datagrams: u64) -> TargetWindow {
+        let mut target = TargetWindow { ttl_classes: u64::MAX, ..TargetWindow::default() };
+        target.counters[TargetCounter::UdpPackets as usize] = datagrams;
+        target.counters[TargetCounter::UdpBytes as usize] = datagrams * 100;
+        (target.source_port, target.destination_port) =
+            (Majority { port: 7, lead: 1 }, Majority { port: 9, lead: 1 });
+        target
+    }
+
+    /// Kinds and targets that open within three seconds in which so many datagrams come to each of these in a tick.
+    fn opened(targets: &[(&str, u64)]) -> Vec<String> {
+        let (config, sight) = (Config::default(), Sight::default());
+        let (mut scopes, mut number, mut changed) = (Scopes::default(), 0, Vec::new());
+        for tick in 1..30 {
+            let end_ns = tick * TICK_NS;
+            let mut window = Window { start_ns: end_ns - TICK_NS, end_ns, ..Window::default() };
+            let pairs =
+                targets.iter().filter_map(|(address, count)| Some((address.parse().ok()?, target(*count))));
+            window.targets = pairs.collect();
+            window.totals.add(Counter::Udp, targets.iter().map(|(_, count)| count).sum());
+            scopes.add(&window, tick, &config);
+            if tick % 10 == 0 {
+                scopes.end_second(end_ns);
+            }
+            let judging = Judging {
+                config: &config,
+                answers_visible: true,
+                now_ns: end_ns,
+                sight: &sight,
+                blindness: None,
+            };
+            scopes.judge(&judging, tick, &mut Changing { numbers: &mut number, changed: &mut changed });
+        }
+        let opened = changed.iter().filter(|incident| incident.state == crate::incident::State::Opened);
+        opened.map(|incident| format!("{} {}", incident.peak.kind.name(), incident.target)).collect()
+    }
+
+    #[test]
+    fn counts_of_the_kernel_are_enough_for_a_flood() {
+        assert_eq!(opened(&[("192.0.2.7", 1_500)]), ["udp_flood 192.0.2.7/udp"]);
+        assert_eq!(opened(&[("192.0.2.7", 1_500), ("198.51.100.1", 1_500)]).len(), 0);
+    }
+
+    #[test]
+    fn a_flood_over_a_network_is_one_incident() {
+        let addresses: Vec<String> = (1..=100).map(|host| format!("192.0.2.{host}")).collect();
+        let targets: Vec<_> = addresses.iter().map(|address| (address.as_str(), 30)).collect();
+        assert_eq!(opened(&targets), ["udp_flood 192.0.2.0/24 udp"]);
+    }
+
+    #[test]
+    fn one_busy_host_of_a_network_is_its_own_incident() {
+        let addresses: Vec<String> = (1..=30).map(|host| format!("192.0.2.{host}")).collect();
+        let mut targets: Vec<_> = addresses.iter().map(|address| (address.as_str(), 1)).collect();
+        targets[7].1 = 3_000;
+        assert_eq!(opened(&targets), ["udp_flood 192.0.2.8/udp"]);
+    }
+}

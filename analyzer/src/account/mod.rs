@@ -10,7 +10,7 @@ pub mod hosts;
 mod index;
 pub mod listeners;
 mod round_trips;
-mod sent;
+pub mod sent;
 mod sources;
 pub mod targets;
 

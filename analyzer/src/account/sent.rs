@@ -1,71 +1,86 @@
 //! What hosts send that is not TCP: counts by a hash of the sender, so that it can be told whether what comes to a host
 //! may be the answer to what it sent.
 //!
-//! Limits: [`SLOTS`] counts of each; senders that share one are counted together, so a count is at most too high. Counts
-//! only grow: who reads them keeps what they were.
+//! Limits: [`SLOTS`] places; senders that share one are counted together, so a count is at most too high. Counts only
+//! grow: who reads them keeps what they were. What they were when the second began is kept beside them, for hosts that
+//! sent before anything came to them.
 
 use tidegauge_ebpf::packet::{Fragment, Packet, Transport};
 
 use crate::ports::is_reflector;
 
-/// Counts of each, 16 KiB: of a flood with random senders a four-thousandth is counted to its victim.
-const SLOTS: usize = 4_096;
-/// Datagrams, ICMP messages, and datagrams by port to ports of reflectors.
-const KINDS: usize = 3;
+/// Places, 1 MiB: of a flood with random senders so small a part is counted to its victim.
+pub const SLOTS: usize = 32_768;
 
-/// Counts of one host.
-pub(super) type HostSent = [u32; KINDS];
+/// Counts of one host: datagrams, ICMP messages, datagrams to one port of a reflector.
+pub(super) type HostSent = [u32; 3];
 
-/// All counts, and what they were when the second began: what a host sent before anything came to it.
+#[derive(Clone, Copy, Default)]
+#[repr(C, align(32))]
+struct Slot {
+    counts: HostSent,
+    before: HostSent,
+    /// The second that `before` is the beginning of.
+    second: u32,
+}
+
+/// All counts.
 pub(super) struct Sent {
-    counts: Box<[HostSent]>,
-    before: Box<[HostSent]>,
+    slots: Box<[Slot]>,
+    second: u32,
 }
 
 impl Sent {
     pub(super) fn new() -> Self {
-        let counts = || vec![HostSent::default(); SLOTS].into_boxed_slice();
-        Self { counts: counts(), before: counts() }
+        Self { slots: vec![Slot::default(); SLOTS].into_boxed_slice(), second: 1 }
     }
 
     /// Counts a packet of the sender with hash `id`.
     #[inline]
     pub(super) fn count(&mut self, id: u64, packet: &Packet, packets: u32) {
-        let mut add = |slot: usize, kind: usize| {
-            let count = &mut self.counts[slot][kind];
-            *count = count.wrapping_add(packets);
-        };
         match packet.transport {
-            Transport::Icmp => add(slot(id), 1),
+            Transport::Icmp => self.add(slot(id), 1, packets),
             Transport::Udp if packet.fragment != Fragment::Later => {
-                add(slot(id), 0);
+                self.add(slot(id), 0, packets);
                 if is_reflector(packet.destination_port) {
-                    add(port_slot(id, packet.destination_port), 2);
+                    self.add(port_slot(id, packet.destination_port), 2, packets);
                 }
             }
             _ => {}
         }
     }
 
-    /// What the host with hash `id` sent, the datagrams by port to `port`.
+    #[inline]
+    fn add(&mut self, slot: usize, kind: usize, packets: u32) {
+        let slot = &mut self.slots[slot];
+        if slot.second != self.second {
+            (slot.second, slot.before) = (self.second, slot.counts);
+        }
+        slot.counts[kind] = slot.counts[kind].wrapping_add(packets);
+    }
+
+    /// What the host with hash `id` sent, and of it to `port`.
     pub(super) fn of(&self, id: u64, port: u16) -> HostSent {
-        read(&self.counts, id, port)
+        read(id, port, |slot| self.slots[slot].counts)
     }
 
     /// The same at the beginning of the second.
     pub(super) fn before(&self, id: u64, port: u16) -> HostSent {
-        read(&self.before, id, port)
+        read(id, port, |slot| {
+            let slot = &self.slots[slot];
+            if slot.second == self.second { slot.before } else { slot.counts }
+        })
     }
 
     /// A second ends.
-    pub(super) fn end_second(&mut self) {
-        self.before.copy_from_slice(&self.counts);
+    pub(super) const fn end_second(&mut self) {
+        self.second = self.second.wrapping_add(1);
     }
 }
 
-fn read(counts: &[HostSent], id: u64, port: u16) -> HostSent {
-    let [udp, icmp, _] = counts[slot(id)];
-    [udp, icmp, counts[port_slot(id, port)][2]]
+fn read(id: u64, port: u16, counts: impl Fn(usize) -> HostSent) -> HostSent {
+    let [udp, icmp, _] = counts(slot(id));
+    [udp, icmp, counts(port_slot(id, port))[2]]
 }
 
 const fn slot(id: u64) -> usize {
@@ -81,7 +96,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_query_is_known_by_its_port() {
+    fn a_query_is_known_by_its_port_and_by_its_second() {
         let mut sent = Sent::new();
         let packet =
             Packet { transport: Transport::Udp, destination_port: 53, source_port: 4_000, ..Packet::EMPTY };
@@ -91,5 +106,7 @@ mod tests {
         assert_eq!(sent.before(77 << 20, 53), [0; 3]);
         sent.end_second();
         assert_eq!(sent.before(77 << 20, 53), [2, 0, 2]);
+        sent.count(77 << 20, &packet, 1);
+        assert_eq!((sent.before(77 << 20, 53), sent.of(77 << 20, 53)), ([2, 0, 2], [3, 0, 3]));
     }
 }

@@ -55,8 +55,8 @@ fn finding(evidence: &HostEvidence<'_>, first_share: f64, bytes: f64) -> (Target
     let fragments = evidence.per_s(HostCount::Fragments);
     let cause = format!(
         "fragment flood at {}: {fragments} fragments/s {}, {:.0} % of them first ones, {bytes:.0} bytes each: they cannot become packets",
-        evidence.to_whom(),
-        evidence.senders_in_words(),
+        evidence.at_whom(),
+        evidence.by_whom(),
         first_share * 100.0
     );
     let or_lost =

@@ -7,8 +7,10 @@ use crate::incident::{Finding, HostTarget, Kind, NetworkTarget, Severity, Target
 /// Busiest host's share of what comes to a network from which on it is that host's.
 const ONE_HOST_SHARE: f64 = 0.5;
 /// Share of what came that a host must have sent for it to be plain that what it sends is seen: counts of what is sent
-/// hold a four-thousandth of everybody else's.
+/// hold a part of everybody else's ([`crate::account::sent`]).
 const SENDS_SHARE: f64 = 0.01;
+/// The same of a network, whose hosts have as many such parts.
+const NETWORK_SENDS_SHARE: f64 = 0.05;
 /// Times its limit from which on a flood is about to take the service down.
 const DOWN_FACTOR: f64 = 10.0;
 /// Lead from which on nearly all datagrams have the port.
@@ -52,7 +54,8 @@ impl HostEvidence<'_> {
 
     /// Whether it would be seen if the host sent answers: handshakes are seen from both sides, or it sends something.
     pub(super) fn sees_answers(&self, received: f64, sent: f64) -> bool {
-        self.answers_visible || (sent > 0.0 && sent >= received * SENDS_SHARE)
+        let share = if self.network.is_some() { NETWORK_SENDS_SHARE } else { SENDS_SHARE };
+        self.answers_visible || (sent > 0.0 && sent >= received * share)
     }
 
     /// A limit, higher where answers would not be seen.
@@ -77,7 +80,7 @@ impl HostEvidence<'_> {
     }
 
     /// Sources in words.
-    pub(super) fn senders_in_words(&self) -> String {
+    pub(super) fn by_whom(&self) -> String {
         match self.distinct() {
             Some(1) => "from one source".to_owned(),
             Some(distinct) => format!("from about {distinct} sources"),
@@ -89,7 +92,7 @@ impl HostEvidence<'_> {
     }
 
     /// Host, or hosts of the network, in words.
-    pub(super) fn to_whom(&self) -> String {
+    pub(super) fn at_whom(&self) -> String {
         match self.network {
             Some(network) => {
                 let share = network.busiest_share * 100.0;
@@ -110,6 +113,12 @@ impl HostEvidence<'_> {
     /// The same with its word for `tcpdump`.
     pub(super) fn tcpdump_place(&self) -> String {
         format!("{} {}", if self.network.is_some() { "dst net" } else { "dst host" }, self.place())
+    }
+
+    /// What `tcpdump` matches segments by that come to it with these flags: it has a word for those of IPv4 alone.
+    pub(super) fn tcpdump_flags(&self, flags: u8) -> String {
+        let at = if self.address.is_ipv4() { "tcp[13]" } else { "ip6[53]" };
+        format!("tcpdump -nnc 20 '{} and tcp and {at} & {flags} == {flags}'", self.tcpdump_place())
     }
 
     /// A rule of nft that matches what comes to it.

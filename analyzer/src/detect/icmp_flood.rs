@@ -51,8 +51,8 @@ fn finding(evidence: &HostEvidence<'_>, of_errors: bool, sent: f64, sees_answers
     let what = if of_errors { "errors (as BlackNurse)" } else { "messages" };
     let cause = format!(
         "ICMP flood at {}: {messages} {what}/s {}, {sent} sent",
-        evidence.to_whom(),
-        evidence.senders_in_words()
+        evidence.at_whom(),
+        evidence.by_whom()
     );
     let or_backscatter = of_errors
         .then(|| "or others are flooded or scanned in its name: errors quote what they are about".to_owned());

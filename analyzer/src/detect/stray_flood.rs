@@ -13,6 +13,8 @@
 //! What would fool it: a flood within one five-tuple (it looks like one connection); a view of one direction in whose
 //! first minute more than ten times the limit of idle connections say one word each.
 
+use tidegauge_ebpf::packet::tcp_flag;
+
 use super::host::{Flood, one_sided, severity, shown};
 use super::{HostCount, HostEvidence};
 use crate::incident::{Finding, Kind, Target};
@@ -31,12 +33,12 @@ struct Of {
     kind: Kind,
     flag: &'static str,
     nft: &'static str,
-    tcpdump: &'static str,
+    bits: u8,
 }
 
-const RST: Of = Of { kind: Kind::RstFlood, flag: "RST", nft: "rst", tcpdump: "tcp-rst" };
-const FIN: Of = Of { kind: Kind::FinFlood, flag: "FIN", nft: "fin", tcpdump: "tcp-fin" };
-const ACK: Of = Of { kind: Kind::AckFlood, flag: "ACK", nft: "ack", tcpdump: "tcp-ack" };
+const RST: Of = Of { kind: Kind::RstFlood, flag: "RST", nft: "rst", bits: tcp_flag::RST };
+const FIN: Of = Of { kind: Kind::FinFlood, flag: "FIN", nft: "fin", bits: tcp_flag::FIN };
+const ACK: Of = Of { kind: Kind::AckFlood, flag: "ACK", nft: "ack", bits: tcp_flag::ACK };
 
 /// Judges the last second.
 pub(super) fn detect(evidence: &HostEvidence<'_>) -> Option<(Target, Finding)> {
@@ -67,14 +69,14 @@ fn is_reset_flood(evidence: &HostEvidence<'_>, resets: f64) -> bool {
 }
 
 fn finding(evidence: &HostEvidence<'_>, of: &Of, measured: f64) -> (Target, Finding) {
-    let Of { kind, flag, nft, tcpdump } = *of;
+    let Of { kind, flag, nft, bits } = *of;
     let limit = evidence.limit(evidence.config.stray_flood_per_s, evidence.answers_visible);
     let spoofed = evidence.spoofed(measured);
     let forged = spoofed.is_some_and(|share| share >= 0.5);
     let cause = format!(
-        "{flag} flood {}: {measured} segments/s of no connection {}{}",
-        evidence.to_whom(),
-        evidence.senders_in_words(),
+        "{flag} flood at {}: {measured} segments/s of no connection {}{}",
+        evidence.at_whom(),
+        evidence.by_whom(),
         if forged { ", as good as one each: forged" } else { ": real hosts, with random ports" }
     );
     let state_lost = (kind != Kind::RstFlood).then(|| {
@@ -102,7 +104,7 @@ fn finding(evidence: &HostEvidence<'_>, of: &Of, measured: f64) -> (Target, Find
         target: evidence.target(None, "tcp"),
         cause: [Some(cause), state_lost, one_sided(evidence.answers_visible)].into_iter().flatten().collect(),
         next: vec![
-            format!("tcpdump -nnc 20 '{} and tcp[tcpflags] & {tcpdump} != 0'", evidence.tcpdump_place()),
+            evidence.tcpdump_flags(bits),
             "nstat -az TcpInErrs TcpOutRsts TcpExtTCPChallengeACK TcpExtTCPAbortOnData".to_owned(),
             "sysctl net.netfilter.nf_conntrack_tcp_loose net.netfilter.nf_conntrack_count net.netfilter.nf_conntrack_max"
                 .to_owned(),

@@ -14,6 +14,8 @@
 //! What would fool it: a scanner behind a view of one direction above ten times the limit; a reflection in which data
 //! is forged too.
 
+use tidegauge_ebpf::packet::tcp_flag;
+
 use super::host::{Flood, one_sided, severity};
 use super::{HostCount, HostEvidence};
 use crate::incident::{Finding, Kind, Target};
@@ -28,23 +30,27 @@ pub(super) fn detect(evidence: &HostEvidence<'_>) -> Option<(Target, Finding)> {
     if unasked < config.unasked_answers_per_s {
         return None;
     }
-    let sees_answers = evidence.answers_visible;
-    let limit = evidence.limit(config.unasked_answers_per_s, sees_answers);
-    let resets = evidence.per_s(HostCount::StrayRst);
-    let followed = evidence.per_s(HostCount::Stray) - resets;
+    let limit = evidence.limit(config.unasked_answers_per_s, evidence.answers_visible);
+    let followed = evidence.per_s(HostCount::Stray) - evidence.per_s(HostCount::StrayRst);
     if unasked < limit || followed >= unasked * FOLLOWED_SHARE {
         return None;
     }
+    Some(finding(evidence, limit, followed))
+}
+
+fn finding(evidence: &HostEvidence<'_>, limit: f64, followed: f64) -> (Target, Finding) {
+    let unasked = evidence.per_s(HostCount::UnaskedAnswer);
+    let resets = evidence.per_s(HostCount::StrayRst);
     let cause = format!(
         "SYN-ACK reflection at {}: {unasked} SYN-ACK/s {} to SYNs that it did not send; its address is forged elsewhere",
-        evidence.to_whom(),
-        evidence.senders_in_words()
+        evidence.at_whom(),
+        evidence.by_whom()
     );
     let resets_say = (resets > 0.0)
         .then(|| format!("closed ports are asked in its name too: {resets} RST/s of no connection"));
-    Some(evidence.finding(Flood {
+    evidence.finding(Flood {
         kind: Kind::SynAckReflection,
-        severity: severity(unasked, config.unasked_answers_per_s),
+        severity: severity(unasked, evidence.config.unasked_answers_per_s),
         rule: format!("unasked SYN-ACK/s >= {limit} and segments that follow < {FOLLOWED_SHARE} per SYN-ACK"),
         measured: unasked,
         unit: "syn-ack/s",
@@ -59,12 +65,9 @@ pub(super) fn detect(evidence: &HostEvidence<'_>) -> Option<(Target, Finding)> {
         spoofed_estimate: Some(0.0),
         ttl_classes: evidence.sources.ttl_classes.count_ones(),
         target: evidence.target(None, "tcp"),
-        cause: [Some(cause), resets_say, one_sided(sees_answers)].into_iter().flatten().collect(),
+        cause: [Some(cause), resets_say, one_sided(evidence.answers_visible)].into_iter().flatten().collect(),
         next: vec![
-            format!(
-                "tcpdump -nnc 20 '{} and tcp[tcpflags] & (tcp-syn|tcp-ack) == (tcp-syn|tcp-ack)'",
-                evidence.tcpdump_place()
-            ),
+            evidence.tcpdump_flags(tcp_flag::SYN | tcp_flag::ACK),
             "nstat -az TcpOutRsts TcpInErrs".to_owned(),
             format!("ss -Htn state syn-sent src {} | wc -l", evidence.place()),
             format!(
@@ -72,7 +75,7 @@ pub(super) fn detect(evidence: &HostEvidence<'_>) -> Option<(Target, Finding)> {
                 evidence.nft_place()
             ),
         ],
-    }))
+    })
 }
 
 #[cfg(test)]

@@ -7,9 +7,10 @@
 //! Ordinary traffic does not trigger it: whoever asks is answered about as often. A resolver gets answers of a few
 //! hundred bytes, a clock of 90. An IPsec tunnel or a game is one port at both ends from few places. Where what the host
 //! sends is not seen, nothing shows whether it asked: then many times the rate is asked for, from places all over the
-//! world (a poller's devices are near each other).
-//! Thresholds: `amplification_per_s`, and ten times `one_sided_factor` of it where answers are not seen; sizes by
-//! service. From the configuration.
+//! world (a poller's devices are near each other), or DNS answers so large that no resolver asks for them: since 2020
+//! resolvers ask for at most 1,232 bytes (dnsflagday.net), so answers in fragments are rare.
+//! Thresholds: `amplification_per_s`, and twice `one_sided_factor` of it where answers are not seen; sizes by service.
+//! From the configuration.
 //! What would fool it: a victim that itself asks that service as often as the attack comes; reflectors of ports that
 //! nobody has heard of (a UDP flood then).
 
@@ -25,7 +26,11 @@ const STREAM_SOURCES_MAX: u64 = 8;
 /// Sources that count as many where their TTLs do not tell.
 const SOURCES_MANY: u64 = 100;
 /// Times `amplification_per_s` asked for where answers are not seen, beside `one_sided_factor`.
-const ONE_SIDED_MORE: f64 = 10.0;
+const ONE_SIDED_MORE: f64 = 2.0;
+/// How much larger than usual answers are then.
+const ONE_SIDED_LARGER: f64 = 2.0;
+/// Bytes of a DNS answer, all its fragments together, that resolvers do not ask for.
+const NEVER_ASKED_BYTES: f64 = 2_000.0;
 /// Bits per second from which on a link or a host notices, and from which on it is in danger.
 const NOTICED_BITS_PER_S: f64 = 10e6;
 const DANGEROUS_BITS_PER_S: f64 = 1e9;
@@ -42,14 +47,16 @@ pub(super) fn detect(evidence: &HostEvidence<'_>) -> Option<(Target, Finding)> {
     // Of datagrams in fragments the later ones are counted apart.
     let bytes = evidence.per_s(HostCount::UdpBytes);
     let asked = evidence.per_s(HostCount::Asked);
-    let is_large = bytes / datagrams >= reflector.large_bytes as f64;
-    if !is_large || asked >= datagrams * ASKED_SHARE || is_stream(evidence) {
+    let sees_answers = evidence.sees_answers(datagrams, evidence.per_s(HostCount::SentUdp));
+    let large_bytes = reflector.large_bytes as f64 * if sees_answers { 1.0 } else { ONE_SIDED_LARGER };
+    let per_answer = (bytes + later_bytes(evidence)) / datagrams;
+    if per_answer < large_bytes || asked >= datagrams * ASKED_SHARE || is_stream(evidence) {
         return None;
     }
-    let sees_answers = evidence.sees_answers(datagrams, evidence.per_s(HostCount::SentUdp));
-    let mut limit = evidence.limit(config.amplification_per_s, sees_answers);
-    if !sees_answers {
-        limit *= ONE_SIDED_MORE;
+    let mut limit = config.amplification_per_s;
+    let never_asked = reflector.large_bytes > 0 && per_answer >= NEVER_ASKED_BYTES;
+    if !sees_answers && !never_asked {
+        limit *= config.one_sided_factor * ONE_SIDED_MORE;
         if !is_from_everywhere(evidence) {
             return None;
         }
@@ -64,6 +71,15 @@ fn is_stream(evidence: &HostEvidence<'_>) -> bool {
         None => evidence.ttl_classes <= 2,
     };
     few && evidence.source_port.lead >= LEADS && evidence.destination_port.lead >= LEADS
+}
+
+/// Bytes of later fragments: what is left of large answers.
+fn later_bytes(evidence: &HostEvidence<'_>) -> f64 {
+    let later = evidence.per_s(HostCount::Fragments) - evidence.per_s(HostCount::FirstFragments);
+    let others = evidence.per_s(HostCount::Other);
+    // Among packets of no transport; the rest of these is of other protocols.
+    let share = if others > 0.0 { (later / others).clamp(0.0, 1.0) } else { 0.0 };
+    evidence.per_s(HostCount::OtherBytes) * share
 }
 
 fn is_from_everywhere(evidence: &HostEvidence<'_>) -> bool {
@@ -81,16 +97,14 @@ fn finding(
     let datagrams = evidence.per_s(HostCount::Udp);
     let bytes = evidence.per_s(HostCount::UdpBytes);
     let asked = evidence.per_s(HostCount::Asked);
-    // Later fragments are what is left of large answers.
     let fragments = evidence.per_s(HostCount::Fragments);
-    let later_bytes = if fragments > 0.0 { evidence.per_s(HostCount::OtherBytes) } else { 0.0 };
-    let bits = (bytes + later_bytes) * 8.0;
+    let bits = (bytes + later_bytes(evidence)) * 8.0;
     let cause = format!(
         "{name} amplification: {datagrams} datagrams/s from port {port}, {:.0} bytes each, {:.1} Mbit/s, {} to {}, which asked {asked} times",
         bytes / datagrams,
         bits / 1e6,
-        evidence.senders_in_words(),
-        evidence.to_whom()
+        evidence.by_whom(),
+        evidence.at_whom()
     );
     let in_fragments = (fragments > 0.0)
         .then(|| format!("answers so large that they come in fragments: {fragments} fragments/s"));
@@ -118,16 +132,20 @@ fn finding(
         ttl_classes: evidence.ttl_classes,
         target: evidence.target(evidence.leading_destination(), "udp"),
         cause: [Some(cause), in_fragments, one_sided(sees_answers)].into_iter().flatten().collect(),
-        next: vec![
-            format!("tcpdump -nnc 20 '{} and udp src port {port}'", evidence.tcpdump_place()),
-            "nstat -az UdpInDatagrams UdpNoPorts UdpInErrors IpReasmFails".to_owned(),
-            format!("ss -Huan 'dport = :{port}'"),
-            format!(
-                "nft add rule inet filter input {} udp sport {port} ct state invalid,new drop",
-                evidence.nft_place()
-            ),
-        ],
+        next: next_commands(evidence, port),
     })
+}
+
+fn next_commands(evidence: &HostEvidence<'_>, port: u16) -> Vec<String> {
+    vec![
+        format!("tcpdump -nnc 20 '{} and udp src port {port}'", evidence.tcpdump_place()),
+        "nstat -az UdpInDatagrams UdpNoPorts UdpInErrors IpReasmFails".to_owned(),
+        format!("ss -Huan 'dport = :{port}'"),
+        format!(
+            "nft add rule inet filter input {} udp sport {port} ct state invalid,new drop",
+            evidence.nft_place()
+        ),
+    ]
 }
 
 /// By what it takes of the link.
@@ -158,6 +176,9 @@ mod tests {
         let mut unseen = answers(161, 10_000, 240).one_sided();
         unseen.ttl_classes = 12;
         assert_eq!(unseen.kinds(), [Kind::UdpAmplification]);
+        let signed = answers(53, 100, 1_400).with(HostCount::Fragments, 350).one_sided();
+        let signed = signed.with(HostCount::FirstFragments, 100).with(HostCount::Other, 250);
+        assert_eq!(signed.with(HostCount::OtherBytes, 250 * 1_400).kinds(), [Kind::UdpAmplification]);
     }
 
     #[test]

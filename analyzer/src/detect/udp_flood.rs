@@ -97,8 +97,8 @@ fn finding(evidence: &HostEvidence<'_>, beyond: &Beyond, sees_answers: bool) -> 
     let to_port = port.map_or_else(|| "all over its ports".to_owned(), |port| format!("to port {port}"));
     let cause = format!(
         "UDP flood at {}: {datagrams} datagrams/s of {bytes:.0} bytes {to_port} {}, {} sent back",
-        evidence.to_whom(),
-        evidence.senders_in_words(),
+        evidence.at_whom(),
+        evidence.by_whom(),
         beyond.sent
     );
     let or_stopped = "or the service behind it has stopped answering".to_owned();
