@@ -270,7 +270,9 @@ impl ListenerState {
 
     /// Whether something happened in the last minutes that is judged over longer than a few seconds.
     pub(crate) fn is_worth_a_long_look(&self, now_ns: u64) -> bool {
+        // Those that give up do so in bursts, a minute of which is one attack.
         self.heads_waiting() != 0
+            || self.incidents.has(Kind::SlowHttp)
             || (self.noteworthy_ns != 0 && now_ns.saturating_sub(self.noteworthy_ns) < NOTEWORTHY_NS)
     }
 

@@ -144,7 +144,9 @@ impl Accounts {
         if !of_host.is_empty() {
             self.hosts.count(of_host, digest, &mut self.sources, seed);
         }
-        let asks_oddly = facts.has(Fact::Stray) && !digest.packet.segment.has(tcp_flag::ACK | tcp_flag::RST);
+        // With neither ACK nor RST: what is in the middle of a connection has one of them.
+        let segment = &digest.packet.segment;
+        let asks_oddly = facts.has(Fact::Stray) && !segment.has(tcp_flag::ACK) && !segment.has(tcp_flag::RST);
         if outcome.has(event::ATTEMPTED) || asks_oddly {
             self.actors.ask(&asking(digest, ActorProtocol::Tcp), seed);
         }

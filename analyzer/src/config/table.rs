@@ -97,7 +97,7 @@ thresholds! {
     sweep_scattered_factor: f64 = 4.0, AboveOne,
         "So many times sweep_hosts where they are in no network of their own: peer-to-peer nodes ask for a hundred dead ones a minute.";
     arp_sweep_hosts: u64 = 60, AboveZero,
-        "Addresses that one host asks for in a minute, half of them within ten seconds, that are a sweep (a quarter of a /24; a gateway of a busy one asks for as many, over minutes).";
+        "Addresses that one host asks for within ten seconds that are a sweep (a quarter of a /24; a gateway asks for all of it too, over a minute or more).";
     brute_force_logins: u64 = 30, AboveZero,
         "Brief logins of one host at one listener in a minute that are guessing (fail2ban: 5 failures in ten minutes; whether a login failed is not seen, so that scripts have room).";
     brute_force_spread_logins: u64 = 300, AboveZero,

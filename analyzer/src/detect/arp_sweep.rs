@@ -5,7 +5,7 @@
 //! seconds, and the share that was not answered.
 //! Ordinary traffic does not trigger it: hosts ask for their gateway and a few others; a gateway asks for all its hosts,
 //! but over minutes, and where both directions are seen it is answered.
-//! Thresholds: 60 addresses a minute, half of them within ten seconds (`arp_sweep_hosts`).
+//! Thresholds: 60 addresses within ten seconds (`arp_sweep_hosts`).
 //! What would fool it: a sweep slower than six addresses a second; a gateway that passes somebody's sweep from outside on
 //! looks like the one who sweeps (the finding says so).
 
@@ -13,8 +13,6 @@ use super::{ActorEvidence, port_scan};
 use crate::incident::{Finding, Kind, Target};
 use crate::window::ActorProtocol;
 
-/// Share of the threshold that has to come within ten seconds.
-const LATELY_PART: u64 = 2;
 /// Share of the addresses asked for that must not answer: in a full network half of them do.
 const UNANSWERED_SHARE: f64 = 0.5;
 
@@ -22,16 +20,15 @@ const UNANSWERED_SHARE: f64 = 0.5;
 pub(super) fn detect(evidence: &ActorEvidence<'_>) -> Option<(Target, Finding)> {
     let (config, counts) = (evidence.config, evidence.counts);
     if evidence.actor.protocol != ActorProtocol::Arp
-        || counts.hosts < config.arp_sweep_hosts
-        || evidence.hosts_lately * LATELY_PART < config.arp_sweep_hosts
+        || evidence.hosts_lately < config.arp_sweep_hosts
         || evidence.unanswered_share() < UNANSWERED_SHARE
     {
         return None;
     }
     let rule = format!(
-        "addresses asked for by one host in {:.0} s >= {} and half as many in the last ten seconds",
-        evidence.seconds(),
-        config.arp_sweep_hosts
+        "addresses asked for by one host in ten seconds >= {}, {:.0} s after the first",
+        config.arp_sweep_hosts,
+        evidence.seconds()
     );
     let mut finding = evidence.finding(Kind::ArpSweep, rule, (counts.hosts, "addresses"));
     finding.limit = config.arp_sweep_hosts as f64;
@@ -76,7 +73,7 @@ mod tests {
         (counts.ports, counts.hosts, counts.places) = (1, 120, 120);
         (counts.counts.asked, counts.counts.answered) = (120, 20);
         counts.network = Some((host(0), 24));
-        asked.hosts_lately = 60;
+        asked.hosts_lately = 120;
         asked
     }
 
@@ -91,7 +88,7 @@ mod tests {
     #[test]
     fn a_gateway_asks_for_its_hosts_over_minutes_or_is_answered() {
         let mut slow = sweep();
-        slow.hosts_lately = 20;
+        slow.hosts_lately = 45;
         assert_eq!(slow.judge(detect), None);
         let mut answered = sweep();
         answered.counts.counts.answered = 100;

@@ -21,6 +21,9 @@ use crate::incident::{Finding, Kind, Severity};
 /// Share of the usual completed handshakes that still speak below which the service counts as down.
 const SERVED_SHARE_DOWN: f64 = 0.5;
 
+/// Connections of one source that the ready rule leaves open: a browser's six, for a few people behind one address.
+const CONNECTIONS_OF_ONE: u32 = 20;
+
 /// Judges the last whole slot and the one that is not over.
 pub(super) fn detect(evidence: &Evidence<'_>) -> Option<Finding> {
     let config = evidence.config;
@@ -69,8 +72,8 @@ pub(super) fn detect(evidence: &Evidence<'_>) -> Option<Finding> {
             format!("ss -Hltn 'sport = :{port}'"),
             "nstat -az TcpExtListenOverflows TcpExtListenDrops".to_owned(),
             format!(
-                "nft add rule inet filter input {} daddr {address} tcp dport {port} ct count over {limit:.0} reject with tcp reset",
-                nft_family(address)
+                "nft add rule inet filter input {family} daddr {address} tcp dport {port} ct state new meter connection_flood {{ {family} saddr ct count over {CONNECTIONS_OF_ONE} }} reject with tcp reset",
+                family = nft_family(address)
             ),
         ],
     })

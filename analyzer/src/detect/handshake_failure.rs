@@ -5,15 +5,15 @@
 //! second old; that is, refused and timed out. Their share, their number, and in how many slots of five
 //! seconds they were.
 //! Ordinary traffic does not trigger it: a refused connection or a lost client is a single event, and no incident; a
-//! client that tries a dead server every few seconds is not enough; scanners find closed ports everywhere, so that where no
-//! connection was ever seen six times as many count; half-open scans end what was answered with a RST, and that is
-//! not counted. Attempts of a SYN flood are its own: none is told beside one, and they are forgotten.
+//! client that tries a dead server every few seconds is not enough; scanners find closed ports everywhere, so that
+//! where no connection was ever seen six times as many count; half-open scans end what was answered with a RST, and
+//! that is not counted; where nothing at all comes back nothing is told, since answers may not be seen. Attempts of a
+//! SYN flood are its own: none is told beside one, and they are forgotten.
 //! Thresholds: 0.5 % (feature model: `conn_timeout_ratio`, over 5 min), 50 attempts, in a minute's slots at least
 //! (`handshake_failure*`).
-//! What would fool it: a SYN flood too slow to be called one; a view that lacks answers; a filter on flags.
+//! What would fool it: a SYN flood too slow to be called one; a view that lost its answers on the way.
 
 use super::Evidence;
-use super::asking::nft_family;
 use crate::feature::ratio;
 use crate::history::Remembered;
 use crate::incident::{Finding, Kind, Severity};
@@ -22,6 +22,8 @@ const MINUTE_S: u64 = 60;
 const PERIOD_S: u64 = 300;
 /// Slots of five seconds in which some must have failed.
 const SLOTS_MIN: usize = 12;
+/// Failed attempts in a minute of which none was completed that make a service one that is down.
+const FAILED_DOWN: u64 = 10;
 /// Share from which on a service is degraded.
 const DEGRADED_SHARE: f64 = 0.1;
 
@@ -49,7 +51,9 @@ pub(super) fn detect(evidence: &Evidence<'_>) -> Option<Finding> {
     let config = evidence.config;
     let attempts = Attempts::of(evidence, |remembered| evidence.history.total(remembered));
     let least = if evidence.served { config.handshake_failures } else { config.handshake_failures_unserved };
-    let share = ratio(attempts.failed, attempts.asked)?;
+    // Where nothing ever came back it may be that nothing of it is seen here.
+    let is_seen = evidence.served || attempts.answered + attempts.refused != 0;
+    let share = ratio(attempts.failed, attempts.asked).filter(|_| is_seen)?;
     if attempts.failed < least || share <= config.handshake_failure_share || slots(evidence) < SLOTS_MIN {
         return None;
     }
@@ -85,8 +89,9 @@ pub(super) fn detect(evidence: &Evidence<'_>) -> Option<Finding> {
             "nstat -az TcpExtListenOverflows TcpExtListenDrops TcpAttemptFails".to_owned(),
             format!("nft list ruleset | grep -n 'dport.*{port}'"),
             format!(
-                "tcpdump -ni any -c 100 '{} host {address} and tcp port {port} and tcp[tcpflags] & (tcp-syn|tcp-rst) != 0'",
-                nft_family(address)
+                "tcpdump -ni any -c 100 'host {address} and tcp port {port}{}'",
+                // The headers of IPv6 are not of one length, so that its flags have no name there.
+                if address.is_ipv4() { " and tcp[tcpflags] & (tcp-syn|tcp-rst) != 0" } else { "" }
             ),
         ],
     })
@@ -103,7 +108,7 @@ fn slots(evidence: &Evidence<'_>) -> usize {
 /// P1 where a service that was there completes nothing any more.
 fn severity(evidence: &Evidence<'_>, share: f64) -> Severity {
     let last = Attempts::of(evidence, |remembered| evidence.history.sum(remembered, MINUTE_S));
-    if evidence.served && last.completed == 0 && last.failed != 0 {
+    if evidence.served && last.completed == 0 && last.failed >= FAILED_DOWN {
         return Severity::P1;
     }
     if share >= DEGRADED_SHARE { Severity::P2 } else { Severity::P3 }
@@ -202,6 +207,13 @@ mod tests {
             window.counters[ListenerCounter::Refused as usize] = 1;
         });
         assert_eq!(refused_once.judge(detect), None);
+    }
+
+    #[test]
+    fn attempts_without_any_answer_may_be_a_view_of_one_side() {
+        let mut heard = Heard::default();
+        heard.seconds(280, |window| window.counters[ListenerCounter::Attempted as usize] = 10);
+        assert_eq!(heard.judge(detect), None);
     }
 
     #[test]

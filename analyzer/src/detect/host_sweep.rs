@@ -52,8 +52,8 @@ pub(super) fn detect(evidence: &ActorEvidence<'_>) -> Option<(Target, Finding)> 
     finding.next = vec![
         watch,
         format!(
-            "ss -Htnp state syn-sent 'dst = {}' | head",
-            port.map_or("*".to_owned(), |port| format!(":{port}"))
+            "ss -Htnp state syn-sent{} | head",
+            port.map_or(String::new(), |port| format!(" 'dport = :{port}'"))
         ),
         format!("ip neigh show | grep -F '{} '", evidence.actor.address),
         stop,

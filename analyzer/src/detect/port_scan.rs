@@ -24,6 +24,8 @@ const PLACES_PER_HOST_MIN: u64 = 4;
 const PLACES_MANY: u64 = 2_500;
 /// Datagrams per second to one host's ports above which it is a flood: scanners send fewer, since ICMP errors are limited.
 const DATAGRAMS_PER_S_MAX: f64 = 20_000.0;
+/// Seconds before datagrams are judged: whether the same are sent again, as in a call, shows by then.
+const DATAGRAMS_AFTER_S: f64 = 2.0;
 
 /// Judges what was asked since the count began.
 pub(super) fn detect(evidence: &ActorEvidence<'_>) -> Option<(Target, Finding)> {
@@ -31,9 +33,9 @@ pub(super) fn detect(evidence: &ActorEvidence<'_>) -> Option<(Target, Finding)> 
     if counts.ports < config.scan_ports || evidence.actor.protocol == ActorProtocol::Arp {
         return None;
     }
-    let is_flood =
-        evidence.actor.protocol == ActorProtocol::Udp && evidence.asked_per_s() > DATAGRAMS_PER_S_MAX;
-    if is_flood || !evidence.searches() {
+    let is_early_or_flood = evidence.actor.protocol == ActorProtocol::Udp
+        && (evidence.seconds() < DATAGRAMS_AFTER_S || evidence.asked_per_s() > DATAGRAMS_PER_S_MAX);
+    if is_early_or_flood || !evidence.searches() {
         return None;
     }
     let target = target(evidence)?;

@@ -524,3 +524,59 @@ fn find_again(slot: &mut Slot, part: &StreamPart<'_>) -> Read {
     }
     Read::Ended
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fact::Fact;
+
+    struct Reader {
+        streams: Streams,
+        waits: Waits,
+        sums: LayerSums,
+    }
+
+    impl Reader {
+        fn read(&mut self, slot: u32, sequence: u32, bytes: &[u8]) -> Facts {
+            let part = StreamPart {
+                slot,
+                from_initiator: true,
+                sequence,
+                payload_bytes: bytes.len() as u32,
+                bytes,
+                ts_ns: 1_000_000_000,
+                responder_port: 80,
+            };
+            let mut facts = Facts::NONE;
+            self.streams.tcp(&part, &mut self.waits, &mut self.sums, &mut facts);
+            facts
+        }
+    }
+
+    #[test]
+    fn more_heads_wait_than_there_are_buffers() {
+        const HEADS: u32 = 600;
+        let mut reader = Reader {
+            streams: Streams::new(HEADS),
+            waits: Waits::new(16, 1_000_000_000),
+            sums: LayerSums::default(),
+        };
+        let begun = b"GET / HTTP/1.1\r\nHost: a\r\n";
+        for slot in 0..HEADS {
+            reader.streams.open(slot, [Some(1), Some(1)]);
+            assert!(reader.read(slot, 1, begun).has(Fact::HeadOpened), "{slot}");
+        }
+        let line = b"X-a: b\r\n";
+        for slot in 0..HEADS {
+            let facts = reader.read(slot, 1 + begun.len() as u32, line);
+            assert!(!facts.has(Fact::HeadOpened) && !facts.has(Fact::HeadDone), "{slot}");
+        }
+        assert!((0..HEADS).all(|slot| reader.streams.waits_for_head(slot)));
+        let last = HEADS - 1;
+        reader.streams.open(last, [Some(1), Some(1)]);
+        assert!(!reader.streams.waits_for_head(last));
+        reader.read(last, 1, begun);
+        let facts = reader.read(last, 1 + begun.len() as u32, b"X-a: b\r\n\r\n");
+        assert!(facts.has(Fact::HeadDone) && facts.has(Fact::Request));
+    }
+}
