@@ -39,18 +39,9 @@ pub enum Remembered {
     Hello,
     /// TLS handshakes that a fatal alert ended.
     HelloFailed,
-    // Slow performance kinds.
-    /// Payload sent again or overtaken, by the listener.
-    ListenerSentAgain,
-    /// Segments beyond the expected number.
-    Hole,
-    /// Failed TLS handshakes over the version.
-    VersionRefused,
-    /// Over a certificate.
-    CertificateRefused,
 }
 
-const COUNT: usize = 17;
+const COUNT: usize = 13;
 
 impl Remembered {
     fn of(window: &ListenerWindow) -> [u32; COUNT] {
@@ -69,14 +60,24 @@ impl Remembered {
             window.fact(Fact::ServerError),
             window.fact(Fact::Hello),
             window.fact(Fact::HelloFailed),
-            window.fact(Fact::ListenerSentAgain),
-            window.fact(Fact::Hole),
-            window.fact(Fact::VersionRefused),
-            window.fact(Fact::CertificateRefused),
         ]
         .map(|count| u32::try_from(count).unwrap_or(u32::MAX))
     }
 }
+
+/// What is summed over the last half to whole minute too: it tells causes apart, and whether a look at the slots is worth
+/// its price.
+pub const RECENT: [Fact; 7] = [
+    Fact::SentAgain,
+    Fact::ListenerSentAgain,
+    Fact::Hole,
+    Fact::HelloFailed,
+    Fact::VersionRefused,
+    Fact::CertificateRefused,
+    Fact::ServerError,
+];
+/// Seconds after which the older half of it is forgotten.
+const RECENT_S: u64 = 30;
 
 /// The slots; none before the first count.
 #[derive(Clone, Debug, Default)]
@@ -85,6 +86,10 @@ pub struct History {
     newest: usize,
     /// Seconds of the newest slot that are over.
     seconds: u64,
+    /// Of this half minute and of the one before, by [`RECENT`].
+    recent: [[u32; RECENT.len()]; 2],
+    /// Seconds of the half minute that are over.
+    recent_seconds: u64,
 }
 
 impl History {
@@ -100,12 +105,28 @@ impl History {
         for (own, more) in self.slots[self.newest].iter_mut().zip(counts) {
             *own = own.saturating_add(more);
         }
+        for (own, fact) in self.recent[0].iter_mut().zip(RECENT) {
+            *own = own.saturating_add(u32::try_from(window.fact(fact)).unwrap_or(u32::MAX));
+        }
+    }
+
+    /// One of [`RECENT`] over the last half to whole minute.
+    pub fn recent(&self, fact: Fact) -> u64 {
+        let place = RECENT.iter().position(|known| *known == fact);
+        debug_assert!(place.is_some(), "{} is not kept", fact.name());
+        let count = |counts: &[u32; RECENT.len()]| place.map_or(0, |place| u64::from(counts[place]));
+        self.recent.iter().map(count).sum()
     }
 
     /// A second is over.
     pub fn end_second(&mut self) {
         if self.slots.is_empty() {
             return;
+        }
+        self.recent_seconds += 1;
+        if self.recent_seconds == RECENT_S {
+            self.recent_seconds = 0;
+            self.recent = [[0; RECENT.len()], self.recent[0]];
         }
         self.seconds += 1;
         if self.seconds == SLOT_S {
@@ -160,5 +181,20 @@ mod tests {
         assert_eq!(history.sum(Remembered::Attempted, 60), 0);
         (0..20).for_each(|_| history.end_second());
         assert_eq!(history.sum(Remembered::Attempted, 300), 0);
+    }
+
+    #[test]
+    fn what_tells_causes_apart_is_remembered_for_up_to_a_minute() {
+        let mut history = History::default();
+        let mut window = ListenerWindow::default();
+        let mut facts = crate::fact::Facts::NONE;
+        facts.set(Fact::HelloFailed);
+        window.facts.count(facts);
+        history.add(&window);
+        (0..35).for_each(|_| history.end_second());
+        assert_eq!(history.recent(Fact::HelloFailed), 1);
+        (0..30).for_each(|_| history.end_second());
+        assert_eq!(history.recent(Fact::HelloFailed), 0);
+        assert_eq!(history.slots(Remembered::HelloFailed, 300).sum::<u64>(), 1);
     }
 }

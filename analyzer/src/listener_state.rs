@@ -21,8 +21,6 @@ const SILENT_AFTER_NS: u64 = 11_000_000_000;
 const NOTEWORTHY_NS: u64 = 5_000_000_000;
 /// What such things are, beside attempts that do not complete.
 const NOTEWORTHY: [Fact; 4] = [Fact::SentAgain, Fact::ZeroWindow, Fact::ServerError, Fact::HelloFailed];
-/// Mean round trip in a window from which on a listener is judged too, microseconds.
-const ROUND_TRIP_NOTEWORTHY_US: u64 = 20_000;
 /// How long connections are taken to be in trouble of which nothing more is told: what is closed is probed once a minute.
 const TROUBLE_NS: u64 = 65_000_000_000;
 /// Requests in a window from which on a listener is judged too: a tenth of the least rate that can be a flood.
@@ -147,11 +145,8 @@ impl ListenerState {
         self.requests_this_second += window.fact(Fact::Request);
         let failed = window.get(ListenerCounter::Attempted) > window.get(ListenerCounter::Completed);
         let busy = window.fact(Fact::Request) >= REQUESTS_NOTEWORTHY;
-        let is_slow = |count, sum| window.get(sum) > ROUND_TRIP_NOTEWORTHY_US * window.get(count).max(1);
-        let far = is_slow(ListenerCounter::RoundTripsPeer, ListenerCounter::RoundTripsPeerUs)
-            || is_slow(ListenerCounter::RoundTripsListener, ListenerCounter::RoundTripsListenerUs);
         self.round_trip_time.note_slow_peers(window.slow_peers);
-        if failed || busy || far || NOTEWORTHY.iter().any(|fact| window.fact(*fact) != 0) {
+        if failed || busy || NOTEWORTHY.iter().any(|fact| window.fact(*fact) != 0) {
             self.noteworthy_ns = end_ns;
         }
         (self.open, self.heads) = (window.open, window.heads);
@@ -173,6 +168,7 @@ impl ListenerState {
     /// Whether something happened in the last minutes that is judged over longer than a few seconds.
     pub(crate) fn is_worth_a_long_look(&self, now_ns: u64) -> bool {
         self.heads != 0
+            || self.round_trip_time.is_long()
             || (self.noteworthy_ns != 0 && now_ns.saturating_sub(self.noteworthy_ns) < NOTEWORTHY_NS)
     }
 
@@ -231,6 +227,13 @@ impl ListenerState {
         // A surge next to an open flood is the flood's own completed part.
         if finding.kind == Kind::ConnSurge && self.incidents.has(Kind::SynFlood) {
             return;
+        }
+        // What is sent again into a black hole is not lost beside.
+        if finding.kind == Kind::Loss && self.incidents.has(Kind::MtuBlackhole) {
+            return;
+        }
+        if finding.kind == Kind::MtuBlackhole {
+            self.incidents.supersede(Kind::Loss, judging.now_ns, changing.changed);
         }
         if finding.kind == Kind::SynFlood {
             self.incidents.supersede(Kind::ConnSurge, judging.now_ns, changing.changed);
