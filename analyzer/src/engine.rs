@@ -399,6 +399,7 @@ impl Engine {
             }
             self.next_tick(changes);
             self.now_ns += TICK_NS;
+            self.scopes.watch_all(self.now_ns);
             self.judge(changes);
         }
     }

@@ -39,15 +39,6 @@ pub enum Remembered {
     Hello,
     /// TLS handshakes that a fatal alert ended.
     HelloFailed,
-    // Slow performance kinds.
-    /// Payload sent again or overtaken, by the listener.
-    ListenerSentAgain,
-    /// Segments beyond the expected number.
-    Hole,
-    /// Failed TLS handshakes over the version.
-    VersionRefused,
-    /// Over a certificate.
-    CertificateRefused,
     // What is asked of listeners.
     /// SYN-ACKs.
     Answered,
@@ -82,10 +73,6 @@ impl Remembered {
             window.fact(Fact::ServerError),
             window.fact(Fact::Hello),
             window.fact(Fact::HelloFailed),
-            window.fact(Fact::ListenerSentAgain),
-            window.fact(Fact::Hole),
-            window.fact(Fact::VersionRefused),
-            window.fact(Fact::CertificateRefused),
             counter(ListenerCounter::Answered),
             counter(ListenerCounter::Aborted),
             window.fact(Fact::BriefLogin),
@@ -97,6 +84,20 @@ impl Remembered {
     }
 }
 
+/// What is summed over the last half to whole minute too: it tells causes apart, and whether a look at the slots is worth
+/// its price.
+pub const RECENT: [Fact; 7] = [
+    Fact::SentAgain,
+    Fact::ListenerSentAgain,
+    Fact::Hole,
+    Fact::HelloFailed,
+    Fact::VersionRefused,
+    Fact::CertificateRefused,
+    Fact::ServerError,
+];
+/// Seconds after which the older half of it is forgotten.
+const RECENT_S: u64 = 30;
+
 /// The slots; none before the first count.
 #[derive(Clone, Debug, Default)]
 pub struct History {
@@ -106,6 +107,10 @@ pub struct History {
     newest: usize,
     /// Seconds of the newest slot that are over.
     seconds: u64,
+    /// Of this half minute and of the one before, by [`RECENT`].
+    recent: [[u32; RECENT.len()]; 2],
+    /// Seconds of the half minute that are over.
+    recent_seconds: u64,
 }
 
 impl History {
@@ -122,6 +127,9 @@ impl History {
             let before = *own;
             *own = own.saturating_add(more);
             *total += u64::from(*own - before);
+        }
+        for (own, fact) in self.recent[0].iter_mut().zip(RECENT) {
+            *own = own.saturating_add(u32::try_from(window.fact(fact)).unwrap_or(u32::MAX));
         }
     }
 
@@ -148,10 +156,23 @@ impl History {
         }
     }
 
+    /// One of [`RECENT`] over the last half to whole minute.
+    pub fn recent(&self, fact: Fact) -> u64 {
+        let place = RECENT.iter().position(|known| *known == fact);
+        debug_assert!(place.is_some(), "{} is not kept", fact.name());
+        let count = |counts: &[u32; RECENT.len()]| place.map_or(0, |place| u64::from(counts[place]));
+        self.recent.iter().map(count).sum()
+    }
+
     /// A second is over.
     pub fn end_second(&mut self) {
         if self.slots.is_empty() {
             return;
+        }
+        self.recent_seconds += 1;
+        if self.recent_seconds == RECENT_S {
+            self.recent_seconds = 0;
+            self.recent = [[0; RECENT.len()], self.recent[0]];
         }
         self.seconds += 1;
         if self.seconds == SLOT_S {
@@ -226,5 +247,20 @@ mod tests {
         (0..20).for_each(|_| history.end_second());
         assert_eq!(history.sum(Remembered::Attempted, 300), 0);
         assert_eq!(history.total(Remembered::Attempted), 0);
+    }
+
+    #[test]
+    fn what_tells_causes_apart_is_remembered_for_up_to_a_minute() {
+        let mut history = History::default();
+        let mut window = ListenerWindow::default();
+        let mut facts = crate::fact::Facts::NONE;
+        facts.set(Fact::HelloFailed);
+        window.facts.count(facts);
+        history.add(&window);
+        (0..35).for_each(|_| history.end_second());
+        assert_eq!(history.recent(Fact::HelloFailed), 1);
+        (0..30).for_each(|_| history.end_second());
+        assert_eq!(history.recent(Fact::HelloFailed), 0);
+        assert_eq!(history.slots(Remembered::HelloFailed, 300).sum::<u64>(), 1);
     }
 }

@@ -26,8 +26,6 @@ const FLOODS: [Kind; 3] = [Kind::SynFlood, Kind::ConnectionFlood, Kind::HttpFloo
 const NOTEWORTHY_NS: u64 = 5_000_000_000;
 /// What such things are, beside attempts that do not complete.
 const NOTEWORTHY: [Fact; 4] = [Fact::SentAgain, Fact::ZeroWindow, Fact::ServerError, Fact::HelloFailed];
-/// Mean round trip in a window from which on a listener is judged too, microseconds.
-const ROUND_TRIP_NOTEWORTHY_US: u64 = 20_000;
 /// How long connections are taken to be in trouble of which nothing more is told: what is closed is probed once a minute.
 const TROUBLE_NS: u64 = 65_000_000_000;
 /// The same, of what is asked of listeners.
@@ -240,15 +238,12 @@ impl ListenerState {
         self.history.add(window);
         self.requests_this_second += window.fact(Fact::Request);
         let failed = window.get(ListenerCounter::Attempted) > window.get(ListenerCounter::Completed);
-        let is_slow = |count, sum| window.get(sum) > ROUND_TRIP_NOTEWORTHY_US * window.get(count).max(1);
-        let far = is_slow(ListenerCounter::RoundTripsPeer, ListenerCounter::RoundTripsPeerUs)
-            || is_slow(ListenerCounter::RoundTripsListener, ListenerCounter::RoundTripsListenerUs);
         self.round_trip_time.note_slow_peers(window.slow_peers);
         let busy = window.fact(Fact::Request) >= REQUESTS_NOTEWORTHY
             || window.get(ListenerCounter::Completed) >= COMPLETED_NOTEWORTHY
             || NOTEWORTHY_ASKED.iter().any(|fact| window.fact(*fact) != 0);
         self.misuse.logins_this_second += window.fact(Fact::BriefLogin);
-        if failed || busy || far || NOTEWORTHY.iter().any(|fact| window.fact(*fact) != 0) {
+        if failed || busy || NOTEWORTHY.iter().any(|fact| window.fact(*fact) != 0) {
             self.noteworthy_ns = end_ns;
         }
         (self.open, self.heads) = (window.open, window.heads);
@@ -273,6 +268,7 @@ impl ListenerState {
         // Those that give up do so in bursts, a minute of which is one attack.
         self.heads_waiting() != 0
             || self.incidents.has(Kind::SlowHttp)
+            || self.round_trip_time.is_long()
             || (self.noteworthy_ns != 0 && now_ns.saturating_sub(self.noteworthy_ns) < NOTEWORTHY_NS)
     }
 
@@ -341,6 +337,13 @@ impl ListenerState {
         }
         if FLOODS.contains(&finding.kind) {
             self.incidents.supersede(Kind::ConnSurge, judging.now_ns, changing.changed);
+        }
+        // What is sent again into a black hole is not lost beside.
+        if finding.kind == Kind::Loss && self.incidents.has(Kind::MtuBlackhole) {
+            return;
+        }
+        if finding.kind == Kind::MtuBlackhole {
+            self.incidents.supersede(Kind::Loss, judging.now_ns, changing.changed);
         }
         if finding.kind == Kind::SynFlood {
             self.incidents.supersede(Kind::HandshakeFailure, judging.now_ns, changing.changed);

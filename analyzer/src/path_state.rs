@@ -116,3 +116,24 @@ impl PathState {
         self.incidents.close_over(judging, changing);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_router_that_has_fallen_silent_gives_its_place_up() {
+        let mut path = PathState::default();
+        let note = |router: u8| PathWindow {
+            ttl_exceeded: 1,
+            routers: vec![(IpAddr::from([172, 16, 0, router]), 1)],
+            ..PathWindow::default()
+        };
+        (1..=5).for_each(|router| path.add(&note(router), 1));
+        assert_eq!(path.place_of(IpAddr::from([172, 16, 0, 5])), None, "all four places are taken");
+        assert_eq!(path.seconds.sum[TTL_EXCEEDED], 5);
+        (0..SECONDS).for_each(|_| path.end_second());
+        assert_eq!(path.place_of(IpAddr::from([172, 16, 0, 5])), Some(0));
+        assert_eq!(path.seconds.sum, [0; COUNTS]);
+    }
+}

@@ -32,8 +32,12 @@ impl Half {
     }
 }
 
+/// Round trips in a second from which on its mean is learnt: a tenth of what a rise must have in ten.
+const SAMPLES_MIN: u64 = 2;
 /// Seconds looked back at.
 const SECONDS: u32 = 10;
+/// Of these, those whose mean must be long for the way to be.
+pub const SLOW_SECONDS_MIN: u32 = 5;
 
 /// One listener's.
 #[derive(Clone, Debug, Default)]
@@ -56,7 +60,8 @@ impl RoundTripTime {
             let is_slow = mean_us.is_some_and(|mean_us| mean_us > config.high_rtt_ms * 1_000.0);
             let slow = &mut self.slow[half as usize];
             *slow = (*slow << 1 | u16::from(is_slow)) & ((1 << SECONDS) - 1);
-            if learns && let Some(mean_us) = mean_us {
+            let is_worth_learning = learns && sliding.this_second(count) >= SAMPLES_MIN;
+            if is_worth_learning && let Some(mean_us) = mean_us {
                 self.usual[half as usize].learn(mean_us as u64);
             }
         }
@@ -80,6 +85,11 @@ impl RoundTripTime {
     /// Of the last ten seconds, those whose mean was long.
     pub const fn slow_seconds(&self, half: Half) -> u32 {
         self.slow[half as usize].count_ones()
+    }
+
+    /// Whether one half was long in so many of the last seconds that it may be worth telling.
+    pub(crate) fn is_long(&self) -> bool {
+        Half::ALL.iter().any(|half| self.slow_seconds(*half) >= SLOW_SECONDS_MIN)
     }
 
     /// Peers in the last ten to twenty seconds to which a round trip took long, at least so many.

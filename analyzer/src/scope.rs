@@ -34,7 +34,7 @@ const HANDSHAKES_REMEMBERED: u64 = 2_000;
 pub(crate) struct Scopes {
     hosts: BTreeMap<IpAddr, Box<HostState>>,
     actors: BTreeMap<ActorKey, Box<ActorState>>,
-    /// Those that something came of a short time ago, or that have an open incident: the others are not looked at.
+    /// Those that something came of in the tick, or that have an open incident; the others are looked at once a second.
     watched_hosts: BTreeSet<IpAddr>,
     watched_actors: BTreeSet<ActorKey>,
     paths: BTreeMap<IpAddr, Box<PathState>>,
@@ -131,9 +131,16 @@ impl Scopes {
         Some(self.hosts.entry(address).or_default())
     }
 
+    /// Has all looked at that live.
+    pub(crate) fn watch_all(&mut self, now_ns: u64) {
+        let live = self.hosts.iter().filter(|(_, host)| host.is_live(now_ns)).map(|(address, _)| *address);
+        self.watched_hosts.extend(live);
+    }
+
     /// A second ends.
     pub(crate) fn end_second(&mut self, now_ns: u64) {
         self.hosts.values_mut().for_each(|host| host.end_second());
+        self.watch_all(now_ns);
         self.networks.end_second();
         self.actors.retain(|_, actor| actor.is_live(now_ns));
         self.paths.retain(|_, path| path.is_live(now_ns));
@@ -165,7 +172,7 @@ impl Scopes {
             }
             let judged = Judged { address: *address, network: None, covered: &covered, both_ways };
             host.judge(judging, &judged, changing);
-            host.is_live(judging.now_ns)
+            !host.incidents.is_empty()
         });
         self.watched_actors.retain(|key| {
             let Some(actor) = self.actors.get_mut(key) else { return false };

@@ -80,7 +80,6 @@ impl Bits {
 struct Row {
     address: Address,
     protocol: ActorProtocol,
-    began_ns: u64,
     counts: ActorCounts,
     hosts: Bits,
     ports: Bits,
@@ -93,6 +92,14 @@ struct Row {
     port: Most<u16>,
     /// Where passwords were tried.
     login: Most<(Address, u16)>,
+}
+
+/// What is asked of a row before it is looked at: most questions need no more.
+#[derive(Clone, Copy, Debug, Default)]
+struct Slot {
+    began_ns: u64,
+    /// Whether its owner was seen to ask for a second place: before that the row is somebody else's old one.
+    used: bool,
     touched: bool,
 }
 
@@ -187,6 +194,7 @@ const fn place_hash(place: u32) -> u64 {
 /// All rows.
 pub(super) struct Actors {
     index: Index,
+    slots: Box<[Slot]>,
     rows: Box<[Row]>,
     touched: Vec<u32>,
 }
@@ -218,6 +226,7 @@ impl Actors {
     pub(super) fn new() -> Self {
         Self {
             index: Index::new(ROWS),
+            slots: vec![Slot::default(); ROWS].into_boxed_slice(),
             rows: vec![Row::default(); ROWS].into_boxed_slice(),
             touched: Vec::with_capacity(ROWS),
         }
@@ -239,8 +248,17 @@ impl Actors {
     }
 
     fn ask_elsewhere(&mut self, asking: &Asking, id: u64, place: u32, seed: u64) {
-        let Some(at) = self.row(asking, id) else { return };
+        // Whoever asks for one place, once or often, is no scanner, and takes no row.
+        let is_first = self.index.last(id).is_none();
+        let Some(at) = self.slot(asking, id) else { return };
         self.index.set_last(id, place);
+        if is_first {
+            return;
+        }
+        // The first place is counted with the second; which one it was is not known any more.
+        let first = u32::from(!self.slots[at].used);
+        self.begin(asking, at);
+        self.rows[at].counts.asked += first;
         let row = &mut self.rows[at];
         if row.served.may_have(place_hash(place)) || row.served_before.may_have(place_hash(place)) {
             return;
@@ -262,6 +280,9 @@ impl Actors {
             return;
         };
         self.index.set_last_answer(id, place);
+        if !self.slots[at].used {
+            return;
+        }
         let row = &mut self.rows[at];
         let was_known = row.served_before.may_have(place_hash(place));
         if row.served.add(place_hash(place)) && !was_known {
@@ -271,7 +292,7 @@ impl Actors {
 
     /// It was refused.
     pub(super) fn refuse(&mut self, asking: &Asking, seed: u64) {
-        if let Some(at) = self.index.find(asking.id(seed)) {
+        if let Some(at) = self.index.find(asking.id(seed)).filter(|at| self.slots[*at].used) {
             let counts = &mut self.rows[at].counts;
             counts.refused = counts.refused.saturating_add(1);
             self.touch(at);
@@ -280,7 +301,8 @@ impl Actors {
 
     /// A connection ended in which a password may have been tried.
     pub(super) fn login(&mut self, asking: &Asking, seed: u64) {
-        if let Some(place) = self.row(asking, asking.id(seed)) {
+        if let Some(place) = self.slot(asking, asking.id(seed)) {
+            self.begin(asking, place);
             let row = &mut self.rows[place];
             row.login.record((asking.host, asking.port));
             row.counts.logins = row.counts.logins.saturating_add(1);
@@ -289,40 +311,58 @@ impl Actors {
     }
 
     fn touch(&mut self, place: usize) {
-        if !std::mem::replace(&mut self.rows[place].touched, true) {
+        if !std::mem::replace(&mut self.slots[place].touched, true) {
             self.touched.push(place as u32);
         }
     }
 
-    fn row(&mut self, asking: &Asking, id: u64) -> Option<usize> {
-        let Asking { protocol, actor, now_ns, .. } = *asking;
-        let is_over = |row: &Row| now_ns.abs_diff(row.began_ns) >= PERIOD_NS;
-        let rows = &self.rows;
-        let may_go = |place: usize| !rows[place].touched;
-        let (place, touched, served_before) =
-            match self.index.place(id, |place| may_go(place) && is_over(&rows[place]), may_go) {
-                Place::Known(place) if !is_over(&rows[place]) => return Some(place),
-                Place::Known(place) => {
-                    let row = &rows[place];
-                    (place, row.touched, row.served.known_then(row.served_before))
+    /// The place of somebody's row, which is theirs from here on.
+    fn slot(&mut self, asking: &Asking, id: u64) -> Option<usize> {
+        let now_ns = asking.now_ns;
+        let slots = &self.slots;
+        let is_over = |place: usize| now_ns.abs_diff(slots[place].began_ns) >= PERIOD_NS;
+        let may_go = |place: usize| !slots[place].touched;
+        match self.index.place(id, |place| may_go(place) && is_over(place), may_go) {
+            Place::Known(place) if !is_over(place) => Some(place),
+            Place::Known(place) => {
+                // What answered in the period before is still known.
+                if slots[place].used {
+                    let served_before = self.rows[place].served.known_then(self.rows[place].served_before);
+                    let Row { address, protocol, .. } = self.rows[place];
+                    self.rows[place] = Row { address, protocol, served_before, ..Row::default() };
                 }
-                Place::New(place) => (place, false, Bits::default()),
-                Place::Refused => return None,
-            };
-        self.rows[place] =
-            Row { address: actor, protocol, began_ns: now_ns, touched, served_before, ..Row::default() };
-        Some(place)
+                self.slots[place].began_ns = now_ns;
+                Some(place)
+            }
+            Place::New(place) => {
+                self.slots[place] = Slot { began_ns: now_ns, ..Slot::default() };
+                Some(place)
+            }
+            Place::Refused => None,
+        }
+    }
+
+    /// Begins the row, if it has not.
+    fn begin(&mut self, asking: &Asking, place: usize) {
+        if !std::mem::replace(&mut self.slots[place].used, true) {
+            let Asking { protocol, actor, .. } = *asking;
+            self.rows[place] = Row { address: actor, protocol, ..Row::default() };
+        }
     }
 
     /// Tells the rows that are worth it.
     pub(super) fn hand_over(&mut self, window: &mut Window) {
         window.refused.actors = self.index.take_refused();
-        let rows = &mut self.rows;
+        let (slots, rows) = (&mut self.slots, &self.rows);
         let told = self.touched.drain(..).filter_map(|place| {
-            let row = &mut rows[place as usize];
-            row.touched = false;
-            row.is_worth_telling()
-                .then(|| (ActorKey { address: ip_addr(row.address), protocol: row.protocol }, row.window()))
+            let (slot, row) = (&mut slots[place as usize], &rows[place as usize]);
+            slot.touched = false;
+            row.is_worth_telling().then(|| {
+                (
+                    ActorKey { address: ip_addr(row.address), protocol: row.protocol },
+                    row.window(slot.began_ns),
+                )
+            })
         });
         window.actors = Keyed::gather(told, ActorWindow::merge);
     }
@@ -335,9 +375,9 @@ impl Row {
         (unanswered >= DISTINCT_TOLD_MIN && mostly) || self.counts.logins >= LOGINS_TOLD_MIN
     }
 
-    fn window(&self) -> ActorWindow {
+    fn window(&self, began_ns: u64) -> ActorWindow {
         ActorWindow {
-            began_ns: self.began_ns,
+            began_ns,
             counts: self.counts,
             hosts: self.hosts.estimate(),
             ports: self.ports.estimate(),

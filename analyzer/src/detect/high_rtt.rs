@@ -16,10 +16,8 @@ use super::Evidence;
 use crate::feature::ratio;
 use crate::history::Remembered;
 use crate::incident::{Finding, Kind, Severity};
-use crate::round_trip_time::Half;
+use crate::round_trip_time::{Half, SLOW_SECONDS_MIN};
 
-/// Of ten seconds, those whose mean must be long.
-const SLOW_SECONDS_MIN: u32 = 5;
 /// Round trips that are enough for what no distance explains.
 const FAR_SAMPLES_MIN: u64 = 5;
 /// Deviations from the median that are usual.
@@ -91,11 +89,11 @@ fn mean_ms(evidence: &Evidence<'_>, half: Half) -> Option<(f64, u64)> {
 
 fn long(evidence: &Evidence<'_>, half: Half) -> Option<Long> {
     let config = evidence.config;
+    if evidence.round_trip_time.slow_seconds(half) < SLOW_SECONDS_MIN {
+        return None;
+    }
     let (mean_ms, samples) = mean_ms(evidence, half)?;
-    if mean_ms <= config.high_rtt_ms
-        || samples < FAR_SAMPLES_MIN
-        || evidence.round_trip_time.slow_seconds(half) < SLOW_SECONDS_MIN
-    {
+    if mean_ms <= config.high_rtt_ms || samples < FAR_SAMPLES_MIN {
         return None;
     }
     let usual = evidence.round_trip_time.usual_us(half);

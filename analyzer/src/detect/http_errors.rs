@@ -9,6 +9,7 @@
 //! What would fool it: an application that says 503 to ask its clients for patience.
 
 use super::Evidence;
+use crate::fact::Fact;
 use crate::feature::ratio;
 use crate::history::Remembered;
 use crate::incident::{Finding, Kind, Severity};
@@ -21,6 +22,9 @@ const DEGRADED_SHARE: f64 = 0.05;
 /// Judges the last minute.
 pub(super) fn detect(evidence: &Evidence<'_>) -> Option<Finding> {
     let config = evidence.config;
+    if evidence.history.recent(Fact::ServerError) == 0 {
+        return None;
+    }
     let minute = |remembered| evidence.history.sum(remembered, MINUTE_S);
     let errors = minute(Remembered::ServerError);
     if errors < config.http_5xx_min {
@@ -80,7 +84,6 @@ pub(super) fn detect(evidence: &Evidence<'_>) -> Option<Finding> {
 mod tests {
     use super::super::testing::Listener;
     use super::*;
-    use crate::fact::Fact;
 
     fn responses(responses: u32, errors: u32) -> Listener {
         let mut listener = Listener::default();

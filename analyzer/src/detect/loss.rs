@@ -12,13 +12,18 @@
 //! What would fool it: lasting reordering (paths in parallel), which slows TCP down like loss does; a mirror that shows
 //! each packet twice and out of turn, which the first cause says at about half.
 
+use tidegauge_ebpf::listener::ListenerCounter;
+
 use super::Evidence;
+use crate::fact::Fact;
 use crate::feature::ratio;
 use crate::history::{Remembered, SLOT_S};
 use crate::incident::{Finding, Kind, Severity};
 
 /// Payload segments that each of the two slots must have for loss to be told early.
 const SEVERE_SEGMENTS_MIN: u64 = 100;
+/// Of the limit, what the last ten seconds must have for loss to go on.
+const NOW_SHARE: f64 = 0.5;
 /// Share of the slots that must have some.
 const SLOTS_SHARE: f64 = 0.75;
 /// Shares of all segments between which it may be that the capture has each packet twice.
@@ -40,11 +45,19 @@ struct Loss {
 
 /// Judges the last minute.
 pub(super) fn detect(evidence: &Evidence<'_>) -> Option<Finding> {
-    let loss = severe(evidence).or_else(|| lasting(evidence))?;
-    let over = |remembered| evidence.history.sum(remembered, u64::from(loss.seconds));
-    let by_listener = ratio(over(Remembered::ListenerSentAgain), loss.again).unwrap_or(0.0).min(1.0);
-    let holes = ratio(over(Remembered::Hole), loss.again).unwrap_or(0.0);
     let config = evidence.config;
+    let ten_seconds = |counter| evidence.sliding.ten_seconds(counter);
+    let now = ratio(
+        ten_seconds(ListenerCounter::RetransmitOrReordered),
+        ten_seconds(ListenerCounter::PayloadSegments),
+    )?;
+    if now < NOW_SHARE * config.loss_share {
+        return None;
+    }
+    let loss = severe(evidence).or_else(|| lasting(evidence))?;
+    let again = evidence.history.recent(Fact::SentAgain);
+    let by_listener = ratio(evidence.history.recent(Fact::ListenerSentAgain), again).unwrap_or(0.0);
+    let holes = ratio(evidence.history.recent(Fact::Hole), again).unwrap_or(0.0);
     let severity = if loss.share >= 2.0 * config.loss_share { Severity::P2 } else { Severity::P3 };
     let port = evidence.listener.port;
     Some(Finding {
@@ -101,17 +114,16 @@ fn lasting(evidence: &Evidence<'_>) -> Option<Loss> {
 /// So much that nobody waits a minute. Half of all segments is what two copies of each look like: that waits.
 fn severe(evidence: &Evidence<'_>) -> Option<Loss> {
     let config = evidence.config;
-    let slots =
-        |remembered| -> Vec<u64> { evidence.history.slots(remembered, 2 * SLOT_S).collect::<Vec<u64>>() };
-    let (again, segments) = (slots(Remembered::SentAgain), slots(Remembered::PayloadSegments));
-    let is_severe = |(again, segments): (&u64, &u64)| {
-        let share = ratio(*again, *segments).unwrap_or(0.0);
-        *segments >= SEVERE_SEGMENTS_MIN && share > config.loss_severe_share && share < TWICE.start
-    };
-    if again.is_empty() || !again.iter().zip(&segments).all(is_severe) {
-        return None;
+    let slots = |remembered| evidence.history.slots(remembered, 2 * SLOT_S);
+    let (mut again, mut segments) = (0, 0);
+    for (slot_again, slot_segments) in slots(Remembered::SentAgain).zip(slots(Remembered::PayloadSegments)) {
+        let share = ratio(slot_again, slot_segments)?;
+        if slot_segments < SEVERE_SEGMENTS_MIN || share <= config.loss_severe_share || share >= TWICE.start {
+            return None;
+        }
+        again += slot_again;
+        segments += slot_segments;
     }
-    let (again, segments) = (again.iter().sum(), segments.iter().sum());
     let share = ratio(again, segments)?;
     Some(Loss { share, segments, again, seconds: 2 * SLOT_S as u32, limit: config.loss_severe_share })
 }
@@ -156,18 +168,23 @@ fn causes(evidence: &Evidence<'_>, loss: &Loss, by_listener: f64, holes: f64) ->
 mod tests {
     use super::super::testing::Listener;
     use super::*;
-    use crate::fact::Fact;
 
-    /// Slots of so many segments each, of which so many are sent again.
-    fn slots(slots: &[(u64, u32)]) -> Listener {
+    /// Slots of so many segments each, of which so many are sent again, and holes.
+    fn slots_with(slots: &[(u64, u32)], holes: u32) -> Listener {
         let mut listener = Listener::default();
         for (segments, again) in slots {
-            listener.count(tidegauge_ebpf::listener::ListenerCounter::PayloadSegments, *segments);
+            listener.count(ListenerCounter::PayloadSegments, *segments);
+            listener.count(ListenerCounter::RetransmitOrReordered, u64::from(*again));
             listener.facts(Fact::SentAgain, *again);
             listener.facts(Fact::ListenerSentAgain, *again);
+            listener.facts(Fact::Hole, holes);
             listener.pass(SLOT_S);
         }
         listener
+    }
+
+    fn slots(slots: &[(u64, u32)]) -> Listener {
+        slots_with(slots, 0)
     }
 
     #[test]
@@ -182,11 +199,7 @@ mod tests {
 
     #[test]
     fn holes_say_that_it_was_lost_before_us() {
-        let mut listener = slots(&[(500, 50); 12]);
-        listener.facts(Fact::Hole, 400);
-        listener.count(tidegauge_ebpf::listener::ListenerCounter::PayloadSegments, 1);
-        listener.pass(SLOT_S);
-        let found = detect(&listener.evidence()).unwrap();
+        let found = detect(&slots_with(&[(500, 50); 13], 30).evidence()).unwrap();
         assert!(found.cause[0].contains("between the sender and this capture"), "{:?}", found.cause);
     }
 

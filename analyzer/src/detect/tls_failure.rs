@@ -9,6 +9,7 @@
 //! What would fool it: a test of a server's ciphers by one client, which is a P3 until it is half of all hellos.
 
 use super::Evidence;
+use crate::fact::Fact;
 use crate::feature::ratio;
 use crate::history::Remembered;
 use crate::incident::{Finding, Kind, Severity};
@@ -20,7 +21,10 @@ const DEGRADED_SHARE: f64 = 0.5;
 
 /// Judges the last minute.
 pub(super) fn detect(evidence: &Evidence<'_>) -> Option<Finding> {
-    let config = evidence.config;
+    let (config, recent) = (evidence.config, evidence.history.recent(Fact::HelloFailed));
+    if recent == 0 {
+        return None;
+    }
     let minute = |remembered| evidence.history.sum(remembered, MINUTE_S);
     let failed = minute(Remembered::HelloFailed);
     if failed < config.tls_failures_min {
@@ -37,8 +41,8 @@ pub(super) fn detect(evidence: &Evidence<'_>) -> Option<Finding> {
         _ if share >= DEGRADED_SHARE => Severity::P2,
         _ => Severity::P3,
     };
-    let version = minute(Remembered::VersionRefused);
-    let certificate = minute(Remembered::CertificateRefused);
+    let (version, certificate) =
+        (evidence.history.recent(Fact::VersionRefused), evidence.history.recent(Fact::CertificateRefused));
     let (socket, port) = (evidence.socket(), evidence.listener.port);
     Some(Finding {
         rule: format!(
@@ -55,7 +59,7 @@ pub(super) fn detect(evidence: &Evidence<'_>) -> Option<Finding> {
             ("failed_over_certificate", certificate as f64),
         ],
         window_s: MINUTE_S as f64,
-        cause: causes(&socket, failed, version, certificate),
+        cause: causes(&socket, recent, version, certificate),
         next: vec![
             format!("openssl s_client -connect {socket} -brief </dev/null"),
             format!(
@@ -104,7 +108,6 @@ fn causes(socket: &str, failed: u64, version: u64, certificate: u64) -> Vec<Stri
 mod tests {
     use super::super::testing::Listener;
     use super::*;
-    use crate::fact::Fact;
 
     fn hellos(hellos: u32, failed: u32, version: u32) -> Listener {
         let mut listener = Listener::default();

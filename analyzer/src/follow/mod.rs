@@ -271,7 +271,8 @@ impl Follower {
         let sender = digest.key.sender();
         let (connection, story) = self.table.pair(place);
         let before = connection.flags;
-        let had_payload = connection.directions[index_of(sender)].state & state::PAYLOAD != 0;
+        let own = &connection.directions[index_of(sender)];
+        let (had_payload, window_before) = (own.state & state::PAYLOAD != 0, own.window);
         let seen = Seen {
             segment: &digest.packet.segment,
             sack: digest.sack,
@@ -294,7 +295,8 @@ impl Follower {
         if first_payload || verdict.judged.marks != 0 || before & flag::PROVEN == 0 {
             facts::of_segment(connection, sender, digest, verdict, first_payload);
             if verdict.judged.marks & WATCHED != 0 {
-                self.watch.segment(place, connection, sender, digest, verdict.judged.marks);
+                let was_open = window_before != 0;
+                self.watch.segment((place, connection), sender, digest, verdict.judged.marks, was_open);
             }
             let answers = before & flag::PROVEN == 0 && connection.flags & flag::PROVEN != 0;
             verdict.facts.set_if(answers, Fact::StrayAnswered);

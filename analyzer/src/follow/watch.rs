@@ -27,7 +27,7 @@ const QUIET_NS: u64 = 65_000_000_000;
 /// catch up within milliseconds.
 const CLOSED_NS: u64 = 1_000_000_000;
 /// Marks that are looked at here.
-pub(super) const WATCHED: u32 = mark::ZERO_WINDOW | mark::WINDOW_UPDATE | mark::RETRANSMISSION;
+pub(super) const WATCHED: u32 = mark::ZERO_WINDOW | mark::RETRANSMISSION;
 /// Hops left from which on a packet may be one that goes round: a loop brings each packet down to none, and next to no
 /// other has so few.
 pub(super) const TTL_LOW: u8 = 12;
@@ -64,8 +64,8 @@ struct ClosedWindow {
     first_ns: u64,
     last_ns: u64,
     zero_windows: u32,
-    /// It has opened since.
-    is_open: bool,
+    /// What it has acknowledged.
+    acknowledgment: u32,
 }
 
 /// A segment that an end sends again.
@@ -112,50 +112,48 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    /// A segment with one of [`WATCHED`].
+    /// A segment with one of [`WATCHED`]; whether its sender's window was open before.
     #[cold]
     pub(super) fn segment(
         &mut self,
-        place: u32,
-        connection: &Connection,
+        (place, connection): (u32, &Connection),
         sender: Side,
         digest: &Digest,
         marks: u32,
+        was_open: bool,
     ) {
         let end = End { place, fingerprint: connection.fingerprint, side: index_of(sender) };
-        if marks & (mark::ZERO_WINDOW | mark::WINDOW_UPDATE) != 0 {
-            self.window(end, connection, digest, marks & mark::ZERO_WINDOW != 0);
+        if marks & mark::ZERO_WINDOW != 0 {
+            self.zero_window(end, connection, digest, was_open);
         }
         if marks & mark::RETRANSMISSION != 0 && digest.packet.segment.payload_bytes >= FULL_SIZE_BYTES {
             self.again(end, connection, digest);
         }
     }
 
-    fn window(&mut self, end: End, connection: &Connection, digest: &Digest, is_zero: bool) {
+    /// It stays closed as long as its acknowledgments, without payload of their own, repeat the same number: that is how
+    /// probes are answered. What is acknowledged beside was read.
+    fn zero_window(&mut self, end: End, connection: &Connection, digest: &Digest, was_open: bool) {
+        let (segment, at_ns) = (&digest.packet.segment, digest.ts_ns);
         let known = self.closed.iter_mut().find(|closed| closed.end == end);
         match known {
-            Some(closed) if is_zero && !closed.is_open => {
-                (closed.last_ns, closed.zero_windows) = (digest.ts_ns, closed.zero_windows.saturating_add(1));
+            // One byte: some receivers take the probe's.
+            Some(closed) if !was_open && segment.acknowledgment.wrapping_sub(closed.acknowledgment) <= 1 => {
+                closed.acknowledgment = segment.acknowledgment;
+                if segment.payload_bytes == 0 {
+                    closed.last_ns = at_ns;
+                    closed.zero_windows = closed.zero_windows.saturating_add(1);
+                }
             }
-            Some(closed) if is_zero => {
-                (closed.first_ns, closed.last_ns) = (digest.ts_ns, digest.ts_ns);
-                (closed.zero_windows, closed.is_open) = (1, false);
-            }
-            Some(closed) => closed.is_open = digest.packet.segment.window != 0,
-            None if is_zero => {
+            Some(closed) => closed.begin(segment.acknowledgment, at_ns),
+            None => {
                 make_room(&mut self.closed, |closed| closed.last_ns);
-                let (roles, at_ns) = (Roles::of(connection, end.side), digest.ts_ns);
-                let (first_ns, last_ns, zero_windows) = (at_ns, at_ns, 1);
-                self.closed.push(ClosedWindow {
-                    end,
-                    roles,
-                    first_ns,
-                    last_ns,
-                    zero_windows,
-                    is_open: false,
-                });
+                let roles = Roles::of(connection, end.side);
+                let mut closed =
+                    ClosedWindow { end, roles, acknowledgment: 0, first_ns: 0, last_ns: 0, zero_windows: 0 };
+                closed.begin(segment.acknowledgment, at_ns);
+                self.closed.push(closed);
             }
-            None => {}
         }
     }
 
@@ -322,11 +320,14 @@ impl Roles {
 }
 
 impl ClosedWindow {
+    const fn begin(&mut self, acknowledgment: u32, at_ns: u64) {
+        (self.first_ns, self.last_ns) = (at_ns, at_ns);
+        (self.acknowledgment, self.zero_windows) = (acknowledgment, 1);
+    }
+
     fn goes_on(&self, table: &Table, now_ns: u64) -> bool {
         let is_zero = |connection: &Connection| connection.directions[self.end.side].window == 0;
-        !self.is_open
-            && now_ns.saturating_sub(self.last_ns) < QUIET_NS
-            && self.end.connection(table).is_some_and(is_zero)
+        now_ns.saturating_sub(self.last_ns) < QUIET_NS && self.end.connection(table).is_some_and(is_zero)
     }
 
     fn trouble(&self) -> (ListenerKey, Trouble) {
@@ -375,5 +376,58 @@ impl StuckSegment {
         };
         stuck.by_repeats[(self.repeats as usize).clamp(1, REPEATS_MAX) - 1] = 1;
         (self.roles.listener, Trouble { stuck, ..Trouble::default() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How long a window is known to be closed, seconds, by what its owner says: when, acknowledging what, with how much
+    /// payload, and whether it was open before.
+    fn closed_s(said: &[(u64, u32, u32, bool)]) -> u64 {
+        let (mut watch, connection) = (Watch::default(), Connection::default());
+        for (second, acknowledgment, payload_bytes, was_open) in said {
+            let mut digest = Digest { ts_ns: second * 1_000_000_000, ..Digest::EMPTY };
+            digest.packet.segment.acknowledgment = *acknowledgment;
+            digest.packet.segment.payload_bytes = *payload_bytes;
+            watch.segment((7, &connection), Side::Low, &digest, mark::ZERO_WINDOW, *was_open);
+        }
+        watch.closed.iter().map(|closed| (closed.last_ns - closed.first_ns) / 1_000_000_000).sum()
+    }
+
+    #[test]
+    fn a_window_is_closed_while_probes_are_answered_and_nothing_is_read() {
+        assert_eq!(closed_s(&[(1, 100, 0, true), (3, 100, 0, false), (7, 101, 0, false)]), 6);
+        assert_eq!(closed_s(&[(1, 100, 0, true), (3, 100, 0, true)]), 0, "it opened between");
+        assert_eq!(closed_s(&[(1, 100, 0, true), (3, 1_560, 0, false)]), 0, "it has read");
+        assert_eq!(closed_s(&[(1, 100, 0, true), (9, 100, 500, false)]), 0, "it sends, nobody probes");
+    }
+
+    /// What is told of packets that come by with these hops left.
+    fn passes(ttls: &[u8]) -> u32 {
+        let mut watch = Watch::default();
+        for (index, ttl) in ttls.iter().enumerate() {
+            let mut digest = Digest { ts_ns: index as u64 * 1_000_000, ..Digest::EMPTY };
+            digest.packet.ttl = *ttl;
+            watch.few_hops(&digest, &[]);
+        }
+        watch.paths.iter().map(|(_, path)| path.passed_again).sum()
+    }
+
+    #[test]
+    fn a_packet_that_comes_by_with_fewer_hops_each_time_goes_round_once() {
+        assert_eq!(passes(&[12, 10, 8, 6, 4, 2]), 1);
+        assert_eq!(passes(&[11, 9, 7]), 0);
+        assert_eq!(passes(&[4, 4, 4, 4, 4, 4]), 0, "copies, and what is sent with few hops");
+        assert_eq!(passes(&[1, 2, 3, 4, 5, 6]), 0, "a traceroute");
+    }
+
+    #[test]
+    fn destinations_are_bounded() {
+        let mut watch = Watch::default();
+        let note = PathWindow { ttl_exceeded: 1, ..PathWindow::default() };
+        (0..200).for_each(|host| watch.path(IpAddr::from([192, 0, 2, host]), &note));
+        assert_eq!(watch.paths.len(), WATCHED_MAX);
     }
 }
