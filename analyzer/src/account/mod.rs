@@ -131,6 +131,9 @@ impl Accounts {
         let facts = verdict.facts.or(Facts::of_judgement(verdict.judged.marks, outcome));
         let completed = outcome.has(event::COMPLETED | event::COMPLETED_ONE_SIDED);
         self.listeners.count_facts(place, facts.and(Facts::OF_LISTENER), completed);
+        if verdict.judged.round_trip_us > RTT_SLOW_US && !outcome.has(event::FROM_LISTENER) {
+            self.listeners.note_slow_peer(place, digest.packet.source);
+        }
         let of_host = facts.and(Facts::OF_HOST);
         if !of_host.is_empty() {
             self.hosts.count(of_host, digest, &mut self.sources, seed);
@@ -169,11 +172,10 @@ impl Accounts {
         }
         let id = listener_id(digest, verdict);
         let place = self.listeners.count(id, digest, outcome, self.settings, &mut self.totals);
-        if !verdict.facts.is_empty() || verdict.judged.marks != 0 || outcome.has(NOTED) {
+        // A round trip is 0 where there was none.
+        let is_slow = verdict.judged.round_trip_us > RTT_SLOW_US;
+        if !verdict.facts.is_empty() || verdict.judged.marks != 0 || outcome.has(NOTED) || is_slow {
             self.count_facts(digest, verdict, place);
-        }
-        if verdict.judged.acknowledged && verdict.judged.round_trip_us > RTT_SLOW_US && !from_listener {
-            self.listeners.note_slow_peer(place, digest.packet.source);
         }
         if outcome.has(event::ATTEMPTED) {
             self.listeners.note_asker(place, digest, self.settings.seed);
