@@ -140,6 +140,9 @@ impl Accounts {
         let facts = verdict.facts.or(Facts::of_judgement(verdict.judged.marks, outcome));
         let completed = outcome.has(event::COMPLETED | event::COMPLETED_ONE_SIDED);
         self.listeners.count_facts(place, facts.and(Facts::OF_LISTENER), completed);
+        if verdict.judged.round_trip_us > RTT_SLOW_US && !outcome.has(event::FROM_LISTENER) {
+            self.listeners.note_slow_peer(place, digest.packet.source);
+        }
         let of_host = facts.and(Facts::OF_HOST);
         if !of_host.is_empty() {
             self.hosts.count(of_host, digest, &mut self.sources, seed);
@@ -182,9 +185,6 @@ impl Accounts {
         let place = self.listeners.count(id, digest, outcome, self.settings, &mut self.totals);
         if is_noted(verdict) {
             self.count_facts(digest, verdict, place);
-        }
-        if verdict.judged.acknowledged && verdict.judged.round_trip_us > RTT_SLOW_US && !from_listener {
-            self.listeners.note_slow_peer(place, digest.packet.source);
         }
         if outcome.has(event::ATTEMPTED) {
             self.listeners.note_asker(place, digest, self.settings.seed);
@@ -243,7 +243,9 @@ const OF_ACTORS: u32 = event::ATTEMPTED | event::COMPLETED | event::COMPLETED_ON
 #[inline]
 fn is_noted(verdict: &Verdict) -> bool {
     const NOTED: u32 = OF_ACTORS | event::REFUSED | event::ANSWERED_UNASKED;
-    !verdict.facts.is_empty() || verdict.judged.marks != 0 || verdict.outcome.has(NOTED)
+    // A round trip is 0 where there was none.
+    let is_slow = verdict.judged.round_trip_us > RTT_SLOW_US;
+    !verdict.facts.is_empty() || verdict.judged.marks != 0 || verdict.outcome.has(NOTED) || is_slow
 }
 
 /// A packet's sender asks its destination.

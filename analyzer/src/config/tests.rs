@@ -1,3 +1,5 @@
+//! Files of thresholds: right, misspelt, out of range.
+
 use super::*;
 
 #[test]

@@ -5,6 +5,8 @@
 //! as after anything that is not understood, reading goes on where a segment begins as a message of the protocol does.
 //! Everything behind the next byte of interest is refused by one comparison, without a look at its bytes.
 
+mod heads;
+
 use super::buffer::{BUFFER_BYTES, Buffers};
 use super::counter::LayerCounter::*;
 use super::detail::Details;
@@ -132,32 +134,6 @@ impl Streams {
             tls: self.details.tls.get(slot.detail).filter(|_| is(Protocol::Tls)).map(|tls| tls.record()),
             http: self.details.http.get(slot.detail).filter(|_| is(Protocol::Http)).map(|http| http.record()),
         })
-    }
-
-    pub(super) fn protocol(&self, slot: u32) -> Option<Protocol> {
-        self.slots.get(slot as usize)?.protocol
-    }
-
-    #[inline]
-    pub(super) fn waits_for_head(&self, slot: u32) -> bool {
-        let slot = self.slots.get(slot as usize);
-        slot.is_some_and(|slot| slot.protocol == Some(Protocol::Http) && slot.flags & flag::HEAD_WAITS != 0)
-    }
-
-    /// Remembers in the slot whether a head waits: it does so too where its buffer went to another, of which there are
-    /// fewer than there are heads in an attack.
-    fn note_head(&mut self, slot: u32) {
-        let Some(slot) = self.slots.get_mut(slot as usize) else { return };
-        if slot.protocol != Some(Protocol::Http) {
-            return;
-        }
-        let waited = slot.flags & flag::HEAD_WAITS != 0;
-        let waits = match slot.phase[0] {
-            Phase::HttpHead => slot.buffer[0] != 0,
-            Phase::Lost => waited,
-            _ => false,
-        };
-        slot.flags = slot.flags & !flag::HEAD_WAITS | if waits { flag::HEAD_WAITS } else { 0 };
     }
 
     /// Refuses what is of no interest; the rest is not inlined into the caller's loop.

@@ -1,0 +1,33 @@
+//! What others ask of a slot: its protocol, and whether a request's head waits.
+
+use super::Streams;
+use crate::layer::record::Protocol;
+use crate::layer::slot::{Phase, flag};
+
+impl Streams {
+    pub(in crate::layer) fn protocol(&self, slot: u32) -> Option<Protocol> {
+        self.slots.get(slot as usize)?.protocol
+    }
+
+    #[inline]
+    pub(in crate::layer) fn waits_for_head(&self, slot: u32) -> bool {
+        let slot = self.slots.get(slot as usize);
+        slot.is_some_and(|slot| slot.protocol == Some(Protocol::Http) && slot.flags & flag::HEAD_WAITS != 0)
+    }
+
+    /// Remembers in the slot whether a head waits: it does so too where its buffer went to another, of which there are
+    /// fewer than there are heads in an attack.
+    pub(super) fn note_head(&mut self, slot: u32) {
+        let Some(slot) = self.slots.get_mut(slot as usize) else { return };
+        if slot.protocol != Some(Protocol::Http) {
+            return;
+        }
+        let waited = slot.flags & flag::HEAD_WAITS != 0;
+        let waits = match slot.phase[0] {
+            Phase::HttpHead => slot.buffer[0] != 0,
+            Phase::Lost => waited,
+            _ => false,
+        };
+        slot.flags = slot.flags & !flag::HEAD_WAITS | if waits { flag::HEAD_WAITS } else { 0 };
+    }
+}
