@@ -1,7 +1,7 @@
 //! `http_flood`: more requests than a listener can be meant to answer, from clients that are none.
 //!
 //! Attack: complete requests, as fast as they go, mostly for pages that cost the server much.
-//! Measured: requests per second over the last whole five seconds against what is usual; and among the sixteen busiest
+//! Measured: requests per second over five to ten seconds against what is usual; and among the sixteen busiest
 //! sources those that open more connections a second than a browser does and were not busy here before, with their share
 //! of all connections.
 //! Ordinary traffic does not trigger it: a flash crowd is many clients with few connections each, so that the busiest have
@@ -30,34 +30,38 @@ const BEHIND_SHARE: [f64; 2] = [0.1, 0.5];
 /// Share of failures and of requests without response from which on clients are turned away.
 const DEGRADED_SHARE: f64 = 0.05;
 
-/// The last whole slot.
-struct Slot {
+/// The last whole slot and the one that is not over.
+struct Slots {
+    span_s: f64,
     requests_per_s: f64,
     /// Responses to them.
     answered_share: f64,
     failed_share: f64,
 }
 
-/// Judges the last whole slot.
+/// Judges the last whole slot and the one that is not over.
 pub(super) fn detect(evidence: &Evidence<'_>) -> Option<Finding> {
     let config = evidence.config;
-    let requests = evidence.history.last_slot(Remembered::Request);
-    let requests_per_s = requests as f64 / SLOT_S as f64;
+    let sum = |remembered| evidence.history.sum(remembered, SLOT_S);
+    let requests = sum(Remembered::Request);
+    let span_s = evidence.history.span_s(SLOT_S) as f64;
+    let requests_per_s = requests as f64 / span_s;
     if requests_per_s < config.http_flood_requests_per_s {
         return None;
     }
-    let responses = evidence.history.last_slot(Remembered::Response);
-    let slot = Slot {
+    let responses = sum(Remembered::Response);
+    let last = Slots {
+        span_s,
         requests_per_s,
         answered_share: ratio(responses, requests)?,
-        failed_share: ratio(evidence.history.last_slot(Remembered::ServerError), responses).unwrap_or(0.0),
+        failed_share: ratio(sum(Remembered::ServerError), responses).unwrap_or(0.0),
     };
     let usual = evidence.requests.usual(SECONDS_MIN);
     let (limit, share_min) = match usual {
         Some(usual) => (usual.median * config.http_flood_rise_factor, config.http_flood_source_share),
         None => {
             let [view_lacks, behind] = BEHIND_SHARE;
-            let is_behind = slot.answered_share >= view_lacks && slot.answered_share < behind;
+            let is_behind = last.answered_share >= view_lacks && last.answered_share < behind;
             is_behind.then_some((UNKNOWN_FACTOR * config.http_flood_requests_per_s, UNKNOWN_SOURCE_SHARE))?
         }
     };
@@ -67,7 +71,7 @@ pub(super) fn detect(evidence: &Evidence<'_>) -> Option<Finding> {
     if requests_per_s < limit || share < share_min {
         return None;
     }
-    Some(finding(evidence, &slot, limit, &busy, share))
+    Some(finding(evidence, &last, limit, &busy, share))
 }
 
 /// Sources that no browser is and that were not busy before, and their attempts in a second.
@@ -79,14 +83,14 @@ fn busy(evidence: &Evidence<'_>) -> (Vec<IpAddr>, u64) {
     (new.iter().map(|(source, _)| *source).collect(), attempts)
 }
 
-fn finding(evidence: &Evidence<'_>, slot: &Slot, limit: f64, busy: &[IpAddr], share: f64) -> Finding {
+fn finding(evidence: &Evidence<'_>, last: &Slots, limit: f64, busy: &[IpAddr], share: f64) -> Finding {
     let config = evidence.config;
     let (port, address) = (evidence.listener.port, evidence.listener.address);
     let usual = evidence.requests.usual(SECONDS_MIN).map(|usual| usual.median);
-    let requests_per_s = slot.requests_per_s;
+    let requests_per_s = last.requests_per_s;
     Finding {
         kind: Kind::HttpFlood,
-        severity: severity(slot),
+        severity: severity(last),
         rule: format!(
             "requests/s >= {limit:.0} and sources with >= {} connections/s that are new here have >= {} of them",
             config.http_flood_source_per_s, config.http_flood_source_share
@@ -96,13 +100,13 @@ fn finding(evidence: &Evidence<'_>, slot: &Slot, limit: f64, busy: &[IpAddr], sh
         limit,
         baseline: usual,
         facts: vec![
-            ("responses_per_request", slot.answered_share),
-            ("status_5xx_share", slot.failed_share),
+            ("responses_per_request", last.answered_share),
+            ("status_5xx_share", last.failed_share),
             ("busy_sources", busy.len() as f64),
             ("busy_sources_share", share),
             ("open", evidence.open.into()),
         ],
-        window_s: SLOT_S as f64,
+        window_s: last.span_s,
         distinct_sources: Some(evidence.sources.distinct.estimate()),
         spoofed_estimate: Some(0.0),
         top_sources: evidence.busiest.to_vec(),
@@ -134,10 +138,10 @@ fn finding(evidence: &Evidence<'_>, slot: &Slot, limit: f64, busy: &[IpAddr], sh
 }
 
 /// P1 where half of what is asked is not served, P2 where some is not.
-fn severity(slot: &Slot) -> Severity {
+fn severity(last: &Slots) -> Severity {
     // A view that has no responses does not say that there are none.
-    let seen = slot.answered_share >= BEHIND_SHARE[0];
-    let unserved = slot.failed_share.max(if seen { 1.0 - slot.answered_share } else { 0.0 });
+    let seen = last.answered_share >= BEHIND_SHARE[0];
+    let unserved = last.failed_share.max(if seen { 1.0 - last.answered_share } else { 0.0 });
     match unserved {
         unserved if unserved >= 1.0 - BEHIND_SHARE[1] => Severity::P1,
         unserved if unserved >= DEGRADED_SHARE => Severity::P2,
