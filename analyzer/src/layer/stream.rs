@@ -15,7 +15,7 @@ use super::message::{Interest, StreamPart};
 use super::noted;
 use super::recognise::{Recognised, recognise};
 use super::record::{AppRecord, Protocol};
-use super::slot::{Phase, Slot, TTFB_NONE, TTFB_UNKNOWN, clock_us, flag};
+use super::slot::{Phase, Slot, clock_us, flag};
 use super::sums::LayerSums;
 use super::turn::{Bytes, Step, Turn};
 use super::version::Version;
@@ -119,21 +119,6 @@ impl Streams {
         }
         self.forget(number);
         record
-    }
-
-    pub(super) fn app(&self, slot: u32) -> Option<AppRecord> {
-        let slot = self.slots.get(slot as usize)?;
-        let ttfb_us = (!matches!(slot.ttfb_us, TTFB_NONE | TTFB_UNKNOWN)).then_some(slot.ttfb_us);
-        if slot.protocol.is_none() && ttfb_us.is_none() {
-            return None;
-        }
-        let is = |protocol| slot.protocol == Some(protocol);
-        Some(AppRecord {
-            protocol: slot.protocol,
-            ttfb_us,
-            tls: self.details.tls.get(slot.detail).filter(|_| is(Protocol::Tls)).map(|tls| tls.record()),
-            http: self.details.http.get(slot.detail).filter(|_| is(Protocol::Http)).map(|http| http.record()),
-        })
     }
 
     /// Refuses what is of no interest; the rest is not inlined into the caller's loop.

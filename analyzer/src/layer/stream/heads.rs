@@ -1,10 +1,25 @@
-//! What others ask of a slot: its protocol, and whether a request's head waits.
+//! What others ask of a slot: its record, its protocol, and whether a request's head waits.
 
 use super::Streams;
-use crate::layer::record::Protocol;
-use crate::layer::slot::{Phase, flag};
+use crate::layer::record::{AppRecord, Protocol};
+use crate::layer::slot::{Phase, TTFB_NONE, TTFB_UNKNOWN, flag};
 
 impl Streams {
+    pub(in crate::layer) fn app(&self, slot: u32) -> Option<AppRecord> {
+        let slot = self.slots.get(slot as usize)?;
+        let ttfb_us = (!matches!(slot.ttfb_us, TTFB_NONE | TTFB_UNKNOWN)).then_some(slot.ttfb_us);
+        if slot.protocol.is_none() && ttfb_us.is_none() {
+            return None;
+        }
+        let is = |protocol| slot.protocol == Some(protocol);
+        Some(AppRecord {
+            protocol: slot.protocol,
+            ttfb_us,
+            tls: self.details.tls.get(slot.detail).filter(|_| is(Protocol::Tls)).map(|tls| tls.record()),
+            http: self.details.http.get(slot.detail).filter(|_| is(Protocol::Http)).map(|http| http.record()),
+        })
+    }
+
     pub(in crate::layer) fn protocol(&self, slot: u32) -> Option<Protocol> {
         self.slots.get(slot as usize)?.protocol
     }
