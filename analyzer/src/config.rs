@@ -1,6 +1,6 @@
 //! Thresholds: every number a finding can quote, its default, its source, and the TOML file that changes it.
 //!
-//! One table ([`thresholds!`]) has them all: the struct, the defaults, the ranges, what `tidegauge config explain` says
+//! One table (`table.rs`) has them all: the struct, the defaults, the ranges, what `tidegauge config explain` says
 //! and what `tidegauge config default` writes come from it. Unknown keys are errors, so that a misspelt threshold is not
 //! silently the default. Values are checked once, here; everything behind a [`Config`] may rely on them.
 

@@ -1,7 +1,7 @@
 //! What each host asks of others: how many of them, how many ports, and what came of it. What tells a scan from a
 //! client.
 //!
-//! Limits: [`ROWS`] hosts and protocols; a new one takes a free row, one whose period is over, or as [`super::index`]
+//! Limits: [`ROWS`] hosts and protocols; a new one takes a free row, one whose period is over, or as `index.rs`
 //! says; who finds none is counted (`actors_refused`). Counts are of a period of
 //! [`PERIOD_NS`], after which a row begins anew; distinct ports and hosts are linear counts (Whang et al. 1990) in 512
 //! bits: within 10 % up to a thousand, and at most 3,000.

@@ -1,7 +1,7 @@
 //! Counts by host since they were last handed over: facts of packets that come to it ([`Facts::OF_HOST`]), and who sends
 //! them, also of what is not TCP where that is much.
 //!
-//! Limits: [`ROWS`] hosts; a new one takes a free row, one that was silent for [`LISTENER_IDLE`], or as [`super::index`]
+//! Limits: [`ROWS`] hosts; a new one takes a free row, one that was silent for [`LISTENER_IDLE`], or as `index.rs`
 //! says. What finds no row is in no host's count, and counted (`hosts_refused`).
 //! Handed over at the end of a second, or of a tick in which [`FACTS_IN_EARNEST`] came to one host.
 
