@@ -21,7 +21,7 @@ use crate::sample::Sampling;
 use crate::scope::Scopes;
 use crate::sight::Sight;
 use crate::truth::Truth;
-use crate::window::{ListenerKey, TARGETS_MAX, TargetWindow, Window, trim_targets};
+use crate::window::{ListenerKey, Refused, TARGETS_MAX, TargetWindow, Window, trim_targets};
 
 /// Listeners remembered.
 pub const LISTENERS_MAX: usize = 4_096;
@@ -99,6 +99,10 @@ pub struct Run {
     pub sources_forgotten: u64,
     /// Listeners forgotten for want of room.
     pub listeners_forgotten: u64,
+    /// What found no row in the tables of hosts and of who asks.
+    pub refused: Refused,
+    /// Hosts, networks, paths and who asks that were forgotten for want of room.
+    pub hosts_forgotten: u64,
     /// Times at which packet time jumped back.
     pub time_jumps_back: u64,
     /// How late ticks were handled; `None` for capture files.
@@ -160,7 +164,7 @@ impl Engine {
     }
 
     /// Takes the window of one tick, which must not begin before the last one ended.
-    pub fn push(&mut self, window: Window, changes: &mut Vec<Change>) {
+    pub fn push(&mut self, mut window: Window, changes: &mut Vec<Change>) {
         self.run.totals.merge(&window.totals);
         if let Some(sampling) = &window.sampling {
             self.run.sampling.get_or_insert_default().merge(sampling);
@@ -179,6 +183,11 @@ impl Engine {
         if let Some(lag) = self.sight.count(&window) {
             self.run.lag.get_or_insert_default().merge(lag);
         }
+        self.run.refused.merge(window.refused);
+        self.run.hosts_forgotten = self.scopes.forgotten();
+        // Judged as they came; nobody reads them of longer windows.
+        (window.hosts, window.actors) = (Keyed::default(), Keyed::default());
+        (window.paths, window.troubles) = (Keyed::default(), Keyed::default());
         self.second.merge(window);
         self.judge(changes);
     }

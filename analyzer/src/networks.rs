@@ -36,7 +36,7 @@ struct Network {
 
 /// All networks that were worth a look.
 #[derive(Debug, Default)]
-pub(crate) struct Networks(BTreeMap<IpAddr, Box<Network>>);
+pub(crate) struct Networks(BTreeMap<IpAddr, Box<Network>>, u64);
 
 /// The network of a host.
 pub(crate) fn network_of(address: IpAddr) -> IpAddr {
@@ -71,14 +71,22 @@ impl Networks {
         }
         for (address, sum) in sums {
             let much = sum.hosts >= hosts_min && sum.packets >= WORTH_A_LOOK;
-            if much || self.0.contains_key(&address) {
+            let known = self.0.contains_key(&address);
+            if much && !known && self.0.len() >= NETWORKS_MAX {
+                self.1 += 1;
+            } else if much || known {
                 self.0.entry(address).or_default().add(&sum, totals, tick, window.end_ns);
             }
         }
-        if self.0.len() > NETWORKS_MAX {
+        if self.0.len() >= NETWORKS_MAX {
             let end_ns = window.end_ns;
             self.0.retain(|_, network| network.state.is_live(end_ns));
         }
+    }
+
+    /// Times that a network found no place.
+    pub(crate) const fn refused(&self) -> u64 {
+        self.1
     }
 
     pub(crate) fn end_second(&mut self) {

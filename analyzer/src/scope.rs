@@ -44,7 +44,7 @@ pub(crate) struct Scopes {
     /// Handshakes seen from both sides and from one, of the last minutes.
     handshakes: [u64; 2],
     /// Those that were forgotten for want of room.
-    pub(crate) forgotten: u64,
+    forgotten: u64,
 }
 
 impl Scopes {
@@ -182,6 +182,11 @@ impl Scopes {
         for (destination, path) in &mut self.paths {
             path.judge(judging, *destination, changing);
         }
+    }
+
+    /// What was forgotten for want of room, or not taken.
+    pub(crate) const fn forgotten(&self) -> u64 {
+        self.forgotten + self.networks.refused()
     }
 
     /// Open incidents.

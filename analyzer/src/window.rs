@@ -219,8 +219,7 @@ impl Window {
         self.actors.merge(other.actors, ActorWindow::merge);
         self.troubles.merge(other.troubles, Trouble::merge);
         self.paths.merge(other.paths, PathWindow::merge);
-        self.refused.hosts += other.refused.hosts;
-        self.refused.actors += other.refused.actors;
+        self.refused.merge(other.refused);
         if let Some(sampling) = other.sampling {
             self.sampling.get_or_insert_default().merge(&sampling);
         }
@@ -318,6 +317,14 @@ impl ListenerWindow {
     /// A fact's count.
     pub const fn fact(&self, fact: Fact) -> u64 {
         self.facts.get(fact)
+    }
+}
+
+impl Refused {
+    /// Adds another shard's or interval's.
+    pub const fn merge(&mut self, other: Self) {
+        self.hosts += other.hosts;
+        self.actors += other.actors;
     }
 }
 

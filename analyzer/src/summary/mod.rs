@@ -292,6 +292,9 @@ pub fn tables(totals: &Counters) -> BTreeMap<&'static str, u64> {
 
 fn tables_of_run(run: &Run) -> BTreeMap<&'static str, u64> {
     let mut tables = tables(&run.totals);
+    tables.insert("hosts_refused", run.refused.hosts);
+    tables.insert("actors_refused", run.refused.actors);
+    tables.insert("hosts_forgotten", run.hosts_forgotten);
     tables.insert("listeners_forgotten", run.listeners_forgotten);
     tables.insert("sources_forgotten", run.sources_forgotten);
     tables.insert("targets_forgotten", run.targets_forgotten);

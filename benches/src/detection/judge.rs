@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 
-use super::scene::{EPOCH_US, Trouble, WARM_UP_US};
+use super::scene::{Trouble, WARM_UP_US};
 
 /// An incident as it was told.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -128,9 +128,6 @@ pub fn judge(trouble: &Trouble, strength: f64, told: &[Told]) -> Judged {
         false_alarms: told.iter().filter(|told| told.opened_s < begins_s).map(name).collect(),
     }
 }
-
-/// Time of the first packet of every scene, microseconds.
-pub const FIRST_US: u64 = EPOCH_US;
 
 #[cfg(test)]
 mod tests {
