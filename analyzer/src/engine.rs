@@ -1,8 +1,9 @@
 //! The engine: takes one window a tick, in time order, and says what changed. The same for files and live sources.
 //!
-//! Bounded: at most [`LISTENERS_MAX`] listeners are remembered, the silent and unproven ones give way first and are
+//! Bounded: about [`LISTENERS_MAX`] listeners are remembered, the silent and unproven ones give way first and are
 //! counted; a gap in time is skipped in one step, however long.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
@@ -25,7 +26,7 @@ use crate::window::{ListenerKey, Refused, TARGETS_MAX, TargetWindow, Window, tri
 
 /// Listeners remembered.
 pub const LISTENERS_MAX: usize = 4_096;
-/// Listeners above that within a tick, so that making room for many costs one pass and not one each.
+/// Listeners above that, so that making room costs one pass for many and not one each.
 const LISTENERS_SLACK: usize = 1_024;
 /// Sources remembered for the summary.
 pub const SOURCES_MAX: usize = 256;
@@ -57,12 +58,17 @@ pub struct Engine {
     answers_visible: bool,
     /// Boxed: they are large, and a tree moves what is in it.
     listeners: BTreeMap<ListenerKey, Box<ListenerState>>,
-    /// Those in which a detector could find something, or has: the others are not looked at each tick.
+    /// Those that are silent: no end of a second is told to them, they hear of all when traffic returns.
+    asleep: BTreeMap<ListenerKey, Box<ListenerState>>,
+    /// Those in which a detector could find something, or has: the others are not looked at each tick. All with an open
+    /// incident are here.
     watched: BTreeSet<ListenerKey>,
     /// Hosts, and who asks them.
     scopes: Scopes,
     /// Ticks that began.
     tick: u64,
+    /// Seconds that ended.
+    seconds: u64,
     /// End of the last tick, nanoseconds; 0 before the first.
     now_ns: u64,
     /// The second being gathered.
@@ -120,9 +126,11 @@ impl Engine {
             config,
             answers_visible,
             listeners: BTreeMap::new(),
+            asleep: BTreeMap::new(),
             watched: BTreeSet::new(),
             scopes: Scopes::default(),
             tick: 0,
+            seconds: 0,
             now_ns: 0,
             second: Window::default(),
             sight: Sight::default(),
@@ -142,14 +150,16 @@ impl Engine {
     pub fn with_learnt(mut self, learnt: Learnt) -> Self {
         for listener in learnt.listeners {
             let key = ListenerKey { address: listener.addr, port: listener.port };
-            self.listeners.insert(key, Box::new(ListenerState::of_learnt(listener)));
+            self.asleep.insert(key, Box::new(ListenerState::of_learnt(listener)));
         }
         self
     }
 
     /// What is usual, for a later run.
     pub fn learnt(&mut self) -> Learnt {
-        Learnt::new(self.listeners.iter_mut().filter_map(|(key, state)| state.learnt(*key)).collect())
+        let all = self.listeners.iter_mut().chain(&mut self.asleep);
+        let all = all.filter_map(|(key, state)| state.learnt(*key, self.seconds));
+        Learnt::new(all.collect())
     }
 
     /// Other thresholds from here on; what is known and what is open stays.
@@ -178,7 +188,6 @@ impl Engine {
         self.note_targets(&window);
         self.add_listeners(&window);
         self.note_troubles(&window);
-        self.make_room();
         self.scopes.add(&window, self.tick, &self.config);
         if let Some(lag) = self.sight.count(&window) {
             self.run.lag.get_or_insert_default().merge(lag);
@@ -214,10 +223,17 @@ impl Engine {
             }
         }
         for (key, listener) in new {
-            if self.listeners.len() >= LISTENERS_MAX + LISTENERS_SLACK {
+            if self.listeners.len() + self.asleep.len() >= LISTENERS_MAX + LISTENERS_SLACK {
                 self.make_room();
             }
-            let state = self.listeners.entry(*key).or_default();
+            let state = match self.listeners.entry(*key) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(place) => {
+                    let mut state = self.asleep.remove(key).unwrap_or_default();
+                    state.wake(self.seconds, tick);
+                    place.insert(state)
+                }
+            };
             state.add(listener, tick, end_ns);
             if state.is_worth_judging(&self.config) {
                 self.watched.insert(*key);
@@ -228,7 +244,8 @@ impl Engine {
     /// Hands what is told of connections in trouble to their listeners.
     fn note_troubles(&mut self, window: &Window) {
         for (key, trouble) in window.troubles.iter() {
-            if let Some(state) = self.listeners.get_mut(key) {
+            let known = self.listeners.get_mut(key).or_else(|| self.asleep.get_mut(key));
+            if let Some(state) = known {
                 state.note_trouble(trouble, window.end_ns);
                 self.watched.insert(*key);
             }
@@ -260,7 +277,8 @@ impl Engine {
 
     /// Forgets what the sums hold: a time without packets was skipped.
     fn skip(&mut self, seconds: u64) {
-        self.listeners.values_mut().for_each(|listener| listener.skip(seconds, self.tick));
+        let all = self.listeners.values_mut().chain(self.asleep.values_mut());
+        all.for_each(|listener| listener.skip(seconds, self.seconds, self.tick));
         self.scopes.skip();
     }
 
@@ -270,8 +288,11 @@ impl Engine {
         if !self.now_ns.is_multiple_of(TICKS as u64 * TICK_NS) {
             return;
         }
+        self.seconds += 1;
+        let now_ns = self.now_ns;
+        self.asleep.extend(self.listeners.extract_if(.., |_, listener| listener.is_silent(now_ns)));
         for (key, listener) in &mut self.listeners {
-            listener.end_second(&self.config, self.tick, self.now_ns);
+            listener.end_second(&self.config, self.seconds, self.tick);
             if listener.is_worth_judging(&self.config) || listener.is_worth_a_long_look(self.now_ns) {
                 self.watched.insert(*key);
             }
@@ -287,10 +308,11 @@ impl Engine {
         }
         let mut changed = Vec::new();
         let seen = self.sight.end_second(self.now_ns, &mut self.incident_numbers, &mut changed);
-        let of_listeners = self.listeners.values_mut().flat_map(|listener| listener.incidents.iter_mut());
-        for incident in of_listeners.chain(self.scopes.incidents_mut()) {
-            incident.seen.merge(&seen);
+        for key in &self.watched {
+            let incidents = self.listeners.get_mut(key).map(|listener| listener.incidents.iter_mut());
+            incidents.into_iter().flatten().for_each(|incident| incident.seen.merge(&seen));
         }
+        self.scopes.incidents_mut().for_each(|incident| incident.seen.merge(&seen));
         if window.totals.get(Counter::Packets) != 0 || self.tells_idle_seconds {
             self.run.syn_per_s_max = self.run.syn_per_s_max.max(window.totals.get(Counter::Syn));
             changes.push(Change::Second(Box::new(Second { window, seen })));
@@ -345,11 +367,12 @@ impl Engine {
     /// Forgets the listeners that are too many, in one pass: unproven ones first, then those silent longest, then
     /// those asked least. One with an open incident stays: there are as many as there are floods at a time.
     fn make_room(&mut self) {
-        let surplus = self.listeners.len().saturating_sub(LISTENERS_MAX);
+        let all = self.listeners.len() + self.asleep.len();
+        let surplus = all.saturating_sub(LISTENERS_MAX);
         if surplus == 0 {
             return;
         }
-        let idle = self.listeners.iter().filter(|(_, state)| state.incidents.is_empty());
+        let idle = self.asleep.iter().chain(&self.listeners).filter(|(_, state)| state.incidents.is_empty());
         let mut ranked: Vec<_> =
             idle.map(|(key, state)| (state.proven, state.seen_ns, state.asked_last_second(), *key)).collect();
         if surplus < ranked.len() {
@@ -357,7 +380,7 @@ impl Engine {
             ranked.truncate(surplus);
         }
         for (.., key) in &ranked {
-            self.listeners.remove(key);
+            self.asleep.remove(key).or_else(|| self.listeners.remove(key));
         }
         self.run.listeners_forgotten += ranked.len() as u64;
     }
@@ -441,7 +464,10 @@ impl Engine {
 
     /// Incidents that are open now.
     pub fn open_incidents(&self) -> impl Iterator<Item = &Incident> {
-        let of_listeners = self.listeners.values().flat_map(|listener| listener.incidents.iter());
-        of_listeners.chain(self.scopes.incidents()).chain(&self.sight.incident)
+        let watched = self.watched.iter().filter_map(|key| self.listeners.get(key));
+        watched
+            .flat_map(|listener| listener.incidents.iter())
+            .chain(self.scopes.incidents())
+            .chain(&self.sight.incident)
     }
 }

@@ -187,7 +187,11 @@ impl History {
 
     /// So many seconds passed in which nothing was captured.
     pub fn skip(&mut self, seconds: u64) {
-        (0..seconds.min(SLOT_S * SLOTS as u64)).for_each(|_| self.end_second());
+        if seconds >= SLOT_S * SLOTS as u64 {
+            *self = Self::default();
+        } else {
+            (0..seconds).for_each(|_| self.end_second());
+        }
     }
 
     /// Over the last whole slots of `seconds`, and the newest, which is not over.

@@ -91,6 +91,8 @@ pub(crate) struct HostState {
     names: Option<Box<NameService>>,
     second_ended: bool,
     tick: u64,
+    /// Number of the engine's second that its memory of seconds has come to.
+    seconds: u64,
     pub(crate) seen_ns: u64,
     pub(crate) incidents: OpenIncidents,
 }
@@ -112,6 +114,7 @@ impl Default for HostState {
             names: None,
             second_ended: false,
             tick: 0,
+            seconds: 0,
             seen_ns: 0,
             incidents: OpenIncidents::default(),
         }
@@ -202,8 +205,22 @@ impl HostState {
         }
     }
 
-    /// A second ends: learns from it, unless something is wrong.
-    pub(crate) fn end_second(&mut self) {
+    /// Something comes again, or for the first time, after second number `seconds` ended: those since it was last told
+    /// of one were silent.
+    pub(crate) fn wake(&mut self, seconds: u64) {
+        let silent = seconds.saturating_sub(self.seconds);
+        if self.seen_ns != 0 && silent != 0 {
+            let usual =
+                [&mut self.usual_udp, &mut self.usual_icmp, &mut self.usual_stray, &mut self.usual_sent];
+            usual.into_iter().for_each(|baseline| baseline.learn_silence(silent));
+            self.second_ended = true;
+        }
+        self.seconds = seconds;
+    }
+
+    /// Second number `seconds` ends: learns from it, unless something is wrong.
+    pub(crate) fn end_second(&mut self, seconds: u64) {
+        self.seconds = seconds;
         let second = std::mem::replace(&mut self.second, [0; HOST_COUNTS]);
         if self.incidents.is_empty() {
             self.usual_udp.learn(second[HostCount::Udp as usize]);

@@ -65,6 +65,8 @@ pub(crate) struct ListenerState {
     misuse: Misuse,
     /// Number of the engine's tick that `sliding` has come to.
     tick: u64,
+    /// Number of the engine's second that all else has come to.
+    second: u64,
     /// Packet time of the last window with traffic, nanoseconds.
     pub(crate) seen_ns: u64,
     pub(crate) incidents: OpenIncidents,
@@ -131,7 +133,8 @@ impl ListenerState {
     }
 
     /// What it has learnt; `None`: nothing that is of use.
-    pub(crate) fn learnt(&mut self, key: ListenerKey) -> Option<LearntListener> {
+    pub(crate) fn learnt(&mut self, key: ListenerKey, second: u64) -> Option<LearntListener> {
+        self.sleep_until(second);
         self.learn_silence();
         self.completed.usual(SECONDS_MIN).filter(|_| self.proven)?;
         Some(LearntListener {
@@ -152,14 +155,9 @@ impl ListenerState {
         }
     }
 
-    /// A second ends, and tick number `tick` begins, at `now_ns`: learns from it.
-    pub(crate) fn end_second(&mut self, config: &Config, tick: u64, now_ns: u64) {
-        if self.is_silent(now_ns) {
-            self.silent_seconds += 1;
-            self.history.end_second();
-            self.tick = tick;
-            return;
-        }
+    /// Second number `second` ends, and tick number `tick` begins: learns from it.
+    pub(crate) fn end_second(&mut self, config: &Config, second: u64, tick: u64) {
+        self.second = second;
         self.low_window_seconds = match is_low_window_second(config, &self.sliding) {
             Some(true) => self.low_window_seconds + 1,
             Some(false) | None => 0,
@@ -182,13 +180,32 @@ impl ListenerState {
         self.sliding.advance_second();
     }
 
-    /// Whether all sums are zero and nothing is open: then a tick costs nothing.
-    fn is_silent(&self, now_ns: u64) -> bool {
+    /// Catches up with the seconds that were not told to it, up to number `second`: all were silent.
+    fn sleep_until(&mut self, second: u64) {
+        let missed = second.saturating_sub(self.second);
+        if missed != 0 {
+            self.second = second;
+            self.silent_seconds += missed;
+            self.history.skip(missed);
+        }
+    }
+
+    /// Traffic returns in tick number `tick`, after second number `second` ended; or begins.
+    pub(crate) fn wake(&mut self, second: u64, tick: u64) {
+        if self.seen_ns != 0 || self.proven {
+            self.sleep_until(second);
+        }
+        (self.second, self.tick) = (second, tick);
+    }
+
+    /// Whether all sums are zero and nothing is open: then no end of a second needs to be told to it.
+    pub(crate) fn is_silent(&self, now_ns: u64) -> bool {
         self.incidents.is_empty() && now_ns.saturating_sub(self.seen_ns) > SILENT_AFTER_NS
     }
 
     /// Skips time in which nothing was captured at all, up to tick number `tick`.
-    pub(crate) fn skip(&mut self, seconds: u64, tick: u64) {
+    pub(crate) fn skip(&mut self, seconds: u64, second: u64, tick: u64) {
+        self.sleep_until(second);
         self.tick = tick;
         self.sliding = Sliding::default();
         self.low_window_seconds = 0;

@@ -89,8 +89,8 @@ impl Networks {
         self.1
     }
 
-    pub(crate) fn end_second(&mut self) {
-        self.0.values_mut().for_each(|network| network.state.end_second());
+    pub(crate) fn end_second(&mut self, seconds: u64) {
+        self.0.values_mut().for_each(|network| network.state.end_second(seconds));
     }
 
     pub(crate) fn skip(&mut self) {

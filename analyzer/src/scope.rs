@@ -33,6 +33,10 @@ const HANDSHAKES_REMEMBERED: u64 = 2_000;
 #[derive(Debug, Default)]
 pub(crate) struct Scopes {
     hosts: BTreeMap<IpAddr, Box<HostState>>,
+    /// Those that something came to lately, or that have an open incident: ends of seconds are told to them alone.
+    awake_hosts: BTreeSet<IpAddr>,
+    /// Seconds that ended.
+    seconds: u64,
     actors: BTreeMap<ActorKey, Box<ActorState>>,
     /// Those that something came of in the tick, or that have an open incident; the others are looked at once a second.
     watched_hosts: BTreeSet<IpAddr>,
@@ -128,20 +132,29 @@ impl Scopes {
             return None;
         }
         self.watched_hosts.insert(address);
-        Some(self.hosts.entry(address).or_default())
+        let host = self.hosts.entry(address).or_default();
+        if self.awake_hosts.insert(address) {
+            host.wake(self.seconds);
+        }
+        Some(host)
     }
 
     /// Has all looked at that live.
     pub(crate) fn watch_all(&mut self, now_ns: u64) {
-        let live = self.hosts.iter().filter(|(_, host)| host.is_live(now_ns)).map(|(address, _)| *address);
-        self.watched_hosts.extend(live);
+        let is_live = |address: &&IpAddr| self.hosts.get(*address).is_some_and(|host| host.is_live(now_ns));
+        self.watched_hosts.extend(self.awake_hosts.iter().filter(is_live));
     }
 
     /// A second ends.
     pub(crate) fn end_second(&mut self, now_ns: u64) {
-        self.hosts.values_mut().for_each(|host| host.end_second());
+        self.seconds += 1;
+        self.awake_hosts.retain(|address| {
+            let Some(host) = self.hosts.get_mut(address) else { return false };
+            host.end_second(self.seconds);
+            host.is_live(now_ns)
+        });
         self.watch_all(now_ns);
-        self.networks.end_second();
+        self.networks.end_second(self.seconds);
         self.actors.retain(|_, actor| actor.is_live(now_ns));
         self.paths.retain(|_, path| path.is_live(now_ns));
         self.paths.values_mut().for_each(|path| path.end_second());
@@ -150,6 +163,7 @@ impl Scopes {
     /// Time without packets was skipped, or began anew.
     pub(crate) fn skip(&mut self) {
         self.hosts.clear();
+        self.awake_hosts.clear();
         self.networks.skip();
         self.totals = [0; 2];
         self.actors.clear();

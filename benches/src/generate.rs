@@ -5,6 +5,7 @@
 //! another name and renamed when whole, so that an interrupted run leaves nothing that looks finished.
 
 mod adversarial;
+mod day;
 mod flows1m;
 mod mix;
 mod population;
@@ -36,6 +37,8 @@ const SNAP_WHOLE_BYTES: usize = 65_535;
 pub enum Kind {
     /// Conversations with every trouble that TCP analysis has a word for.
     Adversarial,
+    /// A day at 100,000 listeners, without attack or fault.
+    Day,
     /// Twenty long transfers with whole frames, and their ACKs.
     Elephants,
     /// Short TCP connections, all of them open at the same time.
@@ -53,6 +56,7 @@ impl Kind {
     pub fn packets_default(self) -> u64 {
         match self {
             Self::Adversarial => 5_000,
+            Self::Day => 20_000_000,
             Self::Elephants => 2_000_000,
             Self::Flows1M => 9_600_000,
             Self::Mix => 5_000_000,
@@ -64,6 +68,7 @@ impl Kind {
     pub fn name(self) -> &'static str {
         match self {
             Self::Adversarial => "adversarial",
+            Self::Day => "day",
             Self::Elephants => "elephants",
             Self::Flows1M => "flows1m",
             Self::Mix => "mix",
@@ -77,7 +82,7 @@ impl Kind {
 pub struct Spec {
     /// What it contains.
     pub kind: Kind,
-    /// Scale: about so many packets (`mix`, `flows1m`), exactly so many spoofed SYNs (`synflood`), so many data segments
+    /// Scale: about so many packets (`mix`, `flows1m`, `day`), exactly so many spoofed SYNs (`synflood`), so many data segments
     /// (`elephants`) or conversations (`adversarial`). The truth says what was written.
     pub packets: u64,
     /// Seed of everything random.
@@ -168,12 +173,13 @@ fn write(spec: &Spec, path: &Path) -> Result<Truth> {
     let file = File::create(&partial_path).with_context(|| format!("create {}", partial_path.display()))?;
     let snap_bytes = match spec.kind {
         Kind::Elephants => SNAP_WHOLE_BYTES,
-        Kind::Adversarial | Kind::Flows1M | Kind::Mix | Kind::Synflood => SNAP_HEADERS_BYTES,
+        Kind::Adversarial | Kind::Day | Kind::Flows1M | Kind::Mix | Kind::Synflood => SNAP_HEADERS_BYTES,
     };
     let mut sink = Sink::new(BufWriter::with_capacity(1 << 20, file), snap_bytes)?;
     let mut rng = Rng::new(spec.seed);
     match spec.kind {
         Kind::Adversarial => adversarial::adversarial(spec.packets, &mut rng, &mut sink)?,
+        Kind::Day => day::day(spec.packets, &mut rng, &mut sink)?,
         Kind::Elephants => mix::elephants(spec.packets, &mut rng, &mut sink)?,
         Kind::Flows1M => flows1m::flows1m(spec.packets, &mut rng, &mut sink)?,
         Kind::Mix => mix::mix(spec.packets, &mut rng, &mut sink)?,

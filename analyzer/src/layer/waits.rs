@@ -26,6 +26,8 @@ pub(super) struct Waits {
     timeout_ns: u64,
     /// Set at which the next sweep begins.
     swept: usize,
+    /// Entries that are not free: where none is, a sweep has nothing to look at.
+    used: usize,
 }
 
 /// What became of a question.
@@ -45,7 +47,7 @@ impl Waits {
     /// Room for so many waits, rounded up to a power of two of sets.
     pub(super) fn new(waits: usize, timeout_ns: u64) -> Self {
         let sets = waits.div_ceil(WAYS).next_power_of_two().max(SWEEP_TICKS);
-        Self { sets: vec![[Wait::default(); WAYS]; sets].into_boxed_slice(), timeout_ns, swept: 0 }
+        Self { sets: vec![[Wait::default(); WAYS]; sets].into_boxed_slice(), timeout_ns, swept: 0, used: 0 }
     }
 
     pub(super) fn allocated_bytes(&self) -> usize {
@@ -79,6 +81,7 @@ impl Waits {
         let free = set.iter_mut().find(|wait| wait.key == 0);
         if let Some(wait) = free {
             *wait = Wait { key, asked_ns: now_ns };
+            self.used += 1;
             return Asked::Waits;
         }
         let Some(oldest) = set.iter_mut().min_by_key(|wait| wait.asked_ns) else { return Asked::Evicted };
@@ -97,6 +100,7 @@ impl Waits {
         }
         let waited_us = now_ns.saturating_sub(wait.asked_ns) / 1_000;
         wait.key = 0;
+        self.used -= 1;
         Some(u32::try_from(waited_us).unwrap_or(u32::MAX))
     }
 
@@ -114,6 +118,9 @@ impl Waits {
     }
 
     fn sweep(&mut self, first: usize, count: usize, now_ns: u64) -> u64 {
+        if self.used == 0 {
+            return 0;
+        }
         let mut over = 0;
         for wait in self.sets.iter_mut().skip(first).take(count).flatten() {
             if wait.key != 0 && is_over(wait, now_ns, self.timeout_ns) {
@@ -121,6 +128,7 @@ impl Waits {
                 over += 1;
             }
         }
+        self.used -= over as usize;
         over
     }
 }

@@ -7,9 +7,10 @@ use super::*;
 use crate::conformance::{self, judgement::Judgement};
 use crate::scratch::Scratch;
 
-const KINDS: [Kind; 5] = [Kind::Elephants, Kind::Mix, Kind::Synflood, Kind::Flows1M, Kind::Adversarial];
+const KINDS: [Kind; 6] =
+    [Kind::Elephants, Kind::Mix, Kind::Synflood, Kind::Flows1M, Kind::Adversarial, Kind::Day];
 /// Kinds whose troubles are counted where they are made.
-const COUNTED: [Kind; 4] = [Kind::Elephants, Kind::Mix, Kind::Synflood, Kind::Flows1M];
+const COUNTED: [Kind; 5] = [Kind::Elephants, Kind::Mix, Kind::Synflood, Kind::Flows1M, Kind::Day];
 
 fn generate(kind: Kind, packets: u64, seed: u64) -> (Scratch, Capture) {
     let scratch = Scratch::new("generate").unwrap();
