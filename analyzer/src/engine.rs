@@ -8,10 +8,12 @@ use std::net::IpAddr;
 
 use tidegauge_ebpf::counter::{Counter, Counters};
 
+use crate::cause::{self, Because, HostCounts};
 use crate::config::Config;
 use crate::distinct::Distinct;
 use crate::feature::{GRACE_UNKNOWN_TICKS, TICK_NS, TICKS};
-use crate::incident::Incident;
+use crate::graph::Graph;
+use crate::incident::{Incident, State};
 use crate::keyed::Keyed;
 use crate::learnt::Learnt;
 use crate::listener_state::ListenerState;
@@ -72,6 +74,10 @@ pub struct Engine {
     /// Whether seconds without a packet are told too.
     tells_idle_seconds: bool,
     incident_numbers: u64,
+    /// What asks what.
+    graph: Graph,
+    /// What the host itself counted in the last minute, where somebody reads it.
+    host: HostCounts,
     /// Everything since the start.
     run: Run,
 }
@@ -128,6 +134,8 @@ impl Engine {
             sight: Sight::default(),
             tells_idle_seconds: false,
             incident_numbers: 0,
+            graph: Graph::default(),
+            host: HostCounts::default(),
             run: Run::default(),
         }
     }
@@ -163,6 +171,11 @@ impl Engine {
         self.sight.note(losses, now_ns, lag);
     }
 
+    /// What the host itself counted in the last minute: evidence that packets do not have.
+    pub const fn note_host(&mut self, counts: HostCounts) {
+        self.host = counts;
+    }
+
     /// Takes the window of one tick, which must not begin before the last one ended.
     pub fn push(&mut self, mut window: Window, changes: &mut Vec<Change>) {
         self.run.totals.merge(&window.totals);
@@ -185,6 +198,7 @@ impl Engine {
         }
         self.run.refused.merge(window.refused);
         self.run.hosts_forgotten = self.scopes.forgotten();
+        self.graph.add_window(&window);
         // Judged as they came; nobody reads them of longer windows.
         (window.hosts, window.actors) = (Keyed::default(), Keyed::default());
         (window.paths, window.troubles) = (Keyed::default(), Keyed::default());
@@ -305,6 +319,7 @@ impl Engine {
         let judging = Judging {
             config: &self.config,
             answers_visible: self.answers_visible,
+            whole_packets: self.run.truth.is_some(),
             now_ns: self.now_ns,
             sight: &self.sight,
             blindness: blindness.as_deref(),
@@ -320,10 +335,56 @@ impl Engine {
         self.tell(changed, changes);
     }
 
-    fn tell(&mut self, changed: Vec<Incident>, changes: &mut Vec<Change>) {
+    /// Marks what is a consequence of something else, and adds those that were told before to what changed.
+    fn relate(&mut self, changed: &mut Vec<Incident>) {
+        let opened = changed.iter().filter(|incident| incident.state == State::Opened);
+        let opened: Vec<String> = opened.map(|incident| incident.id.clone()).collect();
+        if opened.is_empty() {
+            return;
+        }
+        let related = cause::relate(&opened, self.open_incidents(), &self.graph, self.host);
+        for (id, because) in related {
+            self.change_open(&because.id, changed, |cause| cause.consequences += 1);
+            self.mark(&id, because, changed);
+        }
+    }
+
+    fn mark(&mut self, id: &str, because: Because, changed: &mut Vec<Incident>) {
+        let now_ns = self.now_ns;
+        let told = changed.iter().any(|incident| incident.id == id);
+        let marked = self.change_open(id, changed, |incident| {
+            incident.because_of = Some(because.clone());
+            if !told {
+                (incident.state, incident.updated_ns) = (State::Updated, now_ns);
+            }
+        });
+        if !told {
+            changed.extend(marked);
+        }
+    }
+
+    /// Changes an open incident, and where it is about to be told, that too; returns it as it is now.
+    fn change_open(
+        &mut self,
+        id: &str,
+        changed: &mut [Incident],
+        change: impl Fn(&mut Incident),
+    ) -> Option<Incident> {
+        changed.iter_mut().filter(|incident| incident.id == id).for_each(&change);
+        let of_listeners = self.listeners.values_mut().flat_map(|listener| listener.incidents.iter_mut());
+        let mut open = of_listeners.chain(self.scopes.incidents_mut()).chain(&mut self.sight.incident);
+        let incident = open.find(|incident| incident.id == id)?;
+        change(incident);
+        Some(incident.clone())
+    }
+
+    fn tell(&mut self, mut changed: Vec<Incident>, changes: &mut Vec<Change>) {
+        self.relate(&mut changed);
         for mut incident in changed {
             // What the incident itself has are whole seconds.
             incident.seen.merge(self.sight.running());
+            incident.causes = cause::rank(&incident, self.host);
+            self.graph.note_incident(&incident);
             if incident.closed_ns.is_some() {
                 let known = self.run.incidents.iter_mut().rfind(|known| known.id == incident.id);
                 if let Some(known) = known {
@@ -432,6 +493,11 @@ impl Engine {
     /// Counts from before the first window: in the run's sums, and in no listener's.
     pub fn add_before(&mut self, totals: &Counters) {
         self.run.totals.merge(totals);
+    }
+
+    /// What asks what, with the incidents so far.
+    pub const fn graph(&self) -> &Graph {
+        &self.graph
     }
 
     /// Sums since the start.

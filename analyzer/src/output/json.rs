@@ -8,6 +8,7 @@ use tidegauge_ebpf::listener::ListenerCounter;
 use tidegauge_ebpf::tcp::mark;
 
 use super::{Gap, PinState, Source};
+use crate::cause::Ranked;
 use crate::cost::Cost;
 use crate::digest::Digest;
 use crate::feature::ratio;
@@ -84,6 +85,9 @@ pub fn incident(incident: &Incident, source: &Source, quality: &Quality) -> Valu
             "ttl_classes": finding.ttl_classes,
         },
         "cause": finding.cause,
+        "causes": incident.causes.iter().map(Ranked::json).collect::<Vec<_>>(),
+        "because_of": incident.because_of.as_ref().map(|because| json!({ "id": because.id, "why": because.why })),
+        "consequences": incident.consequences,
         "next": finding.next,
         "lasted_s": (incident.state == State::Closed).then(|| incident.lasted_ns() as f64 / 1e9),
         "evidence": evidence(source),

@@ -1,0 +1,2 @@
+//! The graph as JSON or as DOT (Graphviz), busiest edges first.
+
