@@ -17,6 +17,7 @@ use crate::incident::{Incident, State};
 use crate::keyed::Keyed;
 use crate::learnt::Learnt;
 use crate::listener_state::ListenerState;
+use crate::model::{HostShares, Model, Outlook, RunOutlook};
 use crate::open_incidents::{Changing, Judging};
 use crate::quality::{Interval, Lag, SourceLosses};
 use crate::sample::Sampling;
@@ -50,6 +51,8 @@ pub struct Second {
     pub window: Window,
     /// How well they were seen.
     pub seen: Interval,
+    /// The feature model at its end.
+    pub outlook: Outlook,
 }
 
 /// The engine's memory.
@@ -78,6 +81,7 @@ pub struct Engine {
     graph: Graph,
     /// What the host itself counted in the last minute, where somebody reads it.
     host: HostCounts,
+    model: Model,
     /// Everything since the start.
     run: Run,
 }
@@ -117,6 +121,8 @@ pub struct Run {
     pub sampling: Option<Sampling>,
     /// What only sources of whole packets tell.
     pub truth: Option<Box<Truth>>,
+    /// The feature model: newest features, worst health, and how good its forecasts were.
+    pub outlook: RunOutlook,
 }
 
 impl Engine {
@@ -136,6 +142,7 @@ impl Engine {
             incident_numbers: 0,
             graph: Graph::default(),
             host: HostCounts::default(),
+            model: Model::default(),
             run: Run::default(),
         }
     }
@@ -172,8 +179,9 @@ impl Engine {
     }
 
     /// What the host itself counted in the last minute: evidence that packets do not have.
-    pub const fn note_host(&mut self, counts: HostCounts) {
+    pub const fn note_host(&mut self, counts: HostCounts, shares: HostShares) {
         self.host = counts;
+        self.model.note_host(shares);
     }
 
     /// Takes the window of one tick, which must not begin before the last one ended.
@@ -276,6 +284,7 @@ impl Engine {
     fn skip(&mut self, seconds: u64) {
         self.listeners.values_mut().for_each(|listener| listener.skip(seconds, self.tick));
         self.scopes.skip();
+        self.model.skip(seconds);
     }
 
     /// Begins a tick at `now_ns`; ends the second before if the clock says so.
@@ -305,9 +314,12 @@ impl Engine {
         for incident in of_listeners.chain(self.scopes.incidents_mut()) {
             incident.seen.merge(&seen);
         }
+        let outlook = self.model.end_second(&self.config, &window, &seen);
+        self.run.outlook.outlook.merge(&outlook);
+        self.run.outlook.tally = self.model.tally();
         if window.totals.get(Counter::Packets) != 0 || self.tells_idle_seconds {
             self.run.syn_per_s_max = self.run.syn_per_s_max.max(window.totals.get(Counter::Syn));
-            changes.push(Change::Second(Box::new(Second { window, seen })));
+            changes.push(Change::Second(Box::new(Second { window, seen, outlook })));
         }
         self.tell(changed, changes);
     }

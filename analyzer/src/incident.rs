@@ -169,7 +169,6 @@ impl Target {
         }
     }
 
-
     /// Address, port and protocol as the output has them; nothing for the capture itself.
     pub fn parts(&self) -> Option<(String, Option<u16>, &'static str)> {
         Some(match self {

@@ -155,7 +155,12 @@ fn same_way(own: &Known, other: &Known, graph: &Graph) -> Option<String> {
         [Kind::Loss, Kind::HighRtt, Kind::SlowTransfer, Kind::HandshakeFailure, Kind::MtuBlackhole];
     let at_once = own.opened_ns.abs_diff(other.opened_ns) <= BEFORE_NS;
     let both = OF_WAYS.contains(&own.kind) && OF_WAYS.contains(&other.kind);
-    if !at_once || !both || own.is_not_taken() || other.is_not_taken() || !(own.kind == other.kind || explains(other.kind, own.kind)) {
+    if !at_once
+        || !both
+        || own.is_not_taken()
+        || other.is_not_taken()
+        || !(own.kind == other.kind || explains(other.kind, own.kind))
+    {
         return None;
     }
     let (host, other_host) = (own.target.host()?, other.target.host()?);
@@ -213,5 +218,8 @@ const fn is_flood(kind: Kind) -> bool {
 /// Kinds that take a host's service away from those who ask it.
 const fn is_down(kind: Kind) -> bool {
     is_flood(kind)
-        || matches!(kind, Kind::HandshakeFailure | Kind::Loss | Kind::ZeroWindow | Kind::RoutingLoop | Kind::MtuBlackhole)
+        || matches!(
+            kind,
+            Kind::HandshakeFailure | Kind::Loss | Kind::ZeroWindow | Kind::RoutingLoop | Kind::MtuBlackhole
+        )
 }

@@ -101,7 +101,12 @@ fn zero_window(signs: &mut Signs<'_>) {
     let closed_s = signs.incident.peak.measured;
     let zero_windows = signs.fact("zero_windows").unwrap_or(0.0);
     signs.says(Cause::ReceiverNotReading, 3.0, "seconds for which the window stayed at zero", closed_s);
-    signs.says(Cause::ReceiverNotReading, 2.0, "zero windows said in answer to the sender's probes", zero_windows);
+    signs.says(
+        Cause::ReceiverNotReading,
+        2.0,
+        "zero windows said in answer to the sender's probes",
+        zero_windows,
+    );
     let what = "zero windows answered: whoever probes has data to send";
     signs.denies(Cause::SlowSender, 3.0, what, zero_windows);
 }
@@ -189,8 +194,7 @@ fn mtu_blackhole(signs: &mut Signs<'_>) {
 
 fn tls_failure(signs: &mut Signs<'_>) {
     let by = |signs: &Signs<'_>, name| share(signs, name, "failed");
-    let (version, certificate) =
-        (by(signs, "failed_over_version"), by(signs, "failed_over_certificate"));
+    let (version, certificate) = (by(signs, "failed_over_version"), by(signs, "failed_over_certificate"));
     let other = version.zip(certificate).map(|(version, certificate)| (1.0 - version - certificate).max(0.0));
     for (cause, what, share) in [
         (Cause::TlsVersions, "share of alerts: protocol_version or inappropriate_fallback", version),

@@ -52,12 +52,7 @@ impl<'a> Signs<'a> {
     fn of(&mut self, cause: Cause) -> &mut Ranked {
         let known = self.causes.iter().position(|ranked| ranked.cause == cause);
         let place = known.unwrap_or_else(|| {
-            self.causes.push(Ranked {
-                cause,
-                score: 0.0,
-                signs_for: Vec::new(),
-                signs_against: Vec::new(),
-            });
+            self.causes.push(Ranked { cause, score: 0.0, signs_for: Vec::new(), signs_against: Vec::new() });
             self.causes.len() - 1
         });
         &mut self.causes[place]

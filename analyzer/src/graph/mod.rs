@@ -135,7 +135,8 @@ impl Graph {
         let (asks, asked) = (flow.initiator.addr, flow.responder);
         let key = ListenerKey { address: asked.addr, port: asked.port };
         let sides = [&flow.forward, &flow.reverse];
-        let sum = |of: fn(&crate::flow_record::DirectionRecord) -> u64| sides.iter().map(|side| of(side)).sum();
+        let sum =
+            |of: fn(&crate::flow_record::DirectionRecord) -> u64| sides.iter().map(|side| of(side)).sum();
         let traffic = Traffic {
             asked: 0,
             connections: 1,

@@ -1,5 +1,8 @@
 //! JSON Lines by the output contract (DESIGN: section 6): one object a line, `ts` in packet time, `event` its type.
 
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use tidegauge_capture::confine::Confined;
@@ -15,6 +18,7 @@ use crate::feature::ratio;
 use crate::flow_record::FlowRecord;
 use crate::follow::Verdict;
 use crate::incident::{Incident, State, Target};
+use crate::model::{Features, Outlook};
 use crate::quality::Quality;
 use crate::summary::{Quantiles, RttSummary, RwndSummary, Summary, Tcp, tables, top_sources, top_targets};
 use crate::time::timestamp;
@@ -146,6 +150,7 @@ pub fn window(
         "rtt_ms": RttSummary::of(totals, truth),
         "targets": top_targets(&window.targets),
         "listeners": listeners(window, window_s),
+        "hosts": hosts(window, window_s),
         "tables": tables(totals),
         "quality": quality,
         "sampling": window.sampling.map(|sampling| sampling.json(totals)),
@@ -156,6 +161,13 @@ pub fn window(
         fields.append(&mut truth.layers.json());
     }
     line
+}
+
+/// Adds the feature model to a window's line: the newest features, the worst health in it, the forecast.
+pub fn add_outlook(line: &mut Value, outlook: &Outlook) {
+    if let Value::Object(line) = line {
+        line.extend(outlook.fields().map(|(name, value)| (name.to_owned(), value)));
+    }
 }
 
 fn listeners(window: &Window, window_s: f64) -> Vec<Value> {
@@ -171,7 +183,30 @@ fn listeners(window: &Window, window_s: f64) -> Vec<Value> {
         busiest.truncate(WINDOW_LISTENERS);
     }
     busiest.sort_unstable_by(order);
-    busiest.into_iter().map(|(key, listener)| listener_object(*key, listener, window_s)).collect()
+    let whole = window.truth.is_some();
+    let object = |key, listener| {
+        let mut object = listener_object(key, listener, window_s);
+        object["features"] = Features::of_listener(listener, window_s, whole).json_of_place();
+        object
+    };
+    busiest.into_iter().map(|(key, listener)| object(*key, listener)).collect()
+}
+
+/// The features of hosts, each host's listeners together: the busiest by attempts and then packets.
+fn hosts(window: &Window, window_s: f64) -> Vec<Value> {
+    let mut sums: BTreeMap<IpAddr, ListenerWindow> = BTreeMap::new();
+    for (key, listener) in window.listeners.iter() {
+        sums.entry(key.address).or_default().merge_counts(listener);
+    }
+    let mut busiest: Vec<_> = sums.into_iter().collect();
+    let rank = |listener: &ListenerWindow| {
+        (listener.get(ListenerCounter::Attempted), listener.get(ListenerCounter::Packets))
+    };
+    busiest.sort_by_key(|(_, host)| std::cmp::Reverse(rank(host)));
+    busiest.truncate(WINDOW_LISTENERS);
+    let whole = window.truth.is_some();
+    let object = |(address, host): (IpAddr, ListenerWindow)| json!({ "addr": address, "features": Features::of_listener(&host, window_s, whole).json_of_place() });
+    busiest.into_iter().map(object).collect()
 }
 
 fn listener_object(key: ListenerKey, listener: &ListenerWindow, window_s: f64) -> Value {
