@@ -1,7 +1,8 @@
 //! The feature model (DESIGN: section 5) over all traffic, once a second: features, health by layer, and a forecast.
 //!
 //! A feature is `None` where it was not measured, never zero: without payload there is no loss ratio, without a host's
-//! counters no share of its capacity, and of fewer than twenty segments or attempts neither. Each is over its own time (the table below); [`health`] and [`forecast`] read them.
+//! counters no share of its capacity, and of fewer than twenty segments or attempts neither. Each is over its own time
+//! ([`Feature`]); [`health`] and [`forecast`] read them.
 
 pub mod features;
 pub mod forecast;

@@ -194,19 +194,28 @@ fn listeners(window: &Window, window_s: f64) -> Vec<Value> {
 
 /// The features of hosts, each host's listeners together: the busiest by attempts and then packets.
 fn hosts(window: &Window, window_s: f64) -> Vec<Value> {
-    let mut sums: BTreeMap<IpAddr, ListenerWindow> = BTreeMap::new();
+    let mut ranks: Vec<([u64; 2], IpAddr)> = Vec::new();
+    // Listeners are in the order of their addresses: a host's come one after the other.
     for (key, listener) in window.listeners.iter() {
-        sums.entry(key.address).or_default().merge_counts(listener);
+        let more =
+            [ListenerCounter::Attempted, ListenerCounter::Packets].map(|counter| listener.get(counter));
+        match ranks.last_mut() {
+            Some((rank, address)) if *address == key.address => {
+                rank.iter_mut().zip(more).for_each(|(rank, more)| *rank += more);
+            }
+            _ => ranks.push((more, key.address)),
+        }
     }
-    let mut busiest: Vec<_> = sums.into_iter().collect();
-    let rank = |listener: &ListenerWindow| {
-        (listener.get(ListenerCounter::Attempted), listener.get(ListenerCounter::Packets))
-    };
-    busiest.sort_by_key(|(_, host)| std::cmp::Reverse(rank(host)));
-    busiest.truncate(WINDOW_LISTENERS);
+    ranks.sort_unstable_by(|one, other| other.0.cmp(&one.0).then(one.1.cmp(&other.1)));
+    ranks.truncate(WINDOW_LISTENERS);
     let whole = window.truth.is_some();
-    let object = |(address, host): (IpAddr, ListenerWindow)| json!({ "addr": address, "features": Features::of_listener(&host, window_s, whole).json_of_place() });
-    busiest.into_iter().map(object).collect()
+    let object = |(_, address): &([u64; 2], IpAddr)| {
+        let mut host = ListenerWindow::default();
+        let own = window.listeners.iter().filter(|(key, _)| key.address == *address);
+        own.for_each(|(_, listener)| host.merge_counts(listener));
+        json!({ "addr": address, "features": Features::of_listener(&host, window_s, whole).json_of_place() })
+    };
+    ranks.iter().map(object).collect()
 }
 
 fn listener_object(key: ListenerKey, listener: &ListenerWindow, window_s: f64) -> Value {
