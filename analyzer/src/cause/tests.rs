@@ -79,7 +79,7 @@ fn related(open: &[Incident], opened: &[&str]) -> Vec<(String, String)> {
 
 #[test]
 fn what_lies_below_is_the_cause_whichever_is_told_first() {
-    let pair = |one, other| (format!("{one}"), format!("{other}"));
+    let pair = |one: &str, other: &str| (one.to_owned(), other.to_owned());
     let loss = |opened_s| incident(1, Kind::Loss, [192, 0, 2, 1], opened_s, &[]);
     let slow = |opened_s| incident(2, Kind::SlowTransfer, [192, 0, 2, 1], opened_s, &[]);
     let expected = [pair("slow_transfer-0002", "loss-0001")];

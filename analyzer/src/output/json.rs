@@ -1,6 +1,5 @@
 //! JSON Lines by the output contract (DESIGN: section 6): one object a line, `ts` in packet time, `event` its type.
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use serde::Serialize;
