@@ -6,7 +6,7 @@
 //! but decides, 2 where it tells much, 1 where it fits. The score is `for / (for + against + 1)`: between 0 and 1, never
 //! 1, since a cause that nobody thought of is always left. A sign that was not measured has no part, on neither side.
 //!
-//! Ranked when an incident is told, never per packet or tick. Which incident is another one's consequence: [`group`].
+//! Ranked when an incident is told, never per packet or tick. Which incident is another one's consequence: `group`.
 
 mod group;
 mod rules;

@@ -77,7 +77,7 @@ impl Traffic {
 pub struct NodeState {
     /// What was asked of it or by it.
     pub traffic: Traffic,
-    /// Incidents at it, the first [`NAMED_MAX`], by id.
+    /// Incidents at it, the first sixteen, by id.
     pub incidents: BTreeMap<String, Severity>,
 }
 

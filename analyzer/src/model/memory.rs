@@ -1,4 +1,4 @@
-//! Seconds and minutes that features are summed over: 360 seconds and 24 hours, in fixed memory (57 KiB).
+//! Seconds and minutes that features are summed over: 360 seconds and 24 hours, in fixed memory (60 KiB).
 
 use std::collections::VecDeque;
 

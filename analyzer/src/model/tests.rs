@@ -81,9 +81,12 @@ fn the_slope_is_known_after_six_minutes() {
 #[test]
 fn a_forecast_learns_within_bounds_and_repeats_itself() {
     // Ill every other half minute.
-    let run = || {
-        seconds((0..1_200).map(|second: u64| window(0, 0, 1_000, if (second / 30).is_multiple_of(2) { 0 } else { 100 })))
-    };
+    let run =
+        || {
+            seconds((0..1_200).map(|second: u64| {
+                window(0, 0, 1_000, if (second / 30).is_multiple_of(2) { 0 } else { 100 })
+            }))
+        };
     let (outlooks, tally) = run();
     assert_eq!((outlooks.clone(), tally), run());
     let chances = outlooks.iter().filter_map(|outlook| outlook.healthy_next);

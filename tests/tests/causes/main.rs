@@ -11,7 +11,7 @@ use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
-use support::{incidents, run, tidegauge};
+use support::{events, incidents, run, tidegauge};
 use tempfile::TempDir;
 use tidegauge_analyzer::config::{Config, KEYS};
 use tidegauge_benches::detection::frames::Packet;
@@ -26,7 +26,7 @@ fn limit(name: &str) -> f64 {
 fn told(capture: &Path) -> Vec<Value> {
     let ran = run(Command::new(tidegauge()).args(["read", "--json"]).arg(capture));
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
-    ran.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    events(&ran.stdout)
 }
 
 fn told_of(packets: Vec<Packet>) -> Vec<Value> {
