@@ -3,19 +3,24 @@
 //! Bounded: about [`LISTENERS_MAX`] listeners are remembered, the silent and unproven ones give way first and are
 //! counted; a gap in time is skipped in one step, however long.
 
+mod consequences;
+
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use tidegauge_ebpf::counter::{Counter, Counters};
 
+use crate::cause::{self, HostCounts};
 use crate::config::Config;
 use crate::distinct::Distinct;
 use crate::feature::{GRACE_UNKNOWN_TICKS, TICK_NS, TICKS};
+use crate::graph::Graph;
 use crate::incident::Incident;
 use crate::keyed::Keyed;
 use crate::learnt::Learnt;
 use crate::listener_state::ListenerState;
+use crate::model::{HostShares, Model, Outlook, RunOutlook};
 use crate::open_incidents::{Changing, Judging};
 use crate::quality::{Interval, Lag, SourceLosses};
 use crate::sample::Sampling;
@@ -49,6 +54,8 @@ pub struct Second {
     pub window: Window,
     /// How well they were seen.
     pub seen: Interval,
+    /// The feature model at its end.
+    pub outlook: Outlook,
 }
 
 /// The engine's memory.
@@ -78,6 +85,11 @@ pub struct Engine {
     /// Whether seconds without a packet are told too.
     tells_idle_seconds: bool,
     incident_numbers: u64,
+    /// What asks what.
+    graph: Graph,
+    /// What the host itself counted in the last minute, where somebody reads it.
+    host: HostCounts,
+    model: Model,
     /// Everything since the start.
     run: Run,
 }
@@ -117,6 +129,8 @@ pub struct Run {
     pub sampling: Option<Sampling>,
     /// What only sources of whole packets tell.
     pub truth: Option<Box<Truth>>,
+    /// The feature model: newest features, worst health, and how good its forecasts were.
+    pub outlook: RunOutlook,
 }
 
 impl Engine {
@@ -136,6 +150,9 @@ impl Engine {
             sight: Sight::default(),
             tells_idle_seconds: false,
             incident_numbers: 0,
+            graph: Graph::default(),
+            host: HostCounts::default(),
+            model: Model::default(),
             run: Run::default(),
         }
     }
@@ -173,6 +190,12 @@ impl Engine {
         self.sight.note(losses, now_ns, lag);
     }
 
+    /// What the host itself counted in the last minute: evidence that packets do not have.
+    pub const fn note_host(&mut self, counts: HostCounts, shares: HostShares) {
+        self.host = counts;
+        self.model.note_host(shares);
+    }
+
     /// Takes the window of one tick, which must not begin before the last one ended.
     pub fn push(&mut self, mut window: Window, changes: &mut Vec<Change>) {
         self.run.totals.merge(&window.totals);
@@ -194,6 +217,7 @@ impl Engine {
         }
         self.run.refused.merge(window.refused);
         self.run.hosts_forgotten = self.scopes.forgotten();
+        self.graph.add_window(&window);
         // Judged as they came; nobody reads them of longer windows.
         (window.hosts, window.actors) = (Keyed::default(), Keyed::default());
         (window.paths, window.troubles) = (Keyed::default(), Keyed::default());
@@ -280,6 +304,7 @@ impl Engine {
         let all = self.listeners.values_mut().chain(self.asleep.values_mut());
         all.for_each(|listener| listener.skip(seconds, self.seconds, self.tick));
         self.scopes.skip();
+        self.model.skip(seconds);
     }
 
     /// Begins a tick at `now_ns`; ends the second before if the clock says so.
@@ -313,9 +338,12 @@ impl Engine {
             incidents.into_iter().flatten().for_each(|incident| incident.seen.merge(&seen));
         }
         self.scopes.incidents_mut().for_each(|incident| incident.seen.merge(&seen));
+        let outlook = self.model.end_second(&self.config, &window, &seen);
+        self.run.outlook.outlook.merge(&outlook);
+        self.run.outlook.tally = self.model.tally();
         if window.totals.get(Counter::Packets) != 0 || self.tells_idle_seconds {
             self.run.syn_per_s_max = self.run.syn_per_s_max.max(window.totals.get(Counter::Syn));
-            changes.push(Change::Second(Box::new(Second { window, seen })));
+            changes.push(Change::Second(Box::new(Second { window, seen, outlook })));
         }
         self.tell(changed, changes);
     }
@@ -327,6 +355,7 @@ impl Engine {
         let judging = Judging {
             config: &self.config,
             answers_visible: self.answers_visible,
+            whole_packets: self.run.truth.is_some(),
             now_ns: self.now_ns,
             sight: &self.sight,
             blindness: blindness.as_deref(),
@@ -342,10 +371,13 @@ impl Engine {
         self.tell(changed, changes);
     }
 
-    fn tell(&mut self, changed: Vec<Incident>, changes: &mut Vec<Change>) {
+    fn tell(&mut self, mut changed: Vec<Incident>, changes: &mut Vec<Change>) {
+        self.relate(&mut changed);
         for mut incident in changed {
             // What the incident itself has are whole seconds.
             incident.seen.merge(self.sight.running());
+            incident.causes = cause::rank(&incident, self.host);
+            self.graph.note_incident(&incident);
             if incident.closed_ns.is_some() {
                 let known = self.run.incidents.iter_mut().rfind(|known| known.id == incident.id);
                 if let Some(known) = known {
@@ -455,6 +487,11 @@ impl Engine {
     /// Counts from before the first window: in the run's sums, and in no listener's.
     pub fn add_before(&mut self, totals: &Counters) {
         self.run.totals.merge(totals);
+    }
+
+    /// What asks what, with the incidents so far.
+    pub const fn graph(&self) -> &Graph {
+        &self.graph
     }
 
     /// Sums since the start.

@@ -66,6 +66,13 @@ facts! {
     VersionRefused = "version_refused",
     /// Of these, those over a certificate.
     CertificateRefused = "certificate_refused",
+    // What tells causes apart.
+    /// An ACK of what was never seen here: it was not captured.
+    AckedUnseen = "acked_unseen",
+    /// A SYN-ACK sent again.
+    AnswerAgain = "answer_again",
+    /// Of these, one after the ACK that completes its handshake was seen: the listener has not taken it.
+    AnswerAgainLate = "answer_again_late",
     /// Of a connection that nothing else is known of: no handshake, no answer yet.
     Stray = "stray",
     /// Of these, a RST.
@@ -157,6 +164,8 @@ impl Facts {
         facts.set_if(again, Fact::SentAgain);
         facts.set_if(again && outcome.has(event::FROM_LISTENER), Fact::ListenerSentAgain);
         facts.set_if(marks & mark::LOST_SEGMENT != 0, Fact::Hole);
+        facts.set_if(marks & mark::ACKED_UNSEEN != 0, Fact::AckedUnseen);
+        facts.set_if(marks & mark::SYN_ACK_RETRANSMISSION != 0, Fact::AnswerAgain);
         facts.set_if(marks & mark::ZERO_WINDOW != 0, Fact::ZeroWindow);
         facts.set_if(marks & mark::WINDOW_FULL != 0, Fact::WindowFull);
         facts.set_if(outcome.has(event::ANSWERED_UNASKED), Fact::UnaskedAnswer);

@@ -86,7 +86,7 @@ impl Remembered {
 
 /// What is summed over the last half to whole minute too: it tells causes apart, and whether a look at the slots is worth
 /// its price.
-pub const RECENT: [Fact; 7] = [
+pub const RECENT: [Fact; 10] = [
     Fact::SentAgain,
     Fact::ListenerSentAgain,
     Fact::Hole,
@@ -94,6 +94,9 @@ pub const RECENT: [Fact; 7] = [
     Fact::VersionRefused,
     Fact::CertificateRefused,
     Fact::ServerError,
+    Fact::AckedUnseen,
+    Fact::AnswerAgain,
+    Fact::AnswerAgainLate,
 ];
 /// Seconds after which the older half of it is forgotten.
 const RECENT_S: u64 = 30;

@@ -10,6 +10,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde::Serialize;
 
+use crate::cause::{Because, Ranked};
 use crate::quality::Interval;
 use crate::window::ListenerKey;
 
@@ -159,6 +160,15 @@ pub struct NetworkTarget {
 }
 
 impl Target {
+    /// The host that it is about; `None` for networks and the capture itself.
+    pub const fn host(&self) -> Option<IpAddr> {
+        match self {
+            Self::Listener(key) => Some(key.address),
+            Self::Host(host) => Some(host.address),
+            Self::Capture | Self::Network(_) => None,
+        }
+    }
+
     /// Address, port and protocol as the output has them; nothing for the capture itself.
     pub fn parts(&self) -> Option<(String, Option<u16>, &'static str)> {
         Some(match self {
@@ -252,6 +262,15 @@ pub struct Incident {
     pub seen: Interval,
     /// How often the condition came back within [`REOPEN_NS`] of its end, and once: 1 for what came and went.
     pub pulses: u32,
+    /// Facts of the newest finding that was at least half as bad as the worst, and its time: what causes are told by,
+    /// since some of it shows only after a while.
+    pub latest: (Vec<(&'static str, f64)>, u64),
+    /// Likely causes, ranked; filled in when the incident is told.
+    pub causes: Vec<Ranked>,
+    /// The incident whose consequence this one is: id, and why so.
+    pub because_of: Option<Because>,
+    /// Incidents that are this one's consequences, so far.
+    pub consequences: u32,
     /// Last tick at which the condition held.
     last_true_ns: u64,
     /// Measured value when it was last told.
@@ -263,6 +282,8 @@ pub const REOPEN_NS: u64 = 60_000_000_000;
 
 /// Growth of the measured value that is worth an update.
 const UPDATE_GROWTH: f64 = 1.25;
+/// Of the worst measured value, what a finding must have for its facts to tell causes.
+const HALF_AS_BAD: f64 = 0.5;
 /// Least time between two updates.
 const UPDATE_INTERVAL_NS: u64 = 1_000_000_000;
 
@@ -311,6 +332,10 @@ impl Incident {
             closed_ns: None,
             worst_severity: finding.severity,
             told: finding.measured,
+            latest: (finding.facts.clone(), now_ns),
+            causes: Vec::new(),
+            because_of: None,
+            consequences: 0,
             peak: finding,
             pulses: 1,
             last_true_ns: now_ns,
@@ -322,7 +347,8 @@ impl Incident {
         self.pulses = self.pulses.saturating_add(1);
         (self.closed_ns, self.state) = (None, State::Updated);
         (self.updated_ns, self.last_true_ns) = (now_ns, now_ns);
-        let severity = finding.severity;
+        let severity = self.bounded(finding.severity);
+        self.note_facts(&finding, now_ns);
         if finding.measured >= self.peak.measured {
             self.peak = finding;
         }
@@ -339,14 +365,15 @@ impl Incident {
     /// The condition still holds; whether that is worth an update.
     pub fn hold(&mut self, finding: Finding, now_ns: u64) -> bool {
         self.last_true_ns = now_ns;
-        let severity_changed = finding.severity != self.peak.severity;
+        self.note_facts(&finding, now_ns);
+        let severity = self.bounded(finding.severity);
+        let severity_changed = severity != self.peak.severity;
         let grown = finding.measured > self.told * UPDATE_GROWTH;
         let due = now_ns.saturating_sub(self.updated_ns) >= UPDATE_INTERVAL_NS;
         if finding.measured >= self.peak.measured {
             self.peak = finding;
-        } else {
-            self.peak.severity = finding.severity;
         }
+        self.peak.severity = severity;
         self.worst_severity = self.worst_severity.min(self.peak.severity);
         if !due || !(severity_changed || grown) {
             return false;
@@ -355,6 +382,23 @@ impl Incident {
         self.updated_ns = now_ns;
         self.state = State::Updated;
         true
+    }
+
+    /// A consequence of another incident is not raised: the other one is what somebody has to get up for.
+    fn bounded(&self, severity: Severity) -> Severity {
+        if self.because_of.is_some() { severity.max(self.worst_severity) } else { severity }
+    }
+
+    fn note_facts(&mut self, finding: &Finding, now_ns: u64) {
+        if finding.measured >= HALF_AS_BAD * self.peak.measured {
+            self.latest.0.clone_from(&finding.facts);
+            self.latest.1 = now_ns;
+        }
+    }
+
+    /// A fact of [`Self::latest`]; `None`: unknown.
+    pub fn fact(&self, name: &str) -> Option<f64> {
+        self.latest.0.iter().find(|(known, _)| *known == name).map(|(_, value)| *value)
     }
 
     /// Whether the condition has been gone for `close_after_s`; one that comes in pulses is given [`REOPEN_NS`].

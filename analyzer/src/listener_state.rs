@@ -296,7 +296,7 @@ impl ListenerState {
         listener: ListenerKey,
         changing: &mut Changing<'_>,
     ) {
-        let Judging { config, answers_visible, now_ns, .. } = *judging;
+        let Judging { config, answers_visible, whole_packets, now_ns, .. } = *judging;
         self.trouble = self.trouble.filter(|(_, told_ns)| now_ns.saturating_sub(*told_ns) < TROUBLE_NS);
         if self.is_silent(now_ns) {
             return;
@@ -316,6 +316,7 @@ impl ListenerState {
                 sources: &self.sources,
                 low_window_seconds: self.low_window_seconds,
                 answers_visible,
+                whole_packets,
                 history: &self.history,
                 open: self.open,
                 round_trip_time: &self.round_trip_time,

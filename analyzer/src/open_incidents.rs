@@ -9,6 +9,8 @@ pub(crate) struct Judging<'a> {
     pub(crate) config: &'a Config,
     /// Whether the source shows both directions' handshake segments.
     pub(crate) answers_visible: bool,
+    /// Whether the source shows whole packets: without, what only they tell is unknown.
+    pub(crate) whole_packets: bool,
     /// End of the tick, nanoseconds of packet time.
     pub(crate) now_ns: u64,
     pub(crate) sight: &'a Sight,

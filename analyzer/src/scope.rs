@@ -289,6 +289,7 @@ mod tests {
             let judging = Judging {
                 config: &config,
                 answers_visible: true,
+                whole_packets: true,
                 now_ns: end_ns,
                 sight: &sight,
                 blindness: None,

@@ -295,20 +295,25 @@ impl ListenerWindow {
         }
     }
 
-    /// Adds another shard's or interval's numbers of the same listener.
-    pub fn merge(&mut self, other: &Self) {
-        self.known |= other.known;
+    /// Adds another listener's counts: what a host's listeners have together.
+    pub fn merge_counts(&mut self, other: &Self) {
         for (own, more) in self.counters.iter_mut().zip(&other.counters) {
             *own = own.saturating_add(*more);
         }
         for (own, more) in self.rwnd_octaves.iter_mut().zip(&other.rwnd_octaves) {
             *own = own.saturating_add(*more);
         }
+        self.facts.merge(&other.facts);
+    }
+
+    /// Adds another shard's or interval's numbers of the same listener.
+    pub fn merge(&mut self, other: &Self) {
+        self.merge_counts(other);
+        self.known |= other.known;
         self.distinct.merge(&other.distinct);
         merge_sources(&mut self.sources, &other.sources);
         merge_sources(&mut self.prefixes, &other.prefixes);
         self.ttl_classes |= other.ttl_classes;
-        self.facts.merge(&other.facts);
         self.open = self.open.max(other.open);
         self.heads = self.heads.max(other.heads);
         self.slow_peers |= other.slow_peers;

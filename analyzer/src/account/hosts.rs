@@ -145,7 +145,8 @@ impl Hosts {
                 ..HostWindow::default()
             };
             let (packets, noted) = (std::mem::take(&mut row.packets), std::mem::take(&mut row.noted));
-            if packets >= FACTS_IN_EARNEST {
+            // Who asks a name server depends on it, however seldom.
+            if packets >= FACTS_IN_EARNEST || host.facts.get(Fact::Query) != 0 {
                 let newest = newest.get_or_insert_with(|| sources.newest());
                 let [top, prefixes] = newest.busiest(row.id);
                 host.add_sources(&top, &prefixes, packets / noted.max(1));

@@ -14,6 +14,7 @@
 //! What would fool it: a SYN flood too slow to be called one; a view that lost its answers on the way.
 
 use super::Evidence;
+use crate::fact::Fact;
 use crate::feature::ratio;
 use crate::history::Remembered;
 use crate::incident::{Finding, Kind, Severity};
@@ -69,14 +70,7 @@ pub(super) fn detect(evidence: &Evidence<'_>) -> Option<Finding> {
         unit: "of attempts",
         limit: config.handshake_failure_share,
         baseline: None,
-        facts: vec![
-            ("attempts", attempts.asked as f64),
-            ("failed", attempts.failed as f64),
-            ("refused", attempts.refused as f64),
-            ("timed_out", attempts.failed.saturating_sub(attempts.refused) as f64),
-            ("answered", attempts.answered as f64),
-            ("completed", attempts.completed as f64),
-        ],
+        facts: facts(evidence, &attempts),
         window_s: evidence.history.span_s(PERIOD_S) as f64,
         distinct_sources: Some(evidence.sources.distinct.estimate()).filter(|distinct| *distinct != 0),
         spoofed_estimate: None,
@@ -95,6 +89,23 @@ pub(super) fn detect(evidence: &Evidence<'_>) -> Option<Finding> {
             ),
         ],
     })
+}
+
+fn facts(evidence: &Evidence<'_>, attempts: &Attempts) -> Vec<(&'static str, f64)> {
+    let mut facts = vec![
+        ("attempts", attempts.asked as f64),
+        ("failed", attempts.failed as f64),
+        ("refused", attempts.refused as f64),
+        ("timed_out", attempts.failed.saturating_sub(attempts.refused) as f64),
+        ("answered", attempts.answered as f64),
+        ("completed", attempts.completed as f64),
+    ];
+    if evidence.whole_packets {
+        let recent = |fact| evidence.history.recent(fact) as f64;
+        facts.push(("answered_again_in_a_minute", recent(Fact::AnswerAgain)));
+        facts.push(("of_these_after_the_ack", recent(Fact::AnswerAgainLate)));
+    }
+    facts
 }
 
 /// Slots in which some failed, by the slot's own count.

@@ -58,6 +58,8 @@ pub(super) fn detect(evidence: &Evidence<'_>) -> Option<Finding> {
     let again = evidence.history.recent(Fact::SentAgain);
     let by_listener = ratio(evidence.history.recent(Fact::ListenerSentAgain), again).unwrap_or(0.0);
     let holes = ratio(evidence.history.recent(Fact::Hole), again).unwrap_or(0.0);
+    let unseen = ratio(evidence.history.recent(Fact::AckedUnseen), again).unwrap_or(0.0);
+    let late = ratio(evidence.history.recent(Fact::AnswerAgainLate), again).unwrap_or(0.0);
     let severity = if loss.share >= 2.0 * config.loss_share { Severity::P2 } else { Severity::P3 };
     let port = evidence.listener.port;
     Some(Finding {
@@ -73,6 +75,8 @@ pub(super) fn detect(evidence: &Evidence<'_>) -> Option<Finding> {
             ("sent_again_or_overtaken", loss.again as f64),
             ("share_by_listener", by_listener),
             ("holes_per_sent_again", holes),
+            ("acked_unseen_per_sent_again", unseen),
+            ("answered_again_after_the_ack_per_sent_again", late),
         ],
         window_s: f64::from(loss.seconds),
         cause: causes(evidence, &loss, by_listener, holes),

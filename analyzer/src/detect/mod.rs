@@ -79,6 +79,8 @@ pub struct Evidence<'a> {
     pub low_window_seconds: u32,
     /// Whether answers can be seen from here.
     pub answers_visible: bool,
+    /// Whether the source shows whole packets: without, facts of packets are unknown.
+    pub whole_packets: bool,
     /// Up to five minutes.
     pub history: &'a History,
     /// Connections that are open, and those with an incomplete request head.

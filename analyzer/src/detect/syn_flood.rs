@@ -13,6 +13,7 @@
 use tidegauge_ebpf::listener::ListenerCounter;
 
 use super::Evidence;
+use crate::fact::Fact;
 use crate::incident::{Finding, Kind, Severity};
 
 /// Completed share of the usual rate below which the service counts as down.
@@ -49,15 +50,7 @@ pub(super) fn detect(evidence: &Evidence<'_>) -> Option<Finding> {
         unit: "syn/s",
         limit: rate_limit,
         baseline: evidence.usual_asked().map(|usual| usual.median),
-        facts: vec![
-            ("asked_per_s", handshakes.asked as f64),
-            ("answered_per_s", handshakes.answered as f64),
-            ("completed_per_s", handshakes.completed as f64),
-            ("refused_per_s", handshakes.refused as f64),
-            ("aborted_per_s", evidence.last_second(ListenerCounter::Aborted) as f64),
-            ("unresolved_share", share),
-            ("syn_retransmission_per_s", handshakes.repeated as f64),
-        ],
+        facts: facts(evidence, share),
         window_s: 1.0,
         distinct_sources: Some(evidence.sources.distinct.estimate()),
         spoofed_estimate: evidence.spoofed_estimate(),
@@ -67,6 +60,26 @@ pub(super) fn detect(evidence: &Evidence<'_>) -> Option<Finding> {
         cause: causes(evidence),
         next: next_commands(evidence),
     })
+}
+
+fn facts(evidence: &Evidence<'_>, unresolved_share: f64) -> Vec<(&'static str, f64)> {
+    let handshakes = evidence.handshakes;
+    let mut facts = vec![
+        ("asked_per_s", handshakes.asked as f64),
+        ("answered_per_s", handshakes.answered as f64),
+        ("completed_per_s", handshakes.completed as f64),
+        ("refused_per_s", handshakes.refused as f64),
+        ("aborted_per_s", evidence.last_second(ListenerCounter::Aborted) as f64),
+        ("unresolved_share", unresolved_share),
+        ("syn_retransmission_per_s", handshakes.repeated as f64),
+    ];
+    if let Some(usual) = evidence.usual_completed() {
+        facts.push(("usual_completed_per_s", usual.median));
+    }
+    if evidence.whole_packets {
+        facts.push(("answered_again_lately", evidence.history.recent(Fact::AnswerAgain) as f64));
+    }
+    facts
 }
 
 /// P1 where the service no longer completes handshakes for others, P2 where it still does.
@@ -92,6 +105,12 @@ fn causes(evidence: &Evidence<'_>) -> Vec<String> {
             "SYN flood from few real hosts: about {distinct} sources in two seconds, {} SYN/s, handshakes left open",
             handshakes.asked + handshakes.repeated
         )),
+    }
+    if severity(evidence) == Severity::P2 {
+        causes.push(format!(
+            "the listener holds so far, so P2 and not P1: it answers {} and completes {} of others in this second",
+            handshakes.answered, handshakes.completed
+        ));
     }
     if handshakes.answered == 0 && !evidence.answers_visible {
         causes.push("answers are not visible from here: a port that refuses looks the same".to_owned());

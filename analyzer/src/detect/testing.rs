@@ -87,6 +87,7 @@ impl Listener {
             sources: &self.sources,
             low_window_seconds: 0,
             answers_visible: true,
+            whole_packets: true,
             history: &self.history,
             open: 0,
             heads: 0,

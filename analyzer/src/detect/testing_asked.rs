@@ -116,6 +116,7 @@ impl Heard {
             sources: &self.sources,
             low_window_seconds: 0,
             answers_visible: true,
+            whole_packets: true,
             history: &self.history,
             open: self.open,
             heads: self.heads,

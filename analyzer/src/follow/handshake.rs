@@ -67,7 +67,11 @@ impl Follower {
                 }
             }
         }
-        Verdict { outcome, judged: Judged { marks, ..Judged::default() }, facts: Facts::NONE }
+        let mut facts = Facts::NONE;
+        // The connection is open for all that was seen, and its listener does not know.
+        let late = marks & mark::SYN_ACK_RETRANSMISSION != 0 && self.table.find(digest.hash).is_some();
+        facts.set_if(late, Fact::AnswerAgainLate);
+        Verdict { outcome, judged: Judged { marks, ..Judged::default() }, facts }
     }
 
     /// Whoever resets an attempt, it is known from it who was asked. Says whether there was one.

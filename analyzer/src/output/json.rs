@@ -1,5 +1,7 @@
 //! JSON Lines by the output contract (DESIGN: section 6): one object a line, `ts` in packet time, `event` its type.
 
+use std::net::IpAddr;
+
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use tidegauge_capture::confine::Confined;
@@ -8,12 +10,14 @@ use tidegauge_ebpf::listener::ListenerCounter;
 use tidegauge_ebpf::tcp::mark;
 
 use super::{Gap, PinState, Source};
+use crate::cause::Ranked;
 use crate::cost::Cost;
 use crate::digest::Digest;
 use crate::feature::ratio;
 use crate::flow_record::FlowRecord;
 use crate::follow::Verdict;
 use crate::incident::{Incident, State, Target};
+use crate::model::{Features, Outlook};
 use crate::quality::Quality;
 use crate::summary::{Quantiles, RttSummary, RwndSummary, Summary, Tcp, tables, top_sources, top_targets};
 use crate::time::timestamp;
@@ -84,6 +88,9 @@ pub fn incident(incident: &Incident, source: &Source, quality: &Quality) -> Valu
             "ttl_classes": finding.ttl_classes,
         },
         "cause": finding.cause,
+        "causes": incident.causes.iter().map(Ranked::json).collect::<Vec<_>>(),
+        "because_of": incident.because_of.as_ref().map(|because| json!({ "id": because.id, "why": because.why })),
+        "consequences": incident.consequences,
         "next": finding.next,
         "lasted_s": (incident.state == State::Closed).then(|| incident.lasted_ns() as f64 / 1e9),
         "evidence": evidence(source),
@@ -142,6 +149,7 @@ pub fn window(
         "rtt_ms": RttSummary::of(totals, truth),
         "targets": top_targets(&window.targets),
         "listeners": listeners(window, window_s),
+        "hosts": hosts(window, window_s),
         "tables": tables(totals),
         "quality": quality,
         "sampling": window.sampling.map(|sampling| sampling.json(totals)),
@@ -152,6 +160,13 @@ pub fn window(
         fields.append(&mut truth.layers.json());
     }
     line
+}
+
+/// Adds the feature model to a window's line: the newest features, the worst health in it, the forecast.
+pub fn add_outlook(line: &mut Value, outlook: &Outlook) {
+    if let Value::Object(line) = line {
+        line.extend(outlook.fields().map(|(name, value)| (name.to_owned(), value)));
+    }
 }
 
 fn listeners(window: &Window, window_s: f64) -> Vec<Value> {
@@ -167,7 +182,39 @@ fn listeners(window: &Window, window_s: f64) -> Vec<Value> {
         busiest.truncate(WINDOW_LISTENERS);
     }
     busiest.sort_unstable_by(order);
-    busiest.into_iter().map(|(key, listener)| listener_object(*key, listener, window_s)).collect()
+    let whole = window.truth.is_some();
+    let object = |key, listener| {
+        let mut object = listener_object(key, listener, window_s);
+        object["features"] = Features::of_listener(listener, window_s, whole).json_of_place();
+        object
+    };
+    busiest.into_iter().map(|(key, listener)| object(*key, listener)).collect()
+}
+
+/// The features of hosts, each host's listeners together: the busiest by attempts and then packets.
+fn hosts(window: &Window, window_s: f64) -> Vec<Value> {
+    let mut ranks: Vec<([u64; 2], IpAddr)> = Vec::new();
+    // Listeners are in the order of their addresses: a host's come one after the other.
+    for (key, listener) in window.listeners.iter() {
+        let more =
+            [ListenerCounter::Attempted, ListenerCounter::Packets].map(|counter| listener.get(counter));
+        match ranks.last_mut() {
+            Some((rank, address)) if *address == key.address => {
+                rank.iter_mut().zip(more).for_each(|(rank, more)| *rank += more);
+            }
+            _ => ranks.push((more, key.address)),
+        }
+    }
+    ranks.sort_unstable_by(|one, other| other.0.cmp(&one.0).then(one.1.cmp(&other.1)));
+    ranks.truncate(WINDOW_LISTENERS);
+    let whole = window.truth.is_some();
+    let object = |(_, address): &([u64; 2], IpAddr)| {
+        let mut host = ListenerWindow::default();
+        let own = window.listeners.iter().filter(|(key, _)| key.address == *address);
+        own.for_each(|(_, listener)| host.merge_counts(listener));
+        json!({ "addr": address, "features": Features::of_listener(&host, window_s, whole).json_of_place() })
+    };
+    ranks.iter().map(object).collect()
 }
 
 fn listener_object(key: ListenerKey, listener: &ListenerWindow, window_s: f64) -> Value {

@@ -8,6 +8,7 @@ use tidegauge_capture::confine::Confined;
 
 use super::numbers::numbers;
 use super::{Gap, PinState, Setup, Source};
+use crate::cause::{Ranked, Sign};
 use crate::incident::{Finding, Incident, Severity, State};
 use crate::quality::{Quality, Verdict};
 use crate::summary::Summary;
@@ -15,6 +16,8 @@ use crate::time::timestamp;
 
 /// Source networks named in a line.
 const PREFIXES_IN_LINE: usize = 3;
+/// Ranked causes told as text.
+const CAUSES_SHOWN: usize = 2;
 /// Sources named in a line.
 const SOURCES_IN_LINE: usize = 5;
 /// Width of the labels in front of values.
@@ -168,10 +171,36 @@ pub fn incident_block(incident: &Incident) -> String {
     for (index, cause) in finding.cause.iter().enumerate() {
         field(&mut text, if index == 0 { "cause" } else { "" }, cause);
     }
+    if let Some(because) = &incident.because_of {
+        field(&mut text, "because", format_args!("of {}: {}", because.id, because.why));
+    }
+    let likely = incident.causes.iter().filter(|ranked| ranked.score > 0.0).take(CAUSES_SHOWN);
+    for (index, ranked) in likely.enumerate() {
+        field(&mut text, if index == 0 { "likely" } else { "" }, cause_line(ranked));
+    }
     for (index, command) in finding.next.iter().enumerate() {
         field(&mut text, if index == 0 { "next" } else { "" }, format_args!("$ {command}"));
     }
     text
+}
+
+/// A ranked cause with its evidence.
+fn cause_line(ranked: &Ranked) -> String {
+    let words = |signs: &[Sign]| {
+        let signs = signs.iter().map(|sign| format!("{} ({})", sign.what, number(sign.measured)));
+        signs.collect::<Vec<_>>().join("; ")
+    };
+    let mut line = format!(
+        "{} ({}, {:.2}): {}",
+        ranked.cause.name(),
+        ranked.cause.layer().name(),
+        ranked.score,
+        words(&ranked.signs_for)
+    );
+    if !ranked.signs_against.is_empty() {
+        let _ = write!(line, "; against it: {}", words(&ranked.signs_against));
+    }
+    line
 }
 
 /// The end of an incident on one line.

@@ -68,6 +68,12 @@ pub struct Summary {
     pub tables: BTreeMap<&'static str, u64>,
     /// Packet time that did not run forwards: frames counted in a later tick than their own, and jumps back.
     pub time: BTreeMap<&'static str, u64>,
+    /// The feature model at the run's end; unknown is `null`.
+    pub features: Value,
+    /// The worst health of a second.
+    pub health: Value,
+    /// The chance that the second after the run is healthy, and how good such forecasts were.
+    pub forecast: Value,
     /// What was read above TCP, UDP and ICMP, by protocol; nothing where the source does not show whole packets.
     #[serde(flatten)]
     pub layers: Map<String, Value>,
@@ -257,6 +263,9 @@ impl Summary {
             rtt_ms: RttSummary::of(totals, run.truth.as_deref()),
             targets: top_targets(&run.targets),
             incidents,
+            features: run.outlook.outlook.features.json(),
+            health: run.outlook.outlook.health.json(),
+            forecast: run.outlook.forecast(),
             tables: tables_of_run(run),
             layers: run.truth.as_ref().map(|truth| truth.layers.json()).unwrap_or_default(),
             cost: None,

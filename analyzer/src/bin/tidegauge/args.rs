@@ -126,6 +126,9 @@ pub(crate) struct ExportArgs {
     /// Write latencies as an HDR histogram log: one line for each window and method.
     #[arg(long, value_name = "FILE")]
     pub(crate) hlog: Option<PathBuf>,
+    /// Write what talks to what, with the incidents at it: as DOT where FILE ends in `.dot`, else as JSON.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) graph: Option<PathBuf>,
 }
 
 impl ReadArgs {

@@ -2,11 +2,13 @@
 //! up; after that they are only written to, and the tables get their names when the run ends.
 
 use std::fs::File;
-use std::io::{self, BufWriter};
+use std::io::{self, BufWriter, Write as _};
 use std::mem;
+use std::path::Path;
 
 use anyhow::Context;
 use tidegauge_analyzer::flow_record::FlowRecord;
+use tidegauge_analyzer::graph::Graph;
 use tidegauge_analyzer::hlog::{HlogWriter, latencies};
 use tidegauge_analyzer::incident::Incident;
 use tidegauge_analyzer::parquet::ParquetSink;
@@ -21,6 +23,34 @@ pub(crate) struct Exports {
     flow_lines: bool,
     tables: Option<ParquetSink>,
     log: Option<HlogWriter<BufWriter<File>>>,
+    graph: Option<GraphFile>,
+}
+
+/// Where the graph goes, and what connections say of it.
+struct GraphFile {
+    file: File,
+    is_dot: bool,
+    graph: Graph,
+}
+
+impl GraphFile {
+    fn open(path: &Path) -> anyhow::Result<Self> {
+        let file = File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
+        Ok(Self { file, is_dot: path.extension().is_some_and(|end| end == "dot"), graph: Graph::default() })
+    }
+
+    /// With what windows and incidents say.
+    fn write(mut self, of_windows: &Graph) -> io::Result<()> {
+        self.graph.merge(of_windows);
+        let mut out = BufWriter::new(self.file);
+        if self.is_dot {
+            out.write_all(self.graph.dot().as_bytes())?;
+        } else {
+            serde_json::to_writer_pretty(&mut out, &self.graph.json())?;
+            out.write_all(b"\n")?;
+        }
+        out.flush()
+    }
 }
 
 impl Exports {
@@ -37,7 +67,8 @@ impl Exports {
             let file = File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
             log = Some(HlogWriter::new(BufWriter::new(file))?);
         }
-        Ok(Self { flow_lines: args.flows, tables, log })
+        let graph = args.graph.as_deref().map(GraphFile::open).transpose()?;
+        Ok(Self { flow_lines: args.flows, tables, log, graph })
     }
 
     /// Whether connections are lines of standard output.
@@ -45,9 +76,9 @@ impl Exports {
         self.flow_lines
     }
 
-    /// Whether tables are written.
-    pub(crate) const fn has_tables(&self) -> bool {
-        self.tables.is_some()
+    /// Whether what is written is made of connections.
+    pub(crate) const fn wants_flows(&self) -> bool {
+        self.tables.is_some() || self.graph.is_some()
     }
 
     /// Whether windows are needed at all.
@@ -76,6 +107,9 @@ impl Exports {
 
     /// A connection.
     pub(crate) fn flow(&mut self, flow: &FlowRecord) -> io::Result<()> {
+        if let Some(graph) = &mut self.graph {
+            graph.graph.add_flow(flow);
+        }
         self.tables.as_mut().map_or(Ok(()), |tables| tables.flow(flow)).map_err(io::Error::other)
     }
 
@@ -85,8 +119,9 @@ impl Exports {
         written.map_err(io::Error::other)
     }
 
-    /// The end: tables get their names.
-    pub(crate) fn finish(&mut self) -> io::Result<()> {
+    /// The end: tables get their names; `graph` is what windows and incidents say.
+    pub(crate) fn finish(&mut self, graph: &Graph) -> io::Result<()> {
+        self.graph.take().map_or(Ok(()), |file| file.write(graph))?;
         if let Some(mut log) = self.log.take() {
             log.flush()?;
         }

@@ -14,6 +14,7 @@ use tidegauge_analyzer::engine::{Change, Engine, LISTENERS_MAX, Second};
 use tidegauge_analyzer::flow_record::FlowRecord;
 use tidegauge_analyzer::follow::Verdict;
 use tidegauge_analyzer::incident::{Incident, Severity, State};
+use tidegauge_analyzer::model::Outlook;
 use tidegauge_analyzer::output::{Setup, Source, json, report, status_line};
 use tidegauge_analyzer::quality::{Interval, Quality, SourceLosses};
 use tidegauge_analyzer::summary::Summary;
@@ -47,6 +48,8 @@ pub(crate) struct Sink {
     told: Told,
     /// How well they were seen.
     pending_seen: Interval,
+    /// Newest features and worst health in it.
+    pending_outlook: Outlook,
     costs: Costs,
     fail_on: Option<Severity>,
     failed: bool,
@@ -185,6 +188,7 @@ impl Sink {
             pending: Window::default(),
             told: Told::default(),
             pending_seen: Interval::default(),
+            pending_outlook: Outlook::default(),
             costs: Costs::default(),
             fail_on: None,
             failed: false,
@@ -349,7 +353,7 @@ impl Sink {
 
     /// Whether anybody wants to be told of connections.
     pub(crate) const fn wants_flows(&self) -> bool {
-        self.exports.flow_lines() || self.exports.has_tables()
+        self.exports.flow_lines() || self.exports.wants_flows()
     }
 
     /// What was handed out since the start of the run.
@@ -361,7 +365,7 @@ impl Sink {
         if matches!(self.format, Format::Incidents(_)) {
             return Ok(());
         }
-        let Second { window, seen } = second;
+        let Second { window, seen, outlook } = second;
         if let Format::Text { told_as_they_happen, .. } = &mut self.format {
             self.told.add(&window);
             if *told_as_they_happen == Telling::Status {
@@ -383,6 +387,7 @@ impl Sink {
         self.pending.merge(window);
         self.pending.trim(LISTENERS_MAX);
         self.pending_seen.merge(&seen);
+        self.pending_outlook.merge(&outlook);
         if self.pending.end_ns.is_multiple_of(self.window_ns) {
             self.window(losses)?;
         }
@@ -392,6 +397,7 @@ impl Sink {
     fn window(&mut self, losses: &SourceLosses) -> io::Result<()> {
         let window = std::mem::take(&mut self.pending);
         let seen = std::mem::take(&mut self.pending_seen);
+        let outlook = std::mem::take(&mut self.pending_outlook);
         if window.end_ns == 0 {
             return Ok(());
         }
@@ -401,7 +407,9 @@ impl Sink {
         let Format::Json(out) = &mut self.format else { return Ok(()) };
         self.told.add(&window);
         let cost = self.costs.window.take().map(|cost| self.costs.complete(cost));
-        out.put(json::window(&window, window_s, &self.source, &quality, cost.as_ref()))
+        let mut line = json::window(&window, window_s, &self.source, &quality, cost.as_ref());
+        json::add_outlook(&mut line, &outlook);
+        out.put(line)
     }
 
     /// The end: what is pending, the summary or the report, and the run's outcome.
@@ -429,7 +437,7 @@ impl Sink {
             }
         }
         self.flush()?;
-        self.exports.finish()?;
+        self.exports.finish(engine.graph())?;
         Ok(if self.failed { Outcome::Failed } else { Outcome::Done })
     }
 
