@@ -56,11 +56,21 @@ impl Baseline {
         if self.seconds.len() < seconds_min.max(1) {
             return None;
         }
-        let mut values = self.seconds.clone();
-        let median = median_of(&mut values);
-        let mut deviations: Vec<u32> = self.seconds.iter().map(|value| value.abs_diff(median)).collect();
-        Some(Usual { median: f64::from(median), deviation: f64::from(median_of(&mut deviations)) })
+        Some(usual_of(self.seconds.clone()))
     }
+
+    /// What is usual of the seconds in which there was anything, `None` until so many were seen: of what comes in bursts
+    /// the median is zero, and a burst is nothing new.
+    pub fn usual_when_any(&self, seconds_min: usize) -> Option<Usual> {
+        let values: Vec<u32> = self.seconds.iter().copied().filter(|value| *value != 0).collect();
+        (values.len() >= seconds_min.max(1)).then(|| usual_of(values))
+    }
+}
+
+fn usual_of(mut values: Vec<u32>) -> Usual {
+    let median = median_of(&mut values);
+    values.iter_mut().for_each(|value| *value = value.abs_diff(median));
+    Usual { median: f64::from(median), deviation: f64::from(median_of(&mut values)) }
 }
 
 /// The upper median; the values' order is lost.
@@ -80,6 +90,17 @@ mod tests {
             baseline.learn(if second % 3 == 0 { 50_000 } else { 200 });
         }
         assert_eq!(baseline.usual(SECONDS_MIN), Some(Usual { median: 200.0, deviation: 0.0 }));
+    }
+
+    #[test]
+    fn of_bursts_the_usual_one_is_known() {
+        let mut baseline = Baseline::default();
+        (0..4).for_each(|_| baseline.learn(130));
+        baseline.learn_silence(40);
+        assert_eq!(baseline.usual(SECONDS_MIN).map(|usual| usual.median), Some(0.0));
+        let bursts = baseline.usual_when_any(SECONDS_MIN_SERVED);
+        assert_eq!(bursts, Some(Usual { median: 130.0, deviation: 0.0 }));
+        assert_eq!(baseline.usual_when_any(5), None);
     }
 
     #[test]
