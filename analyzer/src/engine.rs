@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+use tidegauge_capture::host::Sample;
 use tidegauge_ebpf::counter::{Counter, Counters};
 
 use crate::config::Config;
@@ -15,6 +16,7 @@ use crate::incident::Incident;
 use crate::keyed::Keyed;
 use crate::learnt::Learnt;
 use crate::listener_state::ListenerState;
+use crate::local_host::{HostInterval, LocalHost};
 use crate::open_incidents::{Changing, Judging};
 use crate::quality::{Interval, Lag, SourceLosses};
 use crate::sample::Sampling;
@@ -61,6 +63,8 @@ pub struct Engine {
     watched: BTreeSet<ListenerKey>,
     /// Hosts, and who asks them.
     scopes: Scopes,
+    /// The host we run on, live.
+    local_host: LocalHost,
     /// Ticks that began.
     tick: u64,
     /// End of the last tick, nanoseconds; 0 before the first.
@@ -122,6 +126,7 @@ impl Engine {
             listeners: BTreeMap::new(),
             watched: BTreeSet::new(),
             scopes: Scopes::default(),
+            local_host: LocalHost::default(),
             tick: 0,
             now_ns: 0,
             second: Window::default(),
@@ -161,6 +166,11 @@ impl Engine {
     /// what makes the next one late beside that. Once a tick.
     pub fn note_source(&mut self, losses: &SourceLosses, now_ns: u64, lag: Lag) {
         self.sight.note(losses, now_ns, lag);
+    }
+
+    /// What the host we run on counts, as it is at `now_ns`. Once a second.
+    pub fn note_host(&mut self, sample: Sample, now_ns: u64) {
+        self.local_host.note(sample, now_ns, &self.config);
     }
 
     /// Takes the window of one tick, which must not begin before the last one ended.
@@ -281,14 +291,16 @@ impl Engine {
     }
 
     fn end_second(&mut self, changes: &mut Vec<Change>) {
-        let window = std::mem::take(&mut self.second);
+        let mut window = std::mem::take(&mut self.second);
         if window.end_ns == 0 {
             return;
         }
+        window.host = self.local_host.take();
         let mut changed = Vec::new();
         let seen = self.sight.end_second(self.now_ns, &mut self.incident_numbers, &mut changed);
         let of_listeners = self.listeners.values_mut().flat_map(|listener| listener.incidents.iter_mut());
-        for incident in of_listeners.chain(self.scopes.incidents_mut()) {
+        for incident in of_listeners.chain(self.scopes.incidents_mut()).chain(self.local_host.incidents_mut())
+        {
             incident.seen.merge(&seen);
         }
         if window.totals.get(Counter::Packets) != 0 || self.tells_idle_seconds {
@@ -300,6 +312,8 @@ impl Engine {
 
     fn judge(&mut self, changes: &mut Vec<Change>) {
         let mut changed = Vec::new();
+        let flooded = self.local_host.is_due()
+            && self.open_incidents().any(|incident| LocalHost::is_flood(incident.peak.kind));
         self.sight.judge(self.now_ns, &mut changed);
         let blindness = self.sight.blindness();
         let judging = Judging {
@@ -317,6 +331,7 @@ impl Engine {
             !listener.incidents.is_empty() || listener.is_worth_judging(&self.config)
         });
         self.scopes.judge(&judging, self.tick, &mut changing);
+        self.local_host.judge(&judging, flooded, &mut changing);
         self.tell(changed, changes);
     }
 
@@ -324,6 +339,7 @@ impl Engine {
         for mut incident in changed {
             // What the incident itself has are whole seconds.
             incident.seen.merge(self.sight.running());
+            self.local_host.join(&mut incident);
             if incident.closed_ns.is_some() {
                 let known = self.run.incidents.iter_mut().rfind(|known| known.id == incident.id);
                 if let Some(known) = known {
@@ -426,12 +442,18 @@ impl Engine {
             listener.incidents.close_all(self.now_ns, &mut changed);
         }
         self.scopes.close_all(self.now_ns, &mut changed);
+        self.local_host.close_all(self.now_ns, &mut changed);
         self.tell(changed, changes);
     }
 
     /// Counts from before the first window: in the run's sums, and in no listener's.
     pub fn add_before(&mut self, totals: &Counters) {
         self.run.totals.merge(totals);
+    }
+
+    /// What the host we run on counted since the start, live.
+    pub fn host(&self) -> Option<&HostInterval> {
+        self.local_host.run()
     }
 
     /// Sums since the start.
@@ -442,6 +464,9 @@ impl Engine {
     /// Incidents that are open now.
     pub fn open_incidents(&self) -> impl Iterator<Item = &Incident> {
         let of_listeners = self.listeners.values().flat_map(|listener| listener.incidents.iter());
-        of_listeners.chain(self.scopes.incidents()).chain(&self.sight.incident)
+        of_listeners
+            .chain(self.scopes.incidents())
+            .chain(self.local_host.incidents())
+            .chain(&self.sight.incident)
     }
 }

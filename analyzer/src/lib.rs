@@ -29,6 +29,7 @@ pub mod keyed;
 pub mod layer;
 pub mod learnt;
 mod listener_state;
+pub mod local_host;
 pub mod merge;
 pub mod most;
 mod name_service;

@@ -92,7 +92,7 @@ impl Counts {
 }
 
 /// What there is now; `None`: the host does not tell.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Gauges {
     /// TCP sockets in use, listening ones among them, time-waiting ones not; of IPv4 and, where they are dual, IPv6.
     pub tcp_inuse: Option<u64>,
@@ -108,10 +108,18 @@ pub struct Gauges {
     pub conntrack: Option<u64>,
     /// Open files, all processes.
     pub files: Option<u64>,
+    /// Free pages, and how many of them lie in pieces of less than 8 pages; see [`Self::mem_fragmentation`].
+    pub free_pages: Option<[u64; 2]>,
+}
+
+impl Gauges {
     /// Share of free memory that lies in pieces of less than 8 pages (32 KiB), 0 to 1: of no use to an allocation of order
     /// 3, the largest that the kernel takes to be cheap (PAGE_ALLOC_COSTLY_ORDER) and what socket buffers are made of. The
     /// "unusable free space index" of Gorman and Whitcroft (Ottawa Linux Symposium 2006), over all zones.
-    pub mem_fragmentation: Option<f64>,
+    pub fn mem_fragmentation(&self) -> Option<f64> {
+        let [all, small] = self.free_pages?;
+        (all != 0).then(|| small as f64 / all as f64)
+    }
 }
 
 /// What there may be; `None`: the host does not tell.

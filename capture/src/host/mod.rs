@@ -22,7 +22,7 @@ use crate::nic::softnet::backlogs_of;
 const FILE_BYTES: usize = 256 * 1024;
 
 /// One look at the host.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sample {
     /// Counters since the namespace was made.
     pub counts: Counts,
@@ -104,8 +104,8 @@ impl Host {
         });
         read(&self.sockstat, &mut |text, sample| sample.bad_lines += text::sockstat(text, sample));
         read(&self.buddyinfo, &mut |text, sample| {
-            let (fragmentation, bad) = text::fragmentation(text);
-            (sample.gauges.mem_fragmentation, sample.bad_lines) = (fragmentation, sample.bad_lines + bad);
+            let (free_pages, bad) = text::free_pages(text);
+            (sample.gauges.free_pages, sample.bad_lines) = (free_pages, sample.bad_lines + bad);
         });
         read(&self.file_nr, &mut |text, sample| {
             let numbers = text::numbers(text);
@@ -156,7 +156,7 @@ mod tests {
             assert!(before.is_some() && before <= after, "{counter:?}: {before:?}, {after:?}");
         }
         assert!(first.gauges.tcp_inuse.is_some() && first.limits.somaxconn.is_some());
-        let share = first.gauges.mem_fragmentation.expect("buddyinfo is there");
+        let share = first.gauges.mem_fragmentation().expect("buddyinfo is there");
         assert!((0.0..=1.0).contains(&share), "{share}");
     }
 }

@@ -61,11 +61,10 @@ pub(super) fn sockstat(text: &str, sample: &mut Sample) -> u64 {
     bad
 }
 
-/// The share of free pages in pieces of less than order 3 in `/proc/buddyinfo`, and how many lines could not be read.
-/// `Node 0, zone Normal 28059 8180 ...`: free pieces of 1, 2, 4 ... pages. `None`: no page is free, or nothing could be
-/// read.
-pub(super) fn fragmentation(text: &str) -> (Option<f64>, u64) {
-    let (mut all, mut usable, mut bad) = (0_u128, 0_u128, 0);
+/// Free pages in `/proc/buddyinfo`, those of them in pieces of less than order 3, and how many lines could not be read.
+/// `Node 0, zone Normal 28059 8180 ...`: free pieces of 1, 2, 4 ... pages. `None`: nothing could be read.
+pub(super) fn free_pages(text: &str) -> (Option<[u64; 2]>, u64) {
+    let (mut all, mut small, mut bad, mut any) = (0_u64, 0_u64, 0, false);
     for line in text.lines() {
         let counts = line.split_once("zone").and_then(|(_, rest)| {
             let counts: Result<Vec<u64>, _> = rest.split_whitespace().skip(1).map(str::parse).collect();
@@ -76,12 +75,13 @@ pub(super) fn fragmentation(text: &str) -> (Option<f64>, u64) {
             continue;
         };
         for (order, pieces) in counts.into_iter().enumerate() {
-            let pages = u128::from(pieces) << order;
-            all += pages;
-            usable += if order >= USABLE_ORDER { pages } else { 0 };
+            let pages = pieces.saturating_mul(1 << order);
+            all = all.saturating_add(pages);
+            small = small.saturating_add(if order < USABLE_ORDER { pages } else { 0 });
         }
+        any = true;
     }
-    ((all != 0).then(|| 1.0 - usable as f64 / all as f64), bad)
+    (any.then_some([all, small]), bad)
 }
 
 /// The numbers of a sysctl, up to the first that is none.
@@ -121,9 +121,9 @@ mod tests {
     #[test]
     fn free_pages_in_small_pieces_are_of_no_use() {
         // 8 + 8 + 8 pages in pieces below 8 pages, and 24 in three of 8.
-        let (share, bad) = fragmentation("Node 0, zone Normal 8 4 2 3\n");
-        assert_eq!((share, bad), (Some(0.5), 0));
-        assert_eq!(fragmentation("Node 0, zone DMA 0 0\nNode 0\n"), (None, 1));
+        assert_eq!(free_pages("Node 0, zone Normal 8 4 2 3\n"), (Some([48, 24]), 0));
+        assert_eq!(free_pages("Node 0, zone DMA 0 0\nNode 0\n"), (Some([0, 0]), 1));
+        assert_eq!(free_pages("Node 0\n"), (None, 1));
     }
 
     proptest! {
@@ -132,8 +132,8 @@ mod tests {
             let mut sample = Sample::default();
             stats(&text, &mut sample);
             sockstat(&text, &mut sample);
-            let (share, _) = fragmentation(&text);
-            prop_assert!(share.is_none_or(|share| (0.0..=1.0).contains(&share)));
+            let (pages, _) = free_pages(&text);
+            prop_assert!(pages.is_none_or(|[all, small]| small <= all));
             numbers(&text);
         }
 
@@ -142,7 +142,7 @@ mod tests {
             let mut sample = Sample::default();
             stats(&text, &mut sample);
             sockstat(&text, &mut sample);
-            fragmentation(&text);
+            free_pages(&text);
         }
     }
 }
