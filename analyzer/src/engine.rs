@@ -149,12 +149,14 @@ impl Engine {
             let key = ListenerKey { address: listener.addr, port: listener.port };
             self.listeners.insert(key, Box::new(ListenerState::of_learnt(listener)));
         }
+        self.scopes.remember(learnt.hosts);
         self
     }
 
     /// What is usual, for a later run.
     pub fn learnt(&mut self) -> Learnt {
-        Learnt::new(self.listeners.iter_mut().filter_map(|(key, state)| state.learnt(*key)).collect())
+        let listeners = self.listeners.iter_mut().filter_map(|(key, state)| state.learnt(*key));
+        Learnt::new(listeners.take(LISTENERS_MAX).collect(), self.scopes.learnt())
     }
 
     /// Other thresholds from here on; what is known and what is open stays.
