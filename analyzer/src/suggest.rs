@@ -245,8 +245,9 @@ fn raised(key: &Key, config: &Config, finding: &Finding) -> Option<(f64, String)
         Range::UpToAnHour => HOUR,
         Range::AboveOne | Range::AboveZero => f64::MAX,
     };
-    // A rule that compares with this threshold says by how much it is passed.
-    let measured = finding.limit == now && finding.measured >= now;
+    // A rule that compares with this threshold, or measures what it bounds, says by how much it is passed.
+    let is_rate = key.name.ends_with("per_s") && finding.unit.ends_with("/s");
+    let measured = (finding.limit == now || is_rate) && finding.measured >= now;
     let (wanted, how) = if measured {
         (finding.measured * MARGIN_TOLD, format!("{MARGIN_TOLD} x what was measured"))
     } else {
@@ -292,7 +293,7 @@ mod tests {
         let trials = [told(Kind::ConnSurge, 3_210.0, 500.0), told(Kind::Loss, 0.9, 0.05)];
         assert!(suggestions.raise(&trials, &Config::default()));
         let config = suggestions.config().expect("in range");
-        assert_eq!((config.conn_rate_limit_per_s, config.conn_rise_floor_per_s), (4_013.0, 200.0));
+        assert_eq!((config.conn_rate_limit_per_s, config.conn_rise_floor_per_s), (4_013.0, 4_013.0));
         assert_eq!((config.loss_share, config.loss_severe_share), (1.0, 0.4));
         let text = suggestions.toml("# About.\n");
         assert!(text.contains("3210") && text.contains("a?b.pcap") && !text.contains("a\nb"), "{text}");

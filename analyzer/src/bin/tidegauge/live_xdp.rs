@@ -87,12 +87,7 @@ pub(crate) fn run(
     engine.finish(&mut changes);
     sink.tell(&mut changes, &engine, &losses)?;
     let now_ns = clock.now_ns();
-    let span = Span {
-        first_last_ns: Some((first_ns, now_ns)),
-        waiting_attempts: waiting_attempts(xdp),
-        resolution_us: coarse_clock_us(),
-        late_frames: 0,
-    };
+    let span = span(xdp, first_ns, now_ns);
     let summary = sink.with_cost(Summary::of(engine.run(), &losses, &span)).with_host(engine.host());
     let outcome = sink.finish(&summary, &engine, &losses, Some((first_ns, now_ns)))?;
     account.note(sink.told());
@@ -100,6 +95,16 @@ pub(crate) fn run(
         bail!("network interface {} is gone: the summary has what was counted until then", interface.name);
     }
     Ok(outcome)
+}
+
+/// What the summary is over.
+fn span(xdp: &XdpSource, first_ns: u64, now_ns: u64) -> Span {
+    Span {
+        first_last_ns: Some((first_ns, now_ns)),
+        waiting_attempts: waiting_attempts(xdp),
+        resolution_us: coarse_clock_us(),
+        late_frames: 0,
+    }
 }
 
 /// Hands over what was counted since the last reading: one tick, or after a stall (a suspended machine, a stopped
