@@ -2,7 +2,7 @@
 //!
 //! Hours are UTC, of packet time. Robust by what is left out: seconds with an open incident, hours half of which had one,
 //! and the hour in which a key was first seen. A new week counts a quarter. Bounded: 1.3 KiB a key, made when its first
-//! whole hour is over. Called by [`crate::listener_state`] once a second; what comes of it is the expectation of a
+//! whole hour is over. Called by `listener_state.rs` once a second; what comes of it is the expectation of a
 //! [`crate::baseline::Baseline`].
 
 use serde::{Deserialize, Serialize};

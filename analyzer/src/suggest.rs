@@ -20,11 +20,11 @@ use crate::window::Window;
 /// Replays, at most: each raises what was told by a quarter or doubles it.
 pub const ROUNDS_MAX: usize = 8;
 /// Times what was measured of something that was told: tomorrow may be a quarter busier.
-const MARGIN_TOLD: f64 = 1.25;
+pub const MARGIN_TOLD: f64 = 1.25;
 /// Times the busiest second of what was not: the model calls four times the usual a surge.
-const MARGIN_QUIET: f64 = 4.0;
+pub const MARGIN_QUIET: f64 = 4.0;
 /// Seconds with traffic below which nothing is lowered: ten minutes.
-const SECONDS_MIN: u64 = 600;
+pub const SECONDS_MIN: u64 = 600;
 /// What a value of [`Range::UpToAnHour`] is at most.
 const HOUR: f64 = 3_600.0;
 

@@ -19,7 +19,7 @@ pub use queues::{ListenQueue, Queues};
 use crate::nic::softnet::backlogs_of;
 
 /// Bytes read of a file: `netstat` has some 4 KiB, `softnet_stat` 130 a CPU.
-const FILE_BYTES: usize = 256 * 1024;
+pub const FILE_BYTES: usize = 256 * 1024;
 
 /// One look at the host.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
