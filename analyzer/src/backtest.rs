@@ -8,6 +8,7 @@ use std::fmt::Write;
 use serde_json::{Value, json};
 
 use crate::incident::{Incident, Kind, Severity};
+use crate::suggest::Rates;
 use crate::time::timestamp;
 
 const HOUR_NS: f64 = 3.6e12;
@@ -21,6 +22,8 @@ pub struct Trial {
     pub first_last_ns: Option<(u64, u64)>,
     /// Its incidents, all closed.
     pub incidents: Vec<Incident>,
+    /// Busiest seconds.
+    pub rates: Rates,
     /// Incidents beyond the bound of a run ([`crate::engine::INCIDENTS_MAX`]).
     pub dropped: u64,
 }

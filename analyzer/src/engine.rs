@@ -9,6 +9,7 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+use tidegauge_capture::host::Sample;
 use tidegauge_ebpf::counter::{Counter, Counters};
 
 use crate::cause::{self, HostCounts};
@@ -20,6 +21,7 @@ use crate::incident::Incident;
 use crate::keyed::Keyed;
 use crate::learnt::Learnt;
 use crate::listener_state::ListenerState;
+use crate::local_host::{HostInterval, LocalHost};
 use crate::model::{HostShares, Model, Outlook, RunOutlook};
 use crate::open_incidents::{Changing, Judging};
 use crate::quality::{Interval, Lag, SourceLosses};
@@ -72,6 +74,8 @@ pub struct Engine {
     watched: BTreeSet<ListenerKey>,
     /// Hosts, and who asks them.
     scopes: Scopes,
+    /// The host we run on, live.
+    local_host: LocalHost,
     /// Ticks that began.
     tick: u64,
     /// Seconds that ended.
@@ -87,8 +91,6 @@ pub struct Engine {
     incident_numbers: u64,
     /// What asks what.
     graph: Graph,
-    /// What the host itself counted in the last minute, where somebody reads it.
-    host: HostCounts,
     model: Model,
     /// Everything since the start.
     run: Run,
@@ -143,6 +145,7 @@ impl Engine {
             asleep: BTreeMap::new(),
             watched: BTreeSet::new(),
             scopes: Scopes::default(),
+            local_host: LocalHost::default(),
             tick: 0,
             seconds: 0,
             now_ns: 0,
@@ -151,7 +154,6 @@ impl Engine {
             tells_idle_seconds: false,
             incident_numbers: 0,
             graph: Graph::default(),
-            host: HostCounts::default(),
             model: Model::default(),
             run: Run::default(),
         }
@@ -169,14 +171,15 @@ impl Engine {
             let key = ListenerKey { address: listener.addr, port: listener.port };
             self.asleep.insert(key, Box::new(ListenerState::of_learnt(listener)));
         }
+        self.scopes.remember(learnt.hosts);
         self
     }
 
     /// What is usual, for a later run.
     pub fn learnt(&mut self) -> Learnt {
         let all = self.listeners.iter_mut().chain(&mut self.asleep);
-        let all = all.filter_map(|(key, state)| state.learnt(*key, self.seconds));
-        Learnt::new(all.collect())
+        let known = all.filter_map(|(key, state)| state.learnt(*key, self.seconds));
+        Learnt::new(known.take(LISTENERS_MAX).collect(), self.scopes.learnt())
     }
 
     /// Other thresholds from here on; what is known and what is open stays.
@@ -190,10 +193,9 @@ impl Engine {
         self.sight.note(losses, now_ns, lag);
     }
 
-    /// What the host itself counted in the last minute: evidence that packets do not have.
-    pub const fn note_host(&mut self, counts: HostCounts, shares: HostShares) {
-        self.host = counts;
-        self.model.note_host(shares);
+    /// What the host we run on counts, as it is at `now_ns`. Once a second.
+    pub fn note_host(&mut self, sample: Sample, now_ns: u64) {
+        self.local_host.note(sample, now_ns, &self.config);
     }
 
     /// Takes the window of one tick, which must not begin before the last one ended.
@@ -317,7 +319,7 @@ impl Engine {
         let now_ns = self.now_ns;
         self.asleep.extend(self.listeners.extract_if(.., |_, listener| listener.is_silent(now_ns)));
         for (key, listener) in &mut self.listeners {
-            listener.end_second(&self.config, self.seconds, self.tick);
+            listener.end_second(&self.config, self.seconds, self.tick, now_ns);
             if listener.is_worth_judging(&self.config) || listener.is_worth_a_long_look(self.now_ns) {
                 self.watched.insert(*key);
             }
@@ -327,17 +329,22 @@ impl Engine {
     }
 
     fn end_second(&mut self, changes: &mut Vec<Change>) {
-        let window = std::mem::take(&mut self.second);
+        let mut window = std::mem::take(&mut self.second);
         if window.end_ns == 0 {
             return;
         }
+        window.host = self.local_host.take();
         let mut changed = Vec::new();
         let seen = self.sight.end_second(self.now_ns, &mut self.incident_numbers, &mut changed);
         for key in &self.watched {
             let incidents = self.listeners.get_mut(key).map(|listener| listener.incidents.iter_mut());
             incidents.into_iter().flatten().for_each(|incident| incident.seen.merge(&seen));
         }
-        self.scopes.incidents_mut().for_each(|incident| incident.seen.merge(&seen));
+        let others = self.scopes.incidents_mut().chain(self.local_host.incidents_mut());
+        others.for_each(|incident| incident.seen.merge(&seen));
+        if let Some(host) = &window.host {
+            self.model.note_host(HostShares::of(host));
+        }
         let outlook = self.model.end_second(&self.config, &window, &seen);
         self.run.outlook.outlook.merge(&outlook);
         self.run.outlook.tally = self.model.tally();
@@ -350,6 +357,8 @@ impl Engine {
 
     fn judge(&mut self, changes: &mut Vec<Change>) {
         let mut changed = Vec::new();
+        let flooded = self.local_host.is_due()
+            && self.open_incidents().any(|incident| LocalHost::is_flood(incident.peak.kind));
         self.sight.judge(self.now_ns, &mut changed);
         let blindness = self.sight.blindness();
         let judging = Judging {
@@ -368,6 +377,7 @@ impl Engine {
             !listener.incidents.is_empty() || listener.is_worth_judging(&self.config)
         });
         self.scopes.judge(&judging, self.tick, &mut changing);
+        self.local_host.judge(&judging, flooded, &mut changing);
         self.tell(changed, changes);
     }
 
@@ -376,7 +386,8 @@ impl Engine {
         for mut incident in changed {
             // What the incident itself has are whole seconds.
             incident.seen.merge(self.sight.running());
-            incident.causes = cause::rank(&incident, self.host);
+            self.local_host.join(&mut incident);
+            incident.causes = cause::rank(&incident, HostCounts::of(incident.host.as_deref()));
             self.graph.note_incident(&incident);
             if incident.closed_ns.is_some() {
                 let known = self.run.incidents.iter_mut().rfind(|known| known.id == incident.id);
@@ -481,6 +492,7 @@ impl Engine {
             listener.incidents.close_all(self.now_ns, &mut changed);
         }
         self.scopes.close_all(self.now_ns, &mut changed);
+        self.local_host.close_all(self.now_ns, &mut changed);
         self.tell(changed, changes);
     }
 
@@ -494,6 +506,11 @@ impl Engine {
         &self.graph
     }
 
+    /// What the host we run on counted since the start, live.
+    pub fn host(&self) -> Option<&HostInterval> {
+        self.local_host.run()
+    }
+
     /// Sums since the start.
     pub const fn run(&self) -> &Run {
         &self.run
@@ -505,6 +522,7 @@ impl Engine {
         watched
             .flat_map(|listener| listener.incidents.iter())
             .chain(self.scopes.incidents())
+            .chain(self.local_host.incidents())
             .chain(&self.sight.incident)
     }
 }

@@ -4,11 +4,12 @@ use std::net::IpAddr;
 
 use tidegauge_ebpf::target::{Majority, TargetCounter};
 
-use crate::baseline::Baseline;
+use crate::baseline::{Baseline, SECONDS_MIN};
 use crate::detect::{HostEvidence, NetworkEvidence, host_findings};
 use crate::fact::Fact;
 use crate::feature::{Ring, Sources, TICKS};
 use crate::incident::{Finding, Kind, Target};
+use crate::learnt::LearntHost;
 use crate::name_service::{NameMinute, NameService};
 use crate::open_incidents::{Changing, Judging, OpenIncidents};
 use crate::window::{HostWindow, TargetBeside, TargetWindow};
@@ -122,6 +123,29 @@ impl Default for HostState {
 }
 
 impl HostState {
+    /// What is known of a host before its first packet.
+    pub(crate) fn of_learnt(learnt: LearntHost) -> Self {
+        Self {
+            usual_udp: learnt.udp.into(),
+            usual_icmp: learnt.icmp.into(),
+            usual_stray: learnt.stray.into(),
+            usual_sent: learnt.sent.into(),
+            ..Self::default()
+        }
+    }
+
+    /// What it has learnt; `None`: nothing that is of use.
+    pub(crate) fn learnt(&self, addr: IpAddr) -> Option<LearntHost> {
+        self.usual_udp.usual(SECONDS_MIN)?;
+        Some(LearntHost {
+            addr,
+            udp: (&self.usual_udp).into(),
+            icmp: (&self.usual_icmp).into(),
+            stray: (&self.usual_stray).into(),
+            sent: (&self.usual_sent).into(),
+        })
+    }
+
     /// Moves on to tick number `tick`.
     pub(crate) fn catch_up(&mut self, tick: u64) {
         (self.tick..tick).take(TICKS).for_each(|_| self.ticks.advance());

@@ -11,6 +11,7 @@ use std::net::{IpAddr, SocketAddr};
 use serde::Serialize;
 
 use crate::cause::{Because, Ranked};
+use crate::local_host::HostInterval;
 use crate::quality::Interval;
 use crate::window::ListenerKey;
 
@@ -127,6 +128,8 @@ pub enum State {
 pub enum Target {
     /// Our own capture.
     Capture,
+    /// The host we run on.
+    Machine,
     /// Who is asked.
     Listener(ListenerKey),
     /// A host, and where it matters the port and protocol.
@@ -165,14 +168,14 @@ impl Target {
         match self {
             Self::Listener(key) => Some(key.address),
             Self::Host(host) => Some(host.address),
-            Self::Capture | Self::Network(_) => None,
+            Self::Capture | Self::Machine | Self::Network(_) => None,
         }
     }
 
-    /// Address, port and protocol as the output has them; nothing for the capture itself.
+    /// Address, port and protocol as the output has them; nothing for the capture and the host themselves.
     pub fn parts(&self) -> Option<(String, Option<u16>, &'static str)> {
         Some(match self {
-            Self::Capture => return None,
+            Self::Capture | Self::Machine => return None,
             Self::Listener(key) => (key.address.to_string(), Some(key.port), "tcp"),
             Self::Host(HostTarget { address, port, protocol }) => (address.to_string(), *port, protocol),
             Self::Network(NetworkTarget { address, prefix_bits, port, protocol }) => {
@@ -186,6 +189,7 @@ impl fmt::Display for Target {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Capture => formatter.write_str("this capture"),
+            Self::Machine => formatter.write_str("this host"),
             Self::Listener(key) => write!(formatter, "{}/tcp", SocketAddr::new(key.address, key.port)),
             Self::Host(HostTarget { address, port: Some(port), protocol }) => {
                 write!(formatter, "{}/{protocol}", SocketAddr::new(*address, *port))
@@ -271,6 +275,8 @@ pub struct Incident {
     pub because_of: Option<Because>,
     /// Incidents that are this one's consequences, so far.
     pub consequences: u32,
+    /// What the host counted since it opened; `None`: a capture file, or not told yet.
+    pub host: Option<Box<HostInterval>>,
     /// Last tick at which the condition held.
     last_true_ns: u64,
     /// Measured value when it was last told.
@@ -338,6 +344,7 @@ impl Incident {
             consequences: 0,
             peak: finding,
             pulses: 1,
+            host: None,
             last_true_ns: now_ns,
         }
     }

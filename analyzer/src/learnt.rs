@@ -1,7 +1,9 @@
 //! What a run has learnt of what is usual, so that the next one need not learn it again.
 //!
-//! A file of JSON, one object: `version` and, for each listener, the seconds that its baselines hold. Bounded as the
-//! engine is ([`crate::engine::LISTENERS_MAX`]); what is no number of a second, or is of another version, is refused.
+//! A file of JSON, one object: `version`, for each listener the seconds that its baselines hold and its hours of the week,
+//! and for each host the seconds of its. Bounded as the engine is ([`crate::engine::LISTENERS_MAX`],
+//! [`crate::scope::HOSTS_MAX`]); what is no number of a second, or is of another version, is refused. Version 1 had
+//! neither hours nor hosts.
 
 use std::net::IpAddr;
 
@@ -10,8 +12,12 @@ use thiserror::Error;
 
 use crate::baseline::{Baseline, SECONDS_MAX};
 use crate::engine::LISTENERS_MAX;
+use crate::scope::HOSTS_MAX;
+use crate::season::Hour;
 
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
+/// Versions that are read.
+const VERSIONS_READ: std::ops::RangeInclusive<u32> = 1..=VERSION;
 
 /// Everything that was learnt.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -20,6 +26,25 @@ pub struct Learnt {
     version: u32,
     /// In the order of their keys.
     pub listeners: Vec<LearntListener>,
+    /// In the order of their addresses.
+    #[serde(default)]
+    pub hosts: Vec<LearntHost>,
+}
+
+/// Seconds of what comes to one host, the oldest first.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LearntHost {
+    /// Address.
+    pub addr: IpAddr,
+    /// Datagrams in each.
+    pub udp: Vec<u32>,
+    /// ICMP messages.
+    pub icmp: Vec<u32>,
+    /// Segments of no connection.
+    pub stray: Vec<u32>,
+    /// Datagrams that it sent.
+    pub sent: Vec<u32>,
 }
 
 /// Seconds of one listener, the oldest first.
@@ -36,6 +61,9 @@ pub struct LearntListener {
     pub completed: Vec<u32>,
     /// HTTP requests.
     pub requests: Vec<u32>,
+    /// Attempts by hour of the week, UTC, of packet time (hour 0 began with the epoch, a Thursday): all 168, or none.
+    #[serde(default)]
+    pub season: Vec<Hour>,
 }
 
 /// Why a file is not what a run has learnt.
@@ -55,17 +83,21 @@ pub enum LearntError {
         found: u32,
     },
     /// More than can be remembered.
-    #[error("{found} listeners, and {LISTENERS_MAX} are remembered")]
+    #[error("{found} {what}, and {most} are remembered")]
     TooMany {
         /// How many it has.
         found: usize,
+        /// Of what.
+        what: &'static str,
+        /// How many it may have.
+        most: usize,
     },
 }
 
 impl Learnt {
-    /// Of these listeners.
-    pub const fn new(listeners: Vec<LearntListener>) -> Self {
-        Self { version: VERSION, listeners }
+    /// Of these listeners and hosts.
+    pub const fn new(listeners: Vec<LearntListener>, hosts: Vec<LearntHost>) -> Self {
+        Self { version: VERSION, listeners, hosts }
     }
 
     /// Reads and checks what [`Self::to_json`] wrote.
@@ -74,17 +106,25 @@ impl Learnt {
     /// Where it is something else.
     pub fn from_json(text: &str) -> Result<Self, LearntError> {
         let mut learnt: Self = serde_json::from_str(text)?;
-        if learnt.version != VERSION {
+        if !VERSIONS_READ.contains(&learnt.version) {
             return Err(LearntError::Version { found: learnt.version });
         }
-        if learnt.listeners.len() > LISTENERS_MAX {
-            return Err(LearntError::TooMany { found: learnt.listeners.len() });
-        }
-        for listener in &mut learnt.listeners {
-            for seconds in [&mut listener.asked, &mut listener.completed, &mut listener.requests] {
-                let surplus = seconds.len().saturating_sub(SECONDS_MAX);
-                seconds.drain(..surplus);
+        let (listeners, hosts) = (learnt.listeners.len(), learnt.hosts.len());
+        for (found, what, most) in [(listeners, "listeners", LISTENERS_MAX), (hosts, "hosts", HOSTS_MAX)] {
+            if found > most {
+                return Err(LearntError::TooMany { found, what, most });
             }
+        }
+        let listeners = learnt.listeners.iter_mut();
+        let listeners = listeners.flat_map(|listener| {
+            [&mut listener.asked, &mut listener.completed, &mut listener.requests].into_iter()
+        });
+        let hosts = learnt.hosts.iter_mut();
+        let hosts = hosts
+            .flat_map(|host| [&mut host.udp, &mut host.icmp, &mut host.stray, &mut host.sent].into_iter());
+        for seconds in listeners.chain(hosts) {
+            let surplus = seconds.len().saturating_sub(SECONDS_MAX);
+            seconds.drain(..surplus);
         }
         Ok(learnt)
     }
@@ -115,6 +155,7 @@ impl From<Vec<u32>> for Baseline {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::season::HOURS;
 
     fn learnt() -> Learnt {
         let listener = |port| LearntListener {
@@ -123,8 +164,12 @@ mod tests {
             asked: vec![1, 2, 3],
             completed: vec![1, 2],
             requests: Vec::new(),
+            season: vec![Hour { per_1000_s: 7, weeks: 3 }; HOURS],
         };
-        Learnt::new(vec![listener(80), listener(443)])
+        let (addr, seconds) = (IpAddr::from([192, 0, 2, 1]), vec![4, 5]);
+        let host =
+            LearntHost { addr, udp: seconds.clone(), icmp: seconds.clone(), stray: seconds, sent: vec![] };
+        Learnt::new(vec![listener(80), listener(443)], vec![host])
     }
 
     #[test]
@@ -140,6 +185,7 @@ mod tests {
         let wrong = |text: &str| Learnt::from_json(text).unwrap_err().to_string();
         assert!(wrong("{").contains("line 1"));
         assert!(wrong(r#"{"version":9,"listeners":[]}"#).contains("version 9"));
+        assert_eq!(Learnt::from_json(r#"{"version":1,"listeners":[]}"#).unwrap().hosts, []);
         assert!(wrong(r#"{"version":1,"listeners":[],"more":1}"#).contains("more"));
     }
 }

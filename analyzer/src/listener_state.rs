@@ -15,6 +15,7 @@ use crate::learnt::LearntListener;
 use crate::open_incidents::{Changing, Judging, OpenIncidents};
 use crate::path::Trouble;
 use crate::round_trip_time::RoundTripTime;
+use crate::season::Season;
 use crate::window::{ListenerKey, ListenerWindow};
 
 /// Silence after which all sums are zero: ten whole seconds and the one that was cut into.
@@ -42,6 +43,8 @@ const REQUESTS_NOTEWORTHY: u64 = 10;
 pub(crate) struct ListenerState {
     sliding: Sliding,
     asked: Baseline,
+    /// Attempts by hour of the week.
+    season: Season,
     completed: Baseline,
     handshake_time: HandshakeTime,
     sources: Sources,
@@ -125,6 +128,7 @@ impl ListenerState {
     pub(crate) fn of_learnt(learnt: LearntListener) -> Self {
         Self {
             asked: learnt.asked.into(),
+            season: learnt.season.into(),
             completed: learnt.completed.into(),
             requests: learnt.requests.into(),
             proven: true,
@@ -143,6 +147,7 @@ impl ListenerState {
             asked: (&self.asked).into(),
             completed: (&self.completed).into(),
             requests: (&self.requests).into(),
+            season: (&self.season).into(),
         })
     }
 
@@ -155,16 +160,19 @@ impl ListenerState {
         }
     }
 
-    /// Second number `second` ends, and tick number `tick` begins: learns from it.
-    pub(crate) fn end_second(&mut self, config: &Config, second: u64, tick: u64) {
+    /// Second number `second` ends, and tick number `tick` begins, at `now_ns`: learns from it.
+    pub(crate) fn end_second(&mut self, config: &Config, second: u64, tick: u64, now_ns: u64) {
         self.second = second;
         self.low_window_seconds = match is_low_window_second(config, &self.sliding) {
             Some(true) => self.low_window_seconds + 1,
             Some(false) | None => 0,
         };
         self.round_trip_time.end_second(config, &self.sliding, self.incidents.is_empty());
+        let asked = self.sliding.this_second(ListenerCounter::Attempted);
+        self.season.note(now_ns, self.incidents.is_empty().then_some(asked));
+        self.asked.expect(self.season.expected(now_ns));
         if self.incidents.is_empty() {
-            self.asked.learn(self.sliding.this_second(ListenerCounter::Attempted));
+            self.asked.learn(asked);
             let one_sided = self.sliding.this_second(ListenerCounter::CompletedOneSided);
             self.completed.learn(self.sliding.this_second(ListenerCounter::Completed) + one_sided);
             let requests = std::mem::take(&mut self.requests_this_second);

@@ -12,6 +12,7 @@ use crate::config::Config;
 use crate::fact::Fact;
 use crate::host_state::{HostState, Judged};
 use crate::incident::Incident;
+use crate::learnt::LearntHost;
 use crate::networks::{Networks, network_of};
 use crate::open_incidents::{Changing, Judging};
 use crate::path_state::PathState;
@@ -137,6 +138,19 @@ impl Scopes {
             host.wake(self.seconds);
         }
         Some(host)
+    }
+
+    /// Begins with what an earlier run has learnt.
+    pub(crate) fn remember(&mut self, hosts: Vec<LearntHost>) {
+        for host in hosts {
+            self.hosts.insert(host.addr, Box::new(HostState::of_learnt(host)));
+        }
+    }
+
+    /// What is usual of the hosts that much comes to.
+    pub(crate) fn learnt(&self) -> Vec<LearntHost> {
+        let hosts = self.hosts.iter().filter_map(|(address, host)| host.learnt(*address));
+        hosts.take(HOSTS_MAX).collect()
     }
 
     /// Has all looked at that live.

@@ -12,6 +12,7 @@ use crate::account::actors::ActorCounts;
 use crate::distinct::Distinct;
 use crate::fact::{Fact, FactCounts};
 use crate::keyed::Keyed;
+use crate::local_host::HostInterval;
 use crate::path::{PathWindow, Trouble};
 use crate::sample::Sampling;
 use crate::truth::Truth;
@@ -192,6 +193,8 @@ pub struct Window {
     pub sampling: Option<Sampling>,
     /// What only sources of whole packets tell; `None`: the source does not.
     pub truth: Option<Box<Truth>>,
+    /// What the host counted of its own stack, live.
+    pub host: Option<Box<HostInterval>>,
 }
 
 impl Window {
@@ -227,6 +230,9 @@ impl Window {
             (Some(own), Some(more)) => own.merge(&more),
             (own @ None, more) => *own = more,
             (Some(_), None) => {}
+        }
+        if let Some(host) = other.host {
+            self.host.get_or_insert_default().merge(&host);
         }
     }
 }

@@ -9,6 +9,7 @@ pub mod file;
 pub mod filter;
 pub mod frame;
 pub mod frame_source;
+pub mod host;
 pub mod interface;
 pub mod memory;
 pub mod nic;

@@ -374,6 +374,36 @@ fn a_backtest_says_what_would_have_fired_and_what_another_configuration_says() {
 }
 
 #[test]
+fn thresholds_learnt_from_captures_are_right_and_tell_nothing_of_them() {
+    let directory = TempDir::new().unwrap();
+    let file = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
+    let (thresholds, usual) = (file("thresholds.toml"), file("usual.json"));
+    let captures = ["flood.pcap", "ordinary.pcap", "../demo.pcap"];
+    let captures = captures.map(|name| data(name).to_str().unwrap().to_owned());
+    let tool = |args: &[&str]| run(Command::new(tidegauge()).args(args).args(&captures));
+    let learnt = tool(&["learn", "--config-out", &thresholds, "--baselines", &usual]);
+    assert_eq!(learnt.code, Some(0), "{learnt:?}");
+    let text = fs::read_to_string(&thresholds).unwrap();
+    // Each value has its reason above it.
+    let lines: Vec<&str> = text.lines().collect();
+    let values: Vec<usize> = (1..lines.len()).filter(|line| !lines[*line].starts_with('#')).collect();
+    let values: Vec<usize> = values.into_iter().filter(|line| !lines[*line].is_empty()).collect();
+    assert!(
+        !values.is_empty() && values.iter().all(|line| lines[line - 1].contains(" was told of ")),
+        "{text}"
+    );
+    let checked = run(Command::new(tidegauge()).args(["config", "check", &thresholds]));
+    assert_eq!(checked.code, Some(0), "{checked:?}");
+    assert_eq!(tool(&["backtest", "--fail-on", "p3"]).code, Some(1), "the defaults tell of the flood");
+    let again = tool(&["backtest", "--fail-on", "p3", "--config", &thresholds]);
+    assert_eq!(again.code, Some(0), "{again:?}");
+    let usual: Value = serde_json::from_str(&fs::read_to_string(usual).unwrap()).unwrap();
+    assert_eq!(usual["listeners"][0]["port"], 80, "{usual}");
+    // What somebody wrote is not written over.
+    assert_refused(&tool(&["learn", "--config-out", &thresholds]), &["thresholds.toml"]);
+}
+
+#[test]
 fn what_is_usual_is_left_to_the_next_run() {
     let directory = TempDir::new().unwrap();
     let file = directory.path().join("usual.json");
@@ -385,7 +415,7 @@ fn what_is_usual_is_left_to_the_next_run() {
         fs::read_dir(directory.path()).unwrap().map(|file| file.unwrap().file_name()).collect();
     assert_eq!(left, ["usual.json"], "nothing unfinished stays");
     let learnt: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
-    assert_eq!(learnt["version"], 1);
+    assert_eq!(learnt["version"], 2);
     // Both begin with the same, and the second has it from its first second on.
     let after = read(&["--baselines", usual], &flood);
     assert_eq!(after.code, Some(0), "{}", after.stderr);

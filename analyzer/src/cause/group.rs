@@ -31,7 +31,8 @@ struct Known {
 }
 
 impl Known {
-    fn of(incident: &Incident, host: HostCounts) -> Self {
+    fn of(incident: &Incident) -> Self {
+        let host = HostCounts::of(incident.host.as_deref());
         // Of other kinds nobody asks.
         let ranked = if incident.peak.kind == Kind::Loss { rank(incident, host) } else { Vec::new() };
         Self {
@@ -57,9 +58,8 @@ pub(crate) fn relate<'a>(
     opened: &[String],
     open: impl Iterator<Item = &'a Incident>,
     graph: &Graph,
-    host: HostCounts,
 ) -> Vec<(String, Because)> {
-    let mut known: Vec<Known> = open.map(|incident| Known::of(incident, host)).collect();
+    let mut known: Vec<Known> = open.map(Known::of).collect();
     known.sort_by(|one, other| (one.opened_ns, &one.id).cmp(&(other.opened_ns, &other.id)));
     // The oldest can be causes; what has just opened is looked at in any case.
     let mut place = 0;

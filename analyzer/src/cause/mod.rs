@@ -16,10 +16,12 @@ mod tests;
 
 use serde::Serialize;
 use serde_json::{Value, json};
+use tidegauge_capture::host::HostCounter;
 
 pub(crate) use group::relate;
 
 use crate::incident::Incident;
+use crate::local_host::HostInterval;
 use signs::Signs;
 
 /// Where a cause lies; the lowest first.
@@ -184,13 +186,24 @@ pub struct Because {
     pub why: String,
 }
 
-/// What the host itself counted in the last minute, where somebody reads it (procfs, live on the host); `None`: unknown.
+/// What the host itself counted since an incident opened, live on the host; `None`: unknown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct HostCounts {
     /// Connections dropped because an accept queue was full (`TcpExtListenOverflows`).
     pub listen_overflows: Option<u64>,
     /// SYN cookies sent (`TcpExtSyncookiesSent`).
     pub syn_cookies_sent: Option<u64>,
+}
+
+impl HostCounts {
+    /// Of what was counted meanwhile.
+    pub fn of(host: Option<&HostInterval>) -> Self {
+        let count = |counter| host.and_then(|host| host.counts.get(counter));
+        Self {
+            listen_overflows: count(HostCounter::ListenOverflows),
+            syn_cookies_sent: count(HostCounter::SyncookiesSent),
+        }
+    }
 }
 
 /// Likely causes of an incident, the likeliest first; none where no rule knows its kind.

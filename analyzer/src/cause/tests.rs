@@ -73,7 +73,7 @@ fn frames_that_the_nic_dropped_come_first() {
 
 fn related(open: &[Incident], opened: &[&str]) -> Vec<(String, String)> {
     let opened: Vec<String> = opened.iter().map(|id| (*id).to_owned()).collect();
-    let found = relate(&opened, open.iter(), &Graph::default(), HostCounts::default());
+    let found = relate(&opened, open.iter(), &Graph::default());
     found.into_iter().map(|(id, because)| (id, because.id)).collect()
 }
 

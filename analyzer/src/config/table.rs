@@ -147,6 +147,21 @@ thresholds! {
         "So many times more is asked of a flood where only one direction is seen: what looks unanswered may be.";
     carpet_hosts_min: u64 = 16, UpToAnHour,
         "Hosts of one network (/24, /48) among which a flood must be divided to be one of the network (a site's busy servers are fewer).";
+    // The host we run on, live.
+    tcp_connections_share: f64 = 0.8, Share,
+        "Connections against what the host may have, of what is fullest: tracked ones, open files, orphans, TCP's memory, tcp_connections_max (model: > 80 %).";
+    tcp_connections_max: u64 = 1_000_000_000, AboveZero,
+        "TCP sockets that this host is meant to have at most; the default is as good as none: what the host itself allows is measured.";
+    capacity_s: u32 = 2, UpToAnHour,
+        "Looks, a second apart, that must all find a queue or table full: a burst fills one for milliseconds.";
+    listen_overflows_per_s: f64 = 1.0, AboveZero,
+        "Complete connections per second that an accept queue had no room for: each costs its client a second or more.";
+    softnet_drops_per_s: f64 = 100.0, AboveZero,
+        "Frames per second dropped in CPU backlogs, below which nothing is told.";
+    softnet_drop_share: f64 = 0.01, Share,
+        "The same as a share of all frames there: TCP's throughput halves at about 1 % (Mathis et al. 1997).";
+    mem_fragmentation_share: f64 = 0.15, Share,
+        "Share of free memory in pieces of less than 8 pages that counts as fragmented (model: > 15 % for 30 s; windows tell the share and for how long, and no incident comes of it alone).";
     // DNS servers, by the last minute.
     dns_failure_min: u64 = 10, UpToAnHour,
         "Failures of a DNS server (SERVFAIL, no answer) in a minute below which it is not judged.";

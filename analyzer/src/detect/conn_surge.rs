@@ -1,11 +1,13 @@
 //! `conn_surge`: many more connections than usual at one listener, and they are real.
 //!
 //! Measured: attempts per sliding second against 500/s and against the baseline (a rise of 300 %, above a floor),
-//! where the attempts are completed or refused.
+//! where the attempts are completed or refused. Of a listener that is asked in bursts a burst is usual: the rise is over
+//! the larger of the usual second and the usual second with attempts.
 //! Ordinary traffic triggers it when it surges: that is what it says. It is a deviation (P3), never a flood.
 //! What would fool it: an attacker who completes every handshake looks like a crowd; the sources tell them apart.
 
 use super::Evidence;
+use crate::baseline::SECONDS_MIN_SERVED;
 use crate::feature::ratio;
 use crate::incident::{Finding, Kind, Severity};
 
@@ -15,7 +17,13 @@ const RESOLVED_SHARE: f64 = 0.5;
 /// Judges the last second.
 pub(super) fn detect(evidence: &Evidence<'_>) -> Option<Finding> {
     let handshakes = evidence.handshakes;
-    let (rate_limit, from_baseline) = evidence.rate_limit();
+    let (mut rate_limit, mut from_baseline) = evidence.rate_limit();
+    let burst = evidence.asked.usual_when_any(SECONDS_MIN_SERVED);
+    if let Some(burst) = burst.filter(|_| from_baseline) {
+        let rise = burst.median * evidence.config.conn_rise_factor;
+        rate_limit = rate_limit.max(rise.min(evidence.config.conn_rate_limit_per_s));
+        from_baseline = rate_limit < evidence.config.conn_rate_limit_per_s;
+    }
     let asked = handshakes.asked as f64;
     // Young attempts count as unresolved here: whether they are a flood shows at the next ticks.
     let resolved = ratio(handshakes.completed + handshakes.refused, handshakes.asked)?;

@@ -40,6 +40,8 @@ mod syn_ack_reflection;
 mod testing_host;
 mod udp_amplification;
 mod udp_flood;
+// The host we run on.
+mod capacity;
 
 use std::net::IpAddr;
 
@@ -55,6 +57,7 @@ pub use crate::name_service::NameMinute;
 use crate::path::Trouble;
 use crate::round_trip_time::RoundTripTime;
 use crate::window::{ActorKey, ActorWindow, ListenerKey};
+pub(crate) use capacity::{CapacityEvidence, capacity_findings};
 pub use regulars::Regulars;
 
 /// All a detector may look at.

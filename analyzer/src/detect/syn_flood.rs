@@ -6,9 +6,14 @@
 //! Ordinary traffic does not trigger it: a flash crowd, a benchmark or a download completes its handshakes, a closed
 //! port refuses them; both are resolved.
 //! Thresholds: 500/s (feature model) or a rise of 300 % above a floor, with half of the matured attempts unresolved;
-//! or 500/s unresolved with a fifth of them so. From the configuration.
+//! or 500/s unresolved with a fifth of them so. Slow floods, of small hosts: [`conn_rise_floor_per_s`] more than usual
+//! (nothing is usual of a listener that never completed a handshake) for three seconds, half of them unresolved, from
+//! forged addresses that do not ask again: where a service is silently gone its clients do, after 1 s and 3 s (RFC 6298
+//! section 5.7), so that soon there are more SYNs sent again than new ones. From the configuration.
 //! What would fool it: an attacker who completes handshakes (that is a connection flood); a view without the
 //! answers, from which a refusing port looks silent (the finding says so).
+//!
+//! [`conn_rise_floor_per_s`]: crate::config::Config::conn_rise_floor_per_s
 
 use tidegauge_ebpf::listener::ListenerCounter;
 
@@ -20,6 +25,13 @@ use crate::incident::{Finding, Kind, Severity};
 const SERVED_SHARE_DOWN: f64 = 0.5;
 /// Completed share of the attempts below which it does, where nothing is known of before.
 const COMPLETED_SHARE_DOWN: f64 = 0.1;
+
+/// Seconds' worth of unresolved attempts in ten seconds that a slow flood must have come to.
+const SLOW_S: f64 = 3.0;
+/// SYNs sent again per new one from which on these are clients that want an answer: each asks again within a second.
+const CLIENTS_REPEAT_SHARE: f64 = 0.25;
+/// Forged share of the attempts of a slow flood, at least.
+const SLOW_SPOOFED_SHARE: f64 = 0.5;
 
 /// Judges the last second.
 pub(super) fn detect(evidence: &Evidence<'_>) -> Option<Finding> {
@@ -34,21 +46,22 @@ pub(super) fn detect(evidence: &Evidence<'_>) -> Option<Finding> {
         && share >= config.flood_unresolved_share;
     let in_absolute_terms =
         unresolved > config.conn_rate_limit_per_s && share >= config.flood_unresolved_share_at_limit;
-    if !mostly && !in_absolute_terms {
-        return None;
-    }
-    let limit_name = if from_baseline { "the usual rate x " } else { "" };
-    let factor = if from_baseline { config.conn_rise_factor } else { rate_limit };
+    let slow_limit = if mostly || in_absolute_terms { None } else { Some(slow_limit(evidence, share)?) };
+    let limit_in_words = match slow_limit {
+        Some(limit) => format!("{limit} for {SLOW_S} s, from forged addresses,"),
+        None if from_baseline => format!("the usual rate x {}", config.conn_rise_factor),
+        None => rate_limit.to_string(),
+    };
     Some(Finding {
         kind: Kind::SynFlood,
         severity: severity(evidence),
         rule: format!(
-            "syn/s > {limit_name}{factor} and unresolved share of matured attempts >= {}",
+            "syn/s > {limit_in_words} and unresolved share of matured attempts >= {}",
             config.flood_unresolved_share
         ),
         measured: syn,
         unit: "syn/s",
-        limit: rate_limit,
+        limit: slow_limit.unwrap_or(rate_limit),
         baseline: evidence.usual_asked().map(|usual| usual.median),
         facts: facts(evidence, share),
         window_s: 1.0,
@@ -82,12 +95,41 @@ fn facts(evidence: &Evidence<'_>, unresolved_share: f64) -> Vec<(&'static str, f
     facts
 }
 
+/// The limit of slow floods, where the last seconds are above it.
+fn slow_limit(evidence: &Evidence<'_>, share: f64) -> Option<f64> {
+    let (config, handshakes) = (evidence.config, evidence.handshakes);
+    let floor = config.conn_rise_floor_per_s;
+    let asked = handshakes.asked as f64;
+    if !evidence.answers_visible || (handshakes.unresolved as f64) < floor {
+        return None;
+    }
+    let usual = if evidence.served { evidence.usual_asked()?.median } else { 0.0 };
+    let limit = usual + floor;
+    let lately = |counter| evidence.sliding.ten_seconds(counter);
+    let resolved =
+        lately(ListenerCounter::Completed) + lately(ListenerCounter::CompletedOneSided) + handshakes.refused;
+    let unresolved_lately = lately(ListenerCounter::Attempted).saturating_sub(resolved) as f64;
+    let is_slow_flood = asked >= limit
+        && share >= config.flood_unresolved_share
+        && unresolved_lately >= SLOW_S * floor
+        && (handshakes.repeated as f64) < CLIENTS_REPEAT_SHARE * asked
+        && evidence.spoofed_estimate()? >= SLOW_SPOOFED_SHARE;
+    is_slow_flood.then_some(limit)
+}
+
 /// P1 where the service no longer completes handshakes for others, P2 where it still does.
 fn severity(evidence: &Evidence<'_>) -> Severity {
     let completed = evidence.handshakes.completed as f64;
+    let completed_share = completed / evidence.handshakes.asked.max(1) as f64;
     let down = match evidence.usual_completed() {
+        // Below the healthy rate, where nobody was ever served, nobody is known to be hurt.
+        _ if !evidence.served
+            && (evidence.handshakes.asked as f64) < evidence.config.conn_rate_limit_per_s =>
+        {
+            false
+        }
         Some(usual) if usual.median >= 1.0 => completed < SERVED_SHARE_DOWN * usual.median,
-        _ => completed < COMPLETED_SHARE_DOWN * evidence.handshakes.asked as f64,
+        _ => completed_share < COMPLETED_SHARE_DOWN,
     };
     if down { Severity::P1 } else { Severity::P2 }
 }
@@ -134,4 +176,43 @@ fn next_commands(evidence: &Evidence<'_>) -> Vec<String> {
             evidence.config.conn_rate_limit_per_s
         ),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing_asked::Heard;
+    use super::*;
+    use crate::feature::{Handshakes, Sliding};
+    use crate::window::ListenerWindow;
+
+    /// So many attempts a second for five seconds, none answered, from as many hosts; of them so many repeated.
+    fn unanswered(asked: u64, repeated: u64, served: bool) -> Option<Finding> {
+        let mut heard = Heard { served, ..Heard::default() };
+        heard.ask_from(0..asked);
+        heard.handshakes = Handshakes {
+            asked,
+            repeated,
+            matured: asked + repeated,
+            unresolved: asked + repeated,
+            ..Handshakes::default()
+        };
+        let mut window = ListenerWindow::default();
+        window.counters[ListenerCounter::Attempted as usize] = asked;
+        let mut sliding = Sliding::default();
+        for _ in 0..5 {
+            sliding.add(&window);
+            sliding.advance_second();
+        }
+        heard.judge(|evidence| detect(&Evidence { sliding: &sliding, ..*evidence }))
+    }
+
+    #[test]
+    fn slow_floods_from_forged_addresses_are_found_and_clients_of_a_dead_service_are_none() {
+        let finding = unanswered(200, 0, false).expect("a slow flood");
+        assert_eq!((finding.severity, finding.limit), (Severity::P2, 100.0));
+        assert_eq!(unanswered(200, 150, false), None);
+        assert_eq!(unanswered(80, 0, false), None);
+        // What is usual of a listener that served is not known yet.
+        assert_eq!(unanswered(200, 0, true), None);
+    }
 }

@@ -12,7 +12,7 @@ impl Engine {
         if opened.is_empty() {
             return;
         }
-        let related = cause::relate(&opened, self.open_incidents(), &self.graph, self.host);
+        let related = cause::relate(&opened, self.open_incidents(), &self.graph);
         for (id, because) in related {
             self.change_open(&because.id, changed, |cause| cause.consequences += 1);
             self.mark(&id, because, changed);
@@ -42,7 +42,8 @@ impl Engine {
     ) -> Option<Incident> {
         changed.iter_mut().filter(|incident| incident.id == id).for_each(&change);
         let of_listeners = self.listeners.values_mut().flat_map(|listener| listener.incidents.iter_mut());
-        let mut open = of_listeners.chain(self.scopes.incidents_mut()).chain(&mut self.sight.incident);
+        let open = of_listeners.chain(self.scopes.incidents_mut()).chain(self.local_host.incidents_mut());
+        let mut open = open.chain(&mut self.sight.incident);
         let incident = open.find(|incident| incident.id == id)?;
         change(incident);
         Some(incident.clone())

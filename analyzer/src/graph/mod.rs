@@ -189,7 +189,7 @@ impl Graph {
             Target::Listener(key) => Node::Listener(key),
             Target::Host(host) => Node::Host(host.address),
             Target::Network(network) => Node::Network(network.address),
-            Target::Capture => return,
+            Target::Capture | Target::Machine => return,
         };
         let known = self.nodes.entry(node).or_default();
         if known.incidents.len() < NAMED_MAX || known.incidents.contains_key(&incident.id) {

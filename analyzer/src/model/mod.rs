@@ -14,6 +14,7 @@ mod tests;
 use serde_json::{Value, json};
 
 use crate::config::Config;
+use crate::local_host::HostInterval;
 use crate::quality::Interval;
 use crate::window::Window;
 pub use features::{Feature, Features};
@@ -28,6 +29,16 @@ pub struct HostShares {
     pub tcp_connections: Option<f64>,
     /// Free memory that is in pieces too small, as a share (`buddyinfo`).
     pub mem_fragmentation: Option<f64>,
+}
+
+impl HostShares {
+    /// Of a second's counts.
+    pub fn of(host: &HostInterval) -> Self {
+        Self {
+            tcp_connections: host.connections.map(|connections| connections.share()),
+            mem_fragmentation: host.gauges.mem_fragmentation(),
+        }
+    }
 }
 
 /// All of a second.

@@ -9,7 +9,7 @@ use tidegauge_ebpf::counter::Counter;
 use tidegauge_ebpf::listener::ListenerCounter;
 use tidegauge_ebpf::tcp::mark;
 
-use super::{Gap, PinState, Source};
+use super::{Gap, PinState, Source, host};
 use crate::cause::Ranked;
 use crate::cost::Cost;
 use crate::digest::Digest;
@@ -94,6 +94,7 @@ pub fn incident(incident: &Incident, source: &Source, quality: &Quality) -> Valu
         "next": finding.next,
         "lasted_s": (incident.state == State::Closed).then(|| incident.lasted_ns() as f64 / 1e9),
         "evidence": evidence(source),
+        "host": incident.host.as_deref().map(host::sums),
         "quality": quality,
         "source": source,
     })
@@ -108,6 +109,9 @@ fn evidence(source: &Source) -> Option<&str> {
 fn incident_target(target: Target, source: &Source) -> Value {
     match target.parts() {
         Some((addr, port, proto)) => json!({ "addr": addr, "port": port, "proto": proto }),
+        None if target == Target::Machine => {
+            json!({ "addr": null, "port": null, "proto": null, "host": "this" })
+        }
         None => json!({ "addr": null, "port": null, "proto": null, "capture": source.name }),
     }
 }
@@ -154,6 +158,7 @@ pub fn window(
         "quality": quality,
         "sampling": window.sampling.map(|sampling| sampling.json(totals)),
         "cost": cost.map(|cost| cost.json(window.end_ns)),
+        "host": window.host.as_deref().map(host::per_second),
         "source": source,
     });
     if let (Some(truth), Value::Object(fields)) = (truth, &mut line) {

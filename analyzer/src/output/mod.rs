@@ -1,6 +1,7 @@
 //! What leaves the program: JSON Lines for programs, a report for people. Both are made of the same records.
 
 mod cost;
+pub mod host;
 pub mod json;
 mod numbers;
 pub mod report;

@@ -88,6 +88,9 @@ pub fn report(summary: &Summary, incidents: &[Incident], source: &Source) -> Str
     }
     text.push('\n');
     numbers(&mut text, summary);
+    if let Some(host) = &summary.host {
+        let _ = writeln!(text, "host           {}", super::host::line(host));
+    }
     if let Some(cost) = &summary.cost {
         text.push_str(&super::cost::cost_lines(cost));
     }

@@ -17,6 +17,7 @@ use crate::cost::Cost;
 use crate::engine::Run;
 use crate::feature::ratio;
 use crate::keyed::Keyed;
+use crate::local_host::HostInterval;
 use crate::quality::{Interval, Quality, SourceLosses};
 use crate::time::timestamp;
 use crate::window::TargetWindow;
@@ -74,6 +75,8 @@ pub struct Summary {
     pub health: Value,
     /// The chance that the second after the run is healthy, and how good such forecasts were.
     pub forecast: Value,
+    /// What the host counted of its own stack, live.
+    pub host: Option<Value>,
     /// What was read above TCP, UDP and ICMP, by protocol; nothing where the source does not show whole packets.
     #[serde(flatten)]
     pub layers: Map<String, Value>,
@@ -269,12 +272,19 @@ impl Summary {
             tables: tables_of_run(run),
             layers: run.truth.as_ref().map(|truth| truth.layers.json()).unwrap_or_default(),
             cost: None,
+            host: None,
             time: BTreeMap::from([("late_frames", span.late_frames), ("jumps_back", run.time_jumps_back)]),
         }
     }
 }
 
 impl Summary {
+    /// With what the host counted, live.
+    pub fn with_host(mut self, host: Option<&HostInterval>) -> Self {
+        self.host = host.map(crate::output::host::sums);
+        self
+    }
+
     /// With round trips by listener and by network.
     pub fn with_round_trips(mut self, round_trips: &RoundTrips) -> Self {
         self.rtt_ms.add_places(round_trips);

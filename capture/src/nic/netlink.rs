@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
-use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketType, recv, send, socket};
+use rustix::net::{AddressFamily, Protocol, RecvFlags, SendFlags, SocketType, recv, send, socket};
 
 const RTM_NEWLINK: u16 = 16;
 const RTM_GETLINK: u16 = 18;
@@ -118,7 +118,12 @@ fn ask(message: &[u8]) -> io::Result<Vec<u8>> {
 /// Sends a message; the answer is to be received from the socket.
 pub(crate) fn question(message: &[u8]) -> io::Result<OwnedFd> {
     // Protocol 0 is NETLINK_ROUTE.
-    let socket = socket(AddressFamily::NETLINK, SocketType::RAW, None)?;
+    question_of(message, None)
+}
+
+/// The same of another netlink protocol.
+pub(crate) fn question_of(message: &[u8], protocol: Option<Protocol>) -> io::Result<OwnedFd> {
+    let socket = socket(AddressFamily::NETLINK, SocketType::RAW, protocol)?;
     set_socket_timeout(&socket, Timeout::Recv, Some(PATIENCE))?;
     send(&socket, message, SendFlags::empty())?;
     Ok(socket)

@@ -36,10 +36,11 @@ pub struct Backlog {
 /// # Errors
 /// Where the file cannot be read.
 pub fn backlogs() -> io::Result<BTreeMap<u32, Backlog>> {
-    Ok(parse(&fs::read_to_string(FILE)?))
+    Ok(backlogs_of(&fs::read_to_string(FILE)?))
 }
 
-fn parse(text: &str) -> BTreeMap<u32, Backlog> {
+/// The same of the file's text. What is no line of it is left out.
+pub fn backlogs_of(text: &str) -> BTreeMap<u32, Backlog> {
     let of_line = |(row, line): (usize, &str)| {
         let columns: Vec<u32> =
             line.split_whitespace().map_while(|column| u32::from_str_radix(column, 16).ok()).collect();
@@ -105,11 +106,11 @@ mod tests {
     fn lines_are_read_by_their_cpu() {
         let text = "028d0810 00000007 00000030 0 0 0 0 0 0 5e6a 0 0 00000000 0 0\n\
                     007a0b1b 00000001 00000022 0 0 0 0 0 0 0 0 0 00000003 0 0\n";
-        let backlogs = parse(text);
+        let backlogs = backlogs_of(text);
         assert_eq!(backlogs[&0], Backlog { processed: 0x028d_0810, dropped: 7, squeezed: 0x30 });
         assert_eq!(backlogs[&3].dropped, 1);
         // Before Linux 5.10 the line was the number.
-        assert_eq!(parse("1 2 3\n4 5 6\n").keys().collect::<Vec<_>>(), [&0, &1]);
+        assert_eq!(backlogs_of("1 2 3\n4 5 6\n").keys().collect::<Vec<_>>(), [&0, &1]);
     }
 
     #[test]
@@ -124,7 +125,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_text_is_read(text in "[0-9a-f \n]{0,200}") {
-            let _ = parse(&text);
+            let _ = backlogs_of(&text);
         }
     }
 }

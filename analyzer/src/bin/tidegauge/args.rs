@@ -36,6 +36,9 @@ pub(crate) enum Command {
     /// Say what a configuration would have said of captures: which rules fire, when, how often; with --against, what
     /// another one says otherwise. Exit codes: 0 done, 1 done and --fail-on was met, 2 could not run.
     Backtest(BacktestArgs),
+    /// Read captures that are taken to be benign, and suggest thresholds of which backtest tells nothing there, each with
+    /// its reason. Exit codes: 0 done, 1 done and something is told that no threshold silences, 2 could not run.
+    Learn(LearnArgs),
     /// Check a configuration file, print the defaults, or explain a threshold.
     Config {
         #[command(subcommand)]
@@ -194,6 +197,22 @@ pub(crate) struct BacktestArgs {
     /// Only packets that match this expression (pcap-filter(7)).
     #[arg(long, value_name = "BPF")]
     pub(crate) filter: Option<String>,
+    /// Keep capabilities and do without Landlock and seccomp (to debug).
+    #[arg(long)]
+    pub(crate) no_confine: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct LearnArgs {
+    /// Captures of ordinary traffic.
+    #[arg(required = true, value_name = "CAPTURE")]
+    pub(crate) captures: Vec<PathBuf>,
+    /// Where thresholds are written (TOML); not over a file that is there.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config_out: PathBuf,
+    /// What is usual, for `--baselines` of later runs; goes on with what is there.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) baselines: Option<PathBuf>,
     /// Keep capabilities and do without Landlock and seccomp (to debug).
     #[arg(long)]
     pub(crate) no_confine: bool,

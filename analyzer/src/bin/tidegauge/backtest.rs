@@ -38,7 +38,8 @@ pub(crate) fn run(args: &BacktestArgs) -> anyhow::Result<Outcome> {
     }
     let mut backtests = Vec::new();
     for (config, thresholds, files) in runs {
-        let trials = files.into_iter().map(|file| trial(file, &thresholds, learnt.as_ref(), args));
+        let trials =
+            files.into_iter().map(|file| trial(file, &thresholds, learnt.as_ref(), args.filter.as_deref()));
         backtests.push(Backtest { config, trials: trials.collect::<anyhow::Result<_>>()? });
     }
     let first = backtests.first().context("there is at least one configuration")?;
@@ -71,24 +72,33 @@ fn name(path: Option<&Path>) -> String {
     path.map_or_else(|| "defaults".to_owned(), |path| path.display().to_string())
 }
 
-fn trial(
+/// One capture under one configuration.
+pub(crate) fn trial(
     file: OpenFile,
     config: &Config,
     learnt: Option<&Learnt>,
-    args: &BacktestArgs,
+    filter: Option<&str>,
 ) -> anyhow::Result<Trial> {
     let capture = file.name.clone();
-    let reading = Reading {
+    let mut sink = Sink::of_incidents(capture);
+    read::replay(vec![file], reading(config, learnt, filter)?, &mut sink)?;
+    sink.into_trial().context("the sink collected")
+}
+
+/// How captures are read for their incidents.
+pub(crate) fn reading(
+    config: &Config,
+    learnt: Option<&Learnt>,
+    filter: Option<&str>,
+) -> anyhow::Result<Reading> {
+    Ok(Reading {
         config: config.clone(),
         baselines: None,
         learnt: learnt.cloned(),
-        filter: args.filter.as_deref().map(Filter::new).transpose()?,
+        filter: filter.map(Filter::new).transpose()?,
         workers: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
         memory_mib: MEMORY_MIB_DEFAULT,
         judgements: false,
         lines: false,
-    };
-    let mut sink = Sink::of_incidents(capture);
-    read::replay(vec![file], reading, &mut sink)?;
-    sink.into_trial().context("the sink collected")
+    })
 }

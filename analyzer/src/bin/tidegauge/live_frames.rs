@@ -16,6 +16,7 @@ use tidegauge_analyzer::summary::{Span, Summary};
 use tidegauge_analyzer::track::Shard;
 use tidegauge_analyzer::worker::Turn;
 use tidegauge_capture::frame_source::{FrameLosses, FrameSource, FrameSourceError};
+use tidegauge_capture::host::Host;
 use tidegauge_capture::interface::Interface;
 use tidegauge_ebpf::limits::{ATTEMPT_BUCKETS, FLOW_BUCKETS_RING};
 use tidegauge_ebpf::settings::Settings;
@@ -85,6 +86,7 @@ pub(crate) fn run(
             ..SourceLosses::default()
         },
         ahead: Ahead::open(interface, taken),
+        host: Host::open(),
         told: vec![Told::default(); workers],
         frames: 0,
         metered_ns: first_ns,
@@ -150,6 +152,7 @@ struct Run {
     meter: Meter<'static>,
     losses: SourceLosses,
     ahead: Ahead,
+    host: Host,
     told: Vec<Told>,
     /// Frames of all workers since the meter was asked.
     frames: u64,
@@ -207,6 +210,7 @@ impl Run {
         // The driver is asked once a second.
         if now_ns / SECOND_NS != self.metered_ns / SECOND_NS {
             self.ahead.note(&mut self.losses);
+            self.engine.note_host(self.host.sample(), now_ns);
         }
         self.metered_ns = now_ns;
         let occupancy = self.occupancy();
@@ -237,7 +241,10 @@ impl Run {
             resolution_us: self.resolution_us,
             late_frames: self.ends.iter().map(|end| end.late_frames).sum(),
         };
-        let summary = self.sink.with_cost(Summary::of(self.engine.run(), &self.losses, &span));
+        let summary = self
+            .sink
+            .with_cost(Summary::of(self.engine.run(), &self.losses, &span))
+            .with_host(self.engine.host());
         let outcome = self.sink.finish(&summary, &self.engine, &self.losses, Some((first_ns, now_ns)))?;
         match self.ends.into_iter().find_map(|end| end.error) {
             Some(error) if error.is_vanished() => {

@@ -11,6 +11,7 @@ use tidegauge_analyzer::spread::spread;
 use tidegauge_analyzer::summary::{Span, Summary};
 use tidegauge_analyzer::window::Window;
 use tidegauge_capture::clock::{coarse_clock_us, coarse_now_ns};
+use tidegauge_capture::host::Host;
 use tidegauge_capture::interface::Interface;
 use tidegauge_capture::xdp::{Egress, Mode, XdpSource};
 use tidegauge_ebpf::counter::Counter;
@@ -47,6 +48,7 @@ pub(crate) fn run(
     });
     // Before rights are given up: it may need one.
     let mut meter = Meter::of_xdp(args.cost, xdp, first_ns);
+    let mut host = Host::open();
     let confined = Some(confine::live(&args.common, xdp.keeps(), thresholds));
     let source =
         Source { setup: Setup { confined, pin: account.state(), workers: None }, ..describe(interface, xdp) };
@@ -69,6 +71,7 @@ pub(crate) fn run(
         if second_ends {
             vanished = !interface.is_present();
             ahead.note(&mut losses);
+            engine.note_host(host.sample(), clock.now_ns());
         }
         sink.note_cost(meter.tick(clock.now_ns(), packets, |sampler| look(sampler, xdp)));
         sink.reload(thresholds, &mut engine, clock.now_ns())?;
@@ -84,19 +87,24 @@ pub(crate) fn run(
     engine.finish(&mut changes);
     sink.tell(&mut changes, &engine, &losses)?;
     let now_ns = clock.now_ns();
-    let span = Span {
-        first_last_ns: Some((first_ns, now_ns)),
-        waiting_attempts: waiting_attempts(xdp),
-        resolution_us: coarse_clock_us(),
-        late_frames: 0,
-    };
-    let summary = sink.with_cost(Summary::of(engine.run(), &losses, &span));
+    let span = span(xdp, first_ns, now_ns);
+    let summary = sink.with_cost(Summary::of(engine.run(), &losses, &span)).with_host(engine.host());
     let outcome = sink.finish(&summary, &engine, &losses, Some((first_ns, now_ns)))?;
     account.note(sink.told());
     if vanished {
         bail!("network interface {} is gone: the summary has what was counted until then", interface.name);
     }
     Ok(outcome)
+}
+
+/// What the summary is over.
+fn span(xdp: &XdpSource, first_ns: u64, now_ns: u64) -> Span {
+    Span {
+        first_last_ns: Some((first_ns, now_ns)),
+        waiting_attempts: waiting_attempts(xdp),
+        resolution_us: coarse_clock_us(),
+        late_frames: 0,
+    }
 }
 
 /// Hands over what was counted since the last reading: one tick, or after a stall (a suspended machine, a stopped

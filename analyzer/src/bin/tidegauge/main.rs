@@ -14,6 +14,7 @@ mod doctor;
 mod exports;
 mod files;
 mod lane;
+mod learn;
 mod live;
 mod live_af_xdp;
 mod live_frames;
@@ -58,6 +59,7 @@ fn main() -> ExitCode {
         Command::Config { command } => config::run(&command).map(Outcome::code),
         Command::Diff(diff) => diff::run(&diff).map(Outcome::code),
         Command::Doctor(doctor) => doctor::run(&doctor),
+        Command::Learn(learn) => learn::run(&learn).map(Outcome::code),
         Command::Live(live) => live::run(&live).map(Outcome::code),
         Command::Read(read) => read::run(&read).map(Outcome::code),
         Command::Unpin(unpin) => confine::unpin(&unpin).map(Outcome::code),

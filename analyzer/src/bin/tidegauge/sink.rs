@@ -362,7 +362,8 @@ impl Sink {
     }
 
     fn second(&mut self, second: Second, engine: &Engine, losses: &SourceLosses) -> io::Result<()> {
-        if matches!(self.format, Format::Incidents(_)) {
+        if let Format::Incidents(trial) = &mut self.format {
+            trial.rates.note(&second.window);
             return Ok(());
         }
         let Second { window, seen, outlook } = second;
