@@ -10,6 +10,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde::Serialize;
 
+use crate::evidence::Kept;
 use crate::quality::Interval;
 use crate::window::ListenerKey;
 
@@ -252,6 +253,8 @@ pub struct Incident {
     pub seen: Interval,
     /// How often the condition came back within [`REOPEN_NS`] of its end, and once: 1 for what came and went.
     pub pulses: u32,
+    /// The packets that are kept of it, where any are; whoever tells of it knows.
+    pub evidence: Option<Box<Kept>>,
     /// Last tick at which the condition held.
     last_true_ns: u64,
     /// Measured value when it was last told.
@@ -313,6 +316,7 @@ impl Incident {
             told: finding.measured,
             peak: finding,
             pulses: 1,
+            evidence: None,
             last_true_ns: now_ns,
         }
     }

@@ -17,6 +17,7 @@ pub mod diff;
 pub mod digest;
 pub mod distinct;
 pub mod engine;
+pub mod evidence;
 pub mod fact;
 pub mod feature;
 pub mod flow_record;

@@ -10,6 +10,7 @@ use tidegauge_ebpf::tcp::mark;
 use super::{Gap, PinState, Source};
 use crate::cost::Cost;
 use crate::digest::Digest;
+use crate::evidence::Totals;
 use crate::feature::ratio;
 use crate::flow_record::FlowRecord;
 use crate::follow::Verdict;
@@ -86,15 +87,18 @@ pub fn incident(incident: &Incident, source: &Source, quality: &Quality) -> Valu
         "cause": finding.cause,
         "next": finding.next,
         "lasted_s": (incident.state == State::Closed).then(|| incident.lasted_ns() as f64 / 1e9),
-        "evidence": evidence(source),
+        "evidence": evidence(incident, source),
         "quality": quality,
         "source": source,
     })
 }
 
-/// Where the packets behind a finding are: the capture itself for files; live, nothing is kept.
-fn evidence(source: &Source) -> Option<&str> {
-    (source.kind == "file").then_some(source.name.as_str())
+/// Where the packets behind a finding are: what was kept of it; else the capture itself for files, and live nothing.
+fn evidence(incident: &Incident, source: &Source) -> Value {
+    match &incident.evidence {
+        Some(kept) => json!(kept),
+        None => json!((source.kind == "file").then_some(source.name.as_str())),
+    }
 }
 
 /// About ourselves there is no address: the fields are there and `null`, and the capture is named.
@@ -229,16 +233,18 @@ pub fn judgement(packet: u64, digest: &Digest, verdict: &Verdict) -> Value {
 }
 
 /// The last line.
-pub fn summary(summary: &Summary, ts_ns: u64, source: &Source) -> Value {
+pub fn summary(summary: &Summary, evidence: Option<&Totals>, ts_ns: u64, source: &Source) -> Value {
     #[derive(Serialize)]
     struct Line<'a> {
         ts: String,
         event: &'static str,
         #[serde(flatten)]
         summary: &'a Summary,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        evidence: Option<&'a Totals>,
         cost: Option<Value>,
         source: &'a Source,
     }
     let cost = summary.cost.as_ref().map(|cost| cost.json(ts_ns));
-    json!(Line { ts: timestamp(ts_ns), event: "summary", summary, cost, source })
+    json!(Line { ts: timestamp(ts_ns), event: "summary", summary, evidence, cost, source })
 }

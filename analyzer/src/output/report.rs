@@ -8,6 +8,7 @@ use tidegauge_capture::confine::Confined;
 
 use super::numbers::numbers;
 use super::{Gap, PinState, Setup, Source};
+use crate::evidence::{Kept, Totals};
 use crate::incident::{Finding, Incident, Severity, State};
 use crate::quality::{Quality, Verdict};
 use crate::summary::Summary;
@@ -55,7 +56,12 @@ fn sampling_line(sampling: &Value) -> Option<String> {
 }
 
 /// The whole report of a run that is over.
-pub fn report(summary: &Summary, incidents: &[Incident], source: &Source) -> String {
+pub fn report(
+    summary: &Summary,
+    incidents: &[Incident],
+    evidence: Option<&Totals>,
+    source: &Source,
+) -> String {
     let mut text = String::new();
     let _ = writeln!(text, "{}  {}", styled(BOLD, "tidegauge"), source.name);
     field(&mut text, "source", source_line(source));
@@ -73,6 +79,9 @@ pub fn report(summary: &Summary, incidents: &[Incident], source: &Source) -> Str
     field(&mut text, "quality", quality_line(&summary.quality));
     if let Some(line) = summary.sampling.as_ref().and_then(sampling_line) {
         field(&mut text, "sampling", line);
+    }
+    if let Some(totals) = evidence {
+        field(&mut text, "evidence", evidence_totals(totals));
     }
     text.push('\n');
     if incidents.is_empty() {
@@ -168,10 +177,42 @@ pub fn incident_block(incident: &Incident) -> String {
     for (index, cause) in finding.cause.iter().enumerate() {
         field(&mut text, if index == 0 { "cause" } else { "" }, cause);
     }
+    if let Some(kept) = &incident.evidence {
+        field(&mut text, "evidence", evidence_line(kept));
+    }
     for (index, command) in finding.next.iter().enumerate() {
         field(&mut text, if index == 0 { "next" } else { "" }, format_args!("$ {command}"));
     }
     text
+}
+
+/// The file with an incident's packets, and what it holds.
+fn evidence_line(kept: &Kept) -> String {
+    let mut line =
+        format!("{}: {} packets, {} bytes", kept.path.display(), grouped(kept.packets), grouped(kept.bytes));
+    if kept.packets_not_kept != 0 {
+        let _ = write!(line, "; {} more did not fit", grouped(kept.packets_not_kept));
+    }
+    if let Some(fault) = &kept.fault {
+        let _ = write!(line, "; {fault}");
+    }
+    line
+}
+
+/// What came of all evidence, in a line.
+pub fn evidence_totals(totals: &Totals) -> String {
+    let mut parts = vec![format!("{} files, {} packets", grouped(totals.files), grouped(totals.packets))];
+    let mut part = |count: u64, what: &str| {
+        if count != 0 {
+            parts.push(format!("{} {what}", grouped(count)));
+        }
+    };
+    part(totals.packets_not_kept, "packets did not fit");
+    part(totals.frames_not_remembered, "frames were not kept for the time before");
+    part(totals.incidents_without_file, "incidents found no file");
+    part(totals.files_removed, "files were removed to make room");
+    part(totals.faults, "files could not be written");
+    parts.join(", ")
 }
 
 /// The end of an incident on one line.

@@ -23,7 +23,7 @@ pub struct Needs<'a> {
     /// Whether the host is still looked at (`/proc`, `/sys/class/net`, netlink); files are read without.
     pub host: bool,
     /// The directories of files that are open, and get their names when they are whole: within each, files can still be
-    /// renamed.
+    /// renamed, and removed.
     pub rename_in: &'a [&'a Path],
     /// A directory whose files are still read: that of the configuration.
     pub read_in: Option<&'a Path>,

@@ -131,13 +131,21 @@ const SOCKETS: &[i64] = &[
     libc::SYS_setsockopt,
     libc::SYS_shutdown,
 ];
-/// Giving a file another name, where [`super::Needs::rename_in`] asks for it; Landlock says in which directory.
+/// Giving a file another name or none, and shortening one that is open, where [`super::Needs::rename_in`] asks for it;
+/// Landlock says in which directories.
 #[cfg(target_arch = "x86_64")]
-const RENAMES: &[i64] = &[libc::SYS_rename, libc::SYS_renameat, libc::SYS_renameat2];
+const RENAMES: &[i64] = &[
+    libc::SYS_ftruncate,
+    libc::SYS_rename,
+    libc::SYS_renameat,
+    libc::SYS_renameat2,
+    libc::SYS_unlink,
+    libc::SYS_unlinkat,
+];
 #[cfg(target_arch = "aarch64")]
-const RENAMES: &[i64] = &[libc::SYS_renameat, libc::SYS_renameat2];
+const RENAMES: &[i64] = &[libc::SYS_ftruncate, libc::SYS_renameat, libc::SYS_renameat2, libc::SYS_unlinkat];
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-const RENAMES: &[i64] = &[libc::SYS_renameat2];
+const RENAMES: &[i64] = &[libc::SYS_ftruncate, libc::SYS_renameat2, libc::SYS_unlinkat];
 /// Families of sockets that may still be opened: to ask the kernel, and as a handle for interface requests.
 const FAMILIES: [libc::c_int; 2] = [libc::AF_NETLINK, libc::AF_UNIX];
 /// Terminal and interface requests that only look; and SIOCETHTOOL, whose setting ones need `CAP_NET_ADMIN`.

@@ -1,4 +1,4 @@
-//! Files that a run writes beside standard output: Parquet tables and a histogram log. Opened before rights are given
+//! Files that a run writes beside standard output: Parquet tables, a histogram log, and evidence. Opened before rights are given
 //! up; after that they are only written to, and the tables get their names when the run ends.
 
 use std::fs::File;
@@ -6,6 +6,7 @@ use std::io::{self, BufWriter};
 use std::mem;
 
 use anyhow::Context;
+use tidegauge_analyzer::evidence::{Kept, Recorder, Totals};
 use tidegauge_analyzer::flow_record::FlowRecord;
 use tidegauge_analyzer::hlog::{HlogWriter, latencies};
 use tidegauge_analyzer::incident::Incident;
@@ -21,6 +22,8 @@ pub(crate) struct Exports {
     flow_lines: bool,
     tables: Option<ParquetSink>,
     log: Option<HlogWriter<BufWriter<File>>>,
+    /// The packets behind incidents.
+    pub(crate) evidence: Option<Recorder>,
 }
 
 impl Exports {
@@ -37,7 +40,7 @@ impl Exports {
             let file = File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
             log = Some(HlogWriter::new(BufWriter::new(file))?);
         }
-        Ok(Self { flow_lines: args.flows, tables, log })
+        Ok(Self { flow_lines: args.flows, tables, log, evidence: None })
     }
 
     /// Whether connections are lines of standard output.
@@ -83,6 +86,16 @@ impl Exports {
     pub(crate) fn incident(&mut self, incident: &Incident, quality: &Quality) -> io::Result<()> {
         let written = self.tables.as_mut().map_or(Ok(()), |tables| tables.incident(incident, quality));
         written.map_err(io::Error::other)
+    }
+
+    /// What is kept of an incident.
+    pub(crate) fn kept(&self, incident: &Incident) -> Option<Box<Kept>> {
+        self.evidence.as_ref()?.kept(&incident.id).map(Box::new)
+    }
+
+    /// What came of all evidence.
+    pub(crate) fn evidence_totals(&self) -> Option<Totals> {
+        self.evidence.as_ref().map(Recorder::totals)
     }
 
     /// The end: tables get their names.

@@ -25,7 +25,7 @@ use super::baselines::Baselines;
 use super::exports::Exports;
 use super::files::{Files, OpenFile};
 use super::sink::{Sink, Telling};
-use super::{Outcome, confine};
+use super::{Outcome, confine, evidence};
 
 /// Fixed, so that the same capture gives the same output everywhere.
 const FILE_SEED: u64 = 0x7469_6465_6761_7567;
@@ -61,9 +61,11 @@ pub(crate) fn run(args: &ReadArgs) -> anyhow::Result<Outcome> {
         lines: args.common.json,
     };
     let files = open_all(args)?;
-    let exports = Exports::open(&args.exports)?;
+    let mut exports = Exports::open(&args.exports)?;
+    exports.evidence = evidence::open(&args.evidence)?;
     let of_baselines = reading.baselines.as_ref().and_then(Baselines::directory);
-    let naming: Vec<&Path> = args.exports.parquet.as_deref().into_iter().chain(of_baselines).collect();
+    let named = [args.exports.parquet.as_deref(), args.evidence.evidence.as_deref(), of_baselines];
+    let naming: Vec<&Path> = named.into_iter().flatten().collect();
     let source = Source {
         setup: Setup { confined: Some(confine::read(&args.common, &naming)), ..Setup::default() },
         ..describe(args)
@@ -87,16 +89,21 @@ pub(crate) fn replay(files: Vec<OpenFile>, reading: Reading, sink: &mut Sink) ->
     let mut files = Files::new(files, reading.filter, reading.lines);
     let mut changes = Vec::new();
     let nothing_lost = SourceLosses::default();
+    let wants_frames = sink.wants_frames();
     let tell = |told: Told<'_>| -> anyhow::Result<()> {
         match told {
             Told::Window(window) => engine.push(*window, &mut changes),
             Told::JumpBack(start_ns) => engine.jump_back(start_ns, &mut changes),
             Told::Flow(flow) => return Ok(sink.flow(&flow)?),
+            Told::Frames(batch, range) => {
+                sink.frames(batch, range);
+                return Ok(());
+            }
             Told::Judgement(packet, digest, verdict) => return Ok(sink.judgement(packet, digest, verdict)?),
         }
         Ok(sink.tell(&mut changes, &engine, &nothing_lost)?)
     };
-    let mut books = Books::new(Accounts::new(settings), reading.judgements, tell);
+    let mut books = Books::new(Accounts::new(settings), reading.judgements, tell).with_frames(wants_frames);
     let outcome = pipeline::run(&mut files, reading.workers, sizes, settings, &mut books);
     if let Some(error) = outcome.error {
         return Err(error);

@@ -2,11 +2,13 @@
 //! is exported beside it.
 
 use std::io::{self, IsTerminal, Write};
+use std::ops::Range;
 use std::time::Duration;
 
 use anstream::AutoStream;
 use serde_json::Value;
 use tidegauge_analyzer::backtest::Trial;
+use tidegauge_analyzer::batch::Batch;
 use tidegauge_analyzer::cost::{BpfSample, Cost};
 use tidegauge_analyzer::diff::RunSummary;
 use tidegauge_analyzer::digest::Digest;
@@ -290,7 +292,10 @@ impl Sink {
         }
         for change in changes.drain(..) {
             match change {
-                Change::Incident(incident) => {
+                Change::Incident(mut incident) => {
+                    if let Some(recorder) = &mut self.exports.evidence {
+                        incident.evidence = recorder.incident(&incident).map(Box::new);
+                    }
                     self.incident(&incident, &Quality::of(&incident.seen, losses))?;
                 }
                 Change::Second(second) => self.second(*second, engine, losses)?,
@@ -350,6 +355,18 @@ impl Sink {
     /// Whether anybody wants to be told of connections.
     pub(crate) const fn wants_flows(&self) -> bool {
         self.exports.flow_lines() || self.exports.has_tables()
+    }
+
+    /// Whether frames are kept as evidence.
+    pub(crate) const fn wants_frames(&self) -> bool {
+        self.exports.evidence.is_some()
+    }
+
+    /// Keeps frames of a batch as evidence.
+    pub(crate) fn frames(&mut self, batch: &Batch, range: Range<usize>) {
+        if let Some(recorder) = &mut self.exports.evidence {
+            range.for_each(|index| recorder.frame(&batch.frame(index)));
+        }
     }
 
     /// What was handed out since the start of the run.
@@ -414,13 +431,23 @@ impl Sink {
     ) -> io::Result<Outcome> {
         let now_ns = first_last_ns.map_or(0, |(_, last_ns)| last_ns);
         self.window(losses)?;
+        if let Some(recorder) = &mut self.exports.evidence {
+            recorder.finish();
+        }
+        let evidence = self.exports.evidence_totals();
         match &mut self.format {
-            Format::Json(out) => out.put(json::summary(summary, now_ns, &self.source))?,
+            Format::Json(out) => out.put(json::summary(summary, evidence.as_ref(), now_ns, &self.source))?,
             Format::Text { out, told_as_they_happen } => {
                 if *told_as_they_happen == Telling::Status {
                     write_status("")?;
                 }
-                write!(out, "{}", report::report(summary, &engine.run().incidents, &self.source))?;
+                let with_evidence = |incident: &Incident| {
+                    let mut incident = incident.clone();
+                    incident.evidence = self.exports.kept(&incident);
+                    incident
+                };
+                let incidents: Vec<_> = engine.run().incidents.iter().map(with_evidence).collect();
+                write!(out, "{}", report::report(summary, &incidents, evidence.as_ref(), &self.source))?;
             }
             Format::Incidents(trial) => {
                 trial.first_last_ns = first_last_ns;
