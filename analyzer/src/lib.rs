@@ -43,6 +43,7 @@ mod path_state;
 pub mod pipeline;
 pub mod ports;
 pub mod quality;
+pub mod remedy;
 pub mod round_trip_time;
 pub mod sample;
 pub mod scope;

@@ -16,6 +16,7 @@ use crate::flow_record::FlowRecord;
 use crate::follow::Verdict;
 use crate::incident::{Incident, State, Target};
 use crate::quality::Quality;
+use crate::remedy;
 use crate::summary::{Quantiles, RttSummary, RwndSummary, Summary, Tcp, tables, top_sources, top_targets};
 use crate::time::timestamp;
 use crate::window::{ListenerKey, ListenerWindow, Window, ip_addr};
@@ -85,12 +86,18 @@ pub fn incident(incident: &Incident, source: &Source, quality: &Quality) -> Valu
             "ttl_classes": finding.ttl_classes,
         },
         "cause": finding.cause,
-        "next": finding.next,
+        "next": remedy::next(incident),
+        "mitigation": remedy::mitigation(incident, interface(source)),
         "lasted_s": (incident.state == State::Closed).then(|| incident.lasted_ns() as f64 / 1e9),
         "evidence": evidence(incident, source),
         "quality": quality,
         "source": source,
     })
+}
+
+/// The interface that is watched.
+fn interface(source: &Source) -> Option<&str> {
+    (source.kind != "file").then_some(source.name.as_str())
 }
 
 /// Where the packets behind a finding are: what was kept of it; else the capture itself for files, and live nothing.

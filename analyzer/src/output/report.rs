@@ -11,6 +11,7 @@ use super::{Gap, PinState, Setup, Source};
 use crate::evidence::{Kept, Totals};
 use crate::incident::{Finding, Incident, Severity, State};
 use crate::quality::{Quality, Verdict};
+use crate::remedy;
 use crate::summary::Summary;
 use crate::time::timestamp;
 
@@ -180,8 +181,12 @@ pub fn incident_block(incident: &Incident) -> String {
     if let Some(kept) = &incident.evidence {
         field(&mut text, "evidence", evidence_line(kept));
     }
-    for (index, command) in finding.next.iter().enumerate() {
+    for (index, command) in remedy::next(incident).iter().enumerate() {
         field(&mut text, if index == 0 { "next" } else { "" }, format_args!("$ {command}"));
+    }
+    if let Some(mitigation) = remedy::mitigation(incident, None) {
+        field(&mut text, "mitigation", mitigation.why);
+        mitigation.nftables.lines().for_each(|line| field(&mut text, "", line));
     }
     text
 }
