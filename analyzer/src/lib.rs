@@ -9,6 +9,7 @@ mod actor_state;
 pub mod backtest;
 pub mod baseline;
 pub mod batch;
+pub mod closing;
 pub mod collect;
 pub mod config;
 pub mod cost;

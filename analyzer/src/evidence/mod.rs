@@ -33,7 +33,7 @@ use crate::window::ListenerKey;
 use anonymise::Anonymiser;
 use concern::Concern;
 use pcapng::PacketBlock;
-use ring::{Chunk, Ring};
+use ring::{Chunk, Keeper, Ring};
 use store::{Slot, Store, StoreError};
 
 /// Seconds before the trigger beside those that the rule looked at.
@@ -178,9 +178,17 @@ impl Recorder {
         }
     }
 
+    /// What each of so many workers keeps its frames in.
+    pub fn keeper(&self, workers: usize) -> Keeper {
+        Keeper::new(self.limits.snap_bytes as usize, self.limits.ring_bytes / workers.max(1))
+    }
+
     /// Frames that a worker kept, and how many it could not.
     pub fn chunk(&mut self, chunk: Chunk, not_remembered: u64) {
         self.totals.frames_not_remembered += not_remembered;
+        if chunk.is_empty() {
+            return;
+        }
         if self.is_following {
             chunk.frames().for_each(|frame| self.follow(&frame));
         }

@@ -65,6 +65,37 @@ impl Chunk {
     }
 }
 
+/// What a worker keeps of its frames between two reports.
+#[derive(Debug)]
+pub struct Keeper {
+    chunk: Chunk,
+    snap_bytes: usize,
+    size_max: usize,
+    not_kept: u64,
+}
+
+impl Keeper {
+    /// One that keeps so many bytes of each frame, and of all together about `size_max`.
+    pub fn new(snap_bytes: usize, size_max: usize) -> Self {
+        Self { chunk: Chunk::default(), snap_bytes, size_max, not_kept: 0 }
+    }
+
+    /// A frame passes.
+    #[inline]
+    pub fn push(&mut self, frame: &CapturedFrame<'_>) {
+        if self.chunk.size() < self.size_max {
+            self.chunk.push(frame, self.snap_bytes);
+        } else {
+            self.not_kept += 1;
+        }
+    }
+
+    /// What was kept since the last time, and how many frames were not.
+    pub fn take(&mut self) -> (Chunk, u64) {
+        (std::mem::take(&mut self.chunk), std::mem::take(&mut self.not_kept))
+    }
+}
+
 /// The last frames, up to so many bytes.
 #[derive(Debug)]
 pub struct Ring {

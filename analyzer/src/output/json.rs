@@ -8,6 +8,7 @@ use tidegauge_ebpf::listener::ListenerCounter;
 use tidegauge_ebpf::tcp::mark;
 
 use super::{Gap, PinState, Source};
+use crate::closing::closing;
 use crate::cost::Cost;
 use crate::digest::Digest;
 use crate::evidence::Totals;
@@ -89,6 +90,7 @@ pub fn incident(incident: &Incident, source: &Source, quality: &Quality) -> Valu
         "next": remedy::next(incident),
         "mitigation": remedy::mitigation(incident, interface(source)),
         "lasted_s": (incident.state == State::Closed).then(|| incident.lasted_ns() as f64 / 1e9),
+        "summary": closing(incident),
         "evidence": evidence(incident, source),
         "quality": quality,
         "source": source,

@@ -8,6 +8,7 @@ use tidegauge_capture::confine::Confined;
 
 use super::numbers::numbers;
 use super::{Gap, PinState, Setup, Source};
+use crate::closing::{Closing, closing};
 use crate::evidence::{Kept, Totals};
 use crate::incident::{Finding, Incident, Severity, State};
 use crate::quality::{Quality, Verdict};
@@ -178,6 +179,9 @@ pub fn incident_block(incident: &Incident) -> String {
     for (index, cause) in finding.cause.iter().enumerate() {
         field(&mut text, if index == 0 { "cause" } else { "" }, cause);
     }
+    if let Some(closing) = closing(incident) {
+        field(&mut text, "in all", closing_line(&closing, finding.unit));
+    }
     if let Some(kept) = &incident.evidence {
         field(&mut text, "evidence", evidence_line(kept));
     }
@@ -189,6 +193,21 @@ pub fn incident_block(incident: &Incident) -> String {
         mitigation.nftables.lines().for_each(|line| field(&mut text, "", line));
     }
     text
+}
+
+/// What an incident came to.
+fn closing_line(closing: &Closing, unit: &str) -> String {
+    let mut line = format!("mean {} {unit} over {:.1} s", number(closing.mean), closing.duration_s);
+    if let (Some(count), Some(unit)) = (closing.volume.count, closing.volume.unit) {
+        let _ = write!(line, ", {} {unit}", grouped(count));
+    }
+    if let Some(bytes) = closing.volume.bytes {
+        let _ = write!(line, ", {} bytes", grouped(bytes));
+    }
+    if let Some(share) = closing.share_served {
+        let _ = write!(line, ", {:.1} % served", share * 100.0);
+    }
+    line
 }
 
 /// The file with an incident's packets, and what it holds.

@@ -299,6 +299,8 @@ pub(crate) struct LiveArgs {
     #[arg(long, value_enum, value_name = "WHEN", default_value_t = CostArg::Sampled)]
     pub(crate) cost: CostArg,
     #[command(flatten)]
+    pub(crate) evidence: EvidenceArgs,
+    #[command(flatten)]
     pub(crate) common: CommonArgs,
 }
 

@@ -7,19 +7,20 @@ use tidegauge_capture::confine::{self, Confined, Needs, Right};
 use tidegauge_capture::xdp::pin;
 
 use super::Outcome;
-use super::args::{CommonArgs, UnpinArgs};
+use super::args::{CommonArgs, LiveArgs, UnpinArgs};
 use super::thresholds::Thresholds;
 
 /// Gives up what a live run does not need any more: from now on nothing is opened but what is looked at each second.
 pub(crate) fn live(
-    common: &CommonArgs,
+    args: &LiveArgs,
     keep: Option<(Right, &'static str)>,
     thresholds: &Thresholds,
 ) -> Confined {
-    if common.no_confine {
+    if args.common.no_confine {
         Confined::refused()
     } else {
-        let naming: Vec<&Path> = thresholds.naming().into_iter().collect();
+        let evidence = args.evidence.evidence.as_deref();
+        let naming: Vec<&Path> = thresholds.naming().into_iter().chain(evidence).collect();
         confine::confine(Needs { keep, host: true, read_in: thresholds.directory(), rename_in: &naming })
     }
 }

@@ -13,6 +13,8 @@ use tidegauge_analyzer::cost::{BpfSample, Cost};
 use tidegauge_analyzer::diff::RunSummary;
 use tidegauge_analyzer::digest::Digest;
 use tidegauge_analyzer::engine::{Change, Engine, LISTENERS_MAX, Second};
+use tidegauge_analyzer::evidence::Recorder;
+use tidegauge_analyzer::evidence::ring::Chunk;
 use tidegauge_analyzer::flow_record::FlowRecord;
 use tidegauge_analyzer::follow::Verdict;
 use tidegauge_analyzer::incident::{Incident, Severity, State};
@@ -230,6 +232,12 @@ impl Sink {
         self
     }
 
+    /// Keeps evidence as well.
+    pub(crate) fn with_evidence(mut self, recorder: Option<Recorder>) -> Self {
+        self.exports.evidence = recorder;
+        self
+    }
+
     /// Says what is in force, before the first packet.
     pub(crate) fn start(&mut self, now_ns: u64) -> io::Result<()> {
         match &mut self.format {
@@ -366,6 +374,13 @@ impl Sink {
     pub(crate) fn frames(&mut self, batch: &Batch, range: Range<usize>) {
         if let Some(recorder) = &mut self.exports.evidence {
             range.for_each(|index| recorder.frame(&batch.frame(index)));
+        }
+    }
+
+    /// Takes frames that a worker kept for evidence, and how many it could not.
+    pub(crate) fn kept_frames(&mut self, kept: Option<(Chunk, u64)>) {
+        if let (Some(recorder), Some((chunk, not_kept))) = (&mut self.exports.evidence, kept) {
+            recorder.chunk(chunk, not_kept);
         }
     }
 
