@@ -8,12 +8,18 @@ mod support;
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Read};
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use serde_json::Value;
 use support::{Ran, events, incidents, run, tidegauge};
 use tempfile::TempDir;
+use tidegauge_capture::file::{End, FileReader, Input, Mapping};
+use tidegauge_tests::flood::{self, Delivery, Flood, Sources};
+use tidegauge_tests::netns::{CLIENT_IFACE, SERVER_IFACE, SERVER_V4, Side};
 use tidegauge_tests::skip;
 
 /// A SYN flood at 10.77.0.2:80 over 50 connections per second, frames cut to 96 bytes.
@@ -220,5 +226,60 @@ fn what_cannot_be_written_is_said_first_and_a_full_disk_ends_no_run() {
     assert_eq!(
         (events.last().unwrap()["evidence"]["faults"].as_u64(), kept["truncated"].as_bool()),
         (Some(1), Some(true))
+    );
+}
+
+#[test]
+fn a_live_ring_keeps_what_came_before_and_after() {
+    let Some(lab) = skip::lab_or_skip("a_live_ring_keeps_what_came_before_and_after") else { return };
+    let dir = TempDir::new().unwrap();
+    let mut command = lab.command(Side::Server, tidegauge());
+    command.args(["live", SERVER_IFACE, "--json", "--source", "ring", "--duration", "9s", "--evidence"]);
+    let mut child = command.arg(dir.path()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    // What is in force is said once all is open.
+    let mut said = String::new();
+    stdout.read_line(&mut said).unwrap();
+    let flood = Flood {
+        iface: CLIENT_IFACE.into(),
+        target: SERVER_V4.into(),
+        delivery: Delivery::Mirror,
+        dest_ports: vec![80],
+        sources: Sources::Spoofed,
+        rate_pps: 5_000,
+        duration: Duration::from_secs(2),
+        seed: 1,
+    };
+    lab.inside(Side::Client, || flood::run(&flood, |_| {})).unwrap().unwrap();
+    stdout.read_to_string(&mut said).unwrap();
+    let ended = child.wait_with_output().unwrap();
+    assert_eq!((ended.status.code(), String::from_utf8_lossy(&ended.stderr)), (Some(0), "".into()));
+    let events = events(&said);
+    let (changes, totals) = (incidents(&events, "syn_flood"), &events.last().unwrap()["evidence"]);
+    let count = |kept: &Value, name: &str| kept[name].as_u64().unwrap();
+    let (opened, closed) = (&changes[0]["evidence"], &changes.last().unwrap()["evidence"]);
+    assert!(count(opened, "packets") > 0 && count(closed, "packets") > count(opened, "packets"), "{closed}");
+    assert!(opened["first_ts"].as_str() < changes[0]["opened_ts"].as_str(), "{opened}");
+    assert_eq!((count(totals, "faults"), count(totals, "files")), (0, 1), "{totals}");
+    // Nothing is left but its file, which is whole.
+    let path = path_of(closed);
+    assert_eq!(names(dir.path()), [path.file_name().unwrap().to_str().unwrap()]);
+    let mut frames = 0;
+    let end = FileReader::open(&Input::Path(path), Mapping::Mapped).unwrap().for_each(|frame| {
+        frames += u64::from(frame.bytes.len() <= 128);
+        ControlFlow::Continue(())
+    });
+    assert_eq!((frames, matches!(end, Ok(End::Whole))), (count(closed, "packets"), true));
+    assert_eq!(
+        run(lab.command(Side::Server, tidegauge()).args([
+            "live",
+            SERVER_IFACE,
+            "--source",
+            "xdp",
+            "--evidence",
+            "x"
+        ]))
+        .code,
+        Some(2)
     );
 }
