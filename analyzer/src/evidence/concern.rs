@@ -116,3 +116,82 @@ fn number(address: IpAddr) -> u128 {
         IpAddr::V6(address) => address.to_bits(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tidegauge_ebpf::packet::ipv4_mapped;
+
+    use super::*;
+    use crate::incident::{Finding, HostTarget, NetworkTarget, Severity};
+    use crate::quality::Interval;
+    use crate::window::ListenerKey;
+
+    fn concern(kind: Kind, target: Target, sources: &[[u8; 4]]) -> Concern {
+        let finding = Finding {
+            distinct_sources: Some(sources.len() as u64),
+            top_sources: sources.iter().map(|source| (IpAddr::from(*source), 1)).collect(),
+            ..Finding::bare(kind, Severity::P2)
+        };
+        Concern::of(&Incident::open(1, target, finding, 0, Interval::default())).expect("it is about packets")
+    }
+
+    /// A packet between two ends.
+    fn packet(transport: Transport, source: ([u8; 4], u16), destination: ([u8; 4], u16)) -> Packet {
+        Packet {
+            network: Network::Ipv4,
+            transport,
+            source: ipv4_mapped(u32::from_be_bytes(source.0)),
+            source_port: source.1,
+            destination: ipv4_mapped(u32::from_be_bytes(destination.0)),
+            destination_port: destination.1,
+            ..Packet::EMPTY
+        }
+    }
+
+    #[test]
+    fn a_listener_is_its_port_both_ways() {
+        let key = ListenerKey { address: IpAddr::from([10, 0, 0, 1]), port: 80 };
+        let concern = concern(Kind::SynFlood, Target::Listener(key), &[]);
+        let (own, peer) = ([10, 0, 0, 1], [10, 0, 0, 2]);
+        let matches = |packet| concern.matches(&packet, &[]);
+        assert!(matches(packet(Transport::Tcp, (peer, 5), (own, 80))));
+        assert!(matches(packet(Transport::Tcp, (own, 80), (peer, 5))));
+        assert!(!matches(packet(Transport::Tcp, (peer, 80), (own, 5))));
+        assert!(!matches(packet(Transport::Udp, (peer, 5), (own, 80))));
+        assert!(!matches(packet(Transport::Tcp, (peer, 5), ([10, 0, 0, 3], 80))));
+    }
+
+    #[test]
+    fn a_scan_is_what_the_scanner_exchanges_with_the_network() {
+        let network = NetworkTarget {
+            address: IpAddr::from([10, 0, 1, 0]),
+            prefix_bits: 24,
+            port: None,
+            protocol: "tcp",
+        };
+        let concern = concern(Kind::HostSweep, Target::Network(network), &[[9, 9, 9, 9]]);
+        let (scanner, host) = (([9, 9, 9, 9], 5), ([10, 0, 1, 77], 22));
+        assert!(concern.matches(&packet(Transport::Tcp, scanner, host), &[]));
+        assert!(concern.matches(&packet(Transport::Tcp, host, scanner), &[]));
+        assert!(!concern.matches(&packet(Transport::Tcp, ([9, 9, 9, 8], 5), host), &[]));
+        assert!(!concern.matches(&packet(Transport::Tcp, scanner, ([10, 0, 2, 77], 22)), &[]));
+    }
+
+    #[test]
+    fn errors_that_quote_it_are_of_it_and_so_are_later_fragments() {
+        let host = HostTarget { address: IpAddr::from([10, 0, 0, 1]), port: Some(53), protocol: "udp" };
+        let concern = concern(Kind::UdpFlood, Target::Host(host), &[]);
+        let (router, sender) = (([1, 1, 1, 1], 0), ([10, 0, 0, 9], 0));
+        // Time exceeded, of a datagram from the sender to the host.
+        let mut quote =
+            vec![11, 0, 0, 0, 0, 0, 0, 0, 0x45, 0, 0, 28, 0, 0, 0, 0, 1, 17, 0, 0, 10, 0, 0, 9, 10, 0, 0, 1];
+        quote.extend([0, 5, 0, 53, 0, 8, 0, 0]);
+        let error = packet(Transport::Icmp, router, sender);
+        assert!(concern.matches(&error, &quote));
+        quote[27] = 2;
+        assert!(!concern.matches(&error, &quote));
+        let later =
+            Packet { fragment: Fragment::Later, ..packet(Transport::None, sender, ([10, 0, 0, 1], 0)) };
+        assert!(concern.matches(&later, &[]));
+    }
+}

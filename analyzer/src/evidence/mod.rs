@@ -16,6 +16,7 @@
 pub mod anonymise;
 pub mod concern;
 pub mod pcapng;
+mod recording;
 pub mod ring;
 pub mod store;
 
@@ -32,9 +33,9 @@ use crate::time::timestamp;
 use crate::window::ListenerKey;
 use anonymise::Anonymiser;
 use concern::Concern;
-use pcapng::PacketBlock;
+use recording::{Pen, Recording};
 use ring::{Chunk, Keeper, Ring};
-use store::{Slot, Store, StoreError};
+use store::{Store, StoreError};
 
 /// Seconds before the trigger beside those that the rule looked at.
 const BEFORE_S: f64 = 10.0;
@@ -44,8 +45,6 @@ const FILE_SHARE: u64 = 4;
 const BEFORE_SHARE: usize = 2;
 /// Bytes that wait to be written, of each file.
 const BUFFER_BYTES: usize = 64 * 1024;
-/// Interfaces of a file: each link type is one, and a capture may be hostile.
-const INTERFACES_MAX: usize = 64;
 
 /// How much is kept.
 #[derive(Clone, Copy, Debug)]
@@ -104,34 +103,10 @@ pub struct Totals {
     pub faults: u64,
 }
 
-/// An incident's file.
-struct Recording {
-    id: String,
-    concern: Concern,
-    slot: Slot,
-    /// When it closed.
-    closed_ns: Option<u64>,
-    /// Packets that still fit.
-    room: usize,
-    /// Link types by the number of their interface.
-    interfaces: Vec<u16>,
-    /// What waits to be written, and how many packets that is.
-    buffer: Vec<u8>,
-    waiting: u64,
-    /// What is said of the next packet.
-    comment: Option<String>,
-    packets: u64,
-    not_kept: u64,
-    /// Bytes written and waiting.
-    bytes: u64,
-    first_last_ns: Option<(u64, u64)>,
-    fault: Option<String>,
-}
-
 /// Keeps evidence.
 pub struct Recorder {
     limits: Limits,
-    anonymiser: Option<Anonymiser>,
+    pen: Pen,
     application: String,
     ring: Ring,
     store: Store,
@@ -139,7 +114,6 @@ pub struct Recorder {
     /// Whether any incident is open that packets are kept of.
     is_following: bool,
     packet: Packet,
-    scratch: Vec<u8>,
     totals: Totals,
 }
 
@@ -156,14 +130,18 @@ impl Recorder {
     ) -> Result<Self, StoreError> {
         Ok(Self {
             limits,
-            anonymiser,
+            pen: Pen {
+                snap_bytes: limits.snap_bytes,
+                full_at: limits.disk_bytes / FILE_SHARE,
+                anonymiser,
+                scratch: Vec::new(),
+            },
             application,
             ring: Ring::new(limits.ring_bytes),
             store: Store::open(dir, limits.files, limits.disk_bytes)?,
             recordings: Vec::new(),
             is_following: false,
             packet: Packet::EMPTY,
-            scratch: Vec::new(),
             totals: Totals::default(),
         })
     }
@@ -222,7 +200,7 @@ impl Recorder {
             last_ts: recording.first_last_ns.map(|(_, last)| timestamp(last)),
             truncated: recording.not_kept != 0,
             packets_not_kept: recording.not_kept,
-            anonymised: self.anonymiser.is_some(),
+            anonymised: self.pen.anonymiser.is_some(),
             fault: recording.fault.clone(),
         })
     }
@@ -295,9 +273,7 @@ impl Recorder {
             if Some(place) == nearest {
                 recording.comment = Some(comment.clone());
             }
-            let full_at = self.store.bytes_max() / FILE_SHARE;
-            let added =
-                recording.add(frame, self.limits.snap_bytes, full_at, &self.anonymiser, &mut self.scratch);
+            let added = recording.add(frame, &mut self.pen);
             self.totals.packets += u64::from(added);
             self.totals.packets_not_kept += u64::from(!added);
         }
@@ -310,14 +286,12 @@ impl Recorder {
     fn follow(&mut self, frame: &CapturedFrame<'_>) {
         let Some(link) = frame.link else { return };
         parse(frame.bytes, link, frame.wire_len, true, &mut self.packet);
-        let full_at = self.store.bytes_max() / FILE_SHARE;
         let mut is_due = false;
         for recording in self.recordings.iter_mut().filter(|recording| recording.closed_ns.is_none()) {
             if !recording.concern.matches(&self.packet, frame.bytes) {
                 continue;
             }
-            let added =
-                recording.add(frame, self.limits.snap_bytes, full_at, &self.anonymiser, &mut self.scratch);
+            let added = recording.add(frame, &mut self.pen);
             self.totals.packets += u64::from(added);
             self.totals.packets_not_kept += u64::from(!added);
             is_due |= recording.buffer.len() >= BUFFER_BYTES;
@@ -384,7 +358,7 @@ impl Recorder {
     fn section_comment(&self, incident: &Incident) -> String {
         let finding = &incident.peak;
         let usual = finding.baseline.map_or("not known yet".to_owned(), |usual| format!("{usual:.0}"));
-        let anonymised = match self.anonymiser {
+        let anonymised = match self.pen.anonymiser {
             Some(_) => {
                 "\naddresses: images (Crypto-PAn), checksums adjusted; frames end behind the last header that was read"
             }
@@ -406,7 +380,7 @@ impl Recorder {
 
     /// A target as the file has it.
     fn target(&self, target: Target) -> Target {
-        let Some(anonymiser) = &self.anonymiser else { return target };
+        let Some(anonymiser) = &self.pen.anonymiser else { return target };
         match target {
             Target::Capture => target,
             Target::Listener(ListenerKey { address, port }) => {
@@ -420,88 +394,6 @@ impl Recorder {
                 Target::Network(NetworkTarget { address, ..network })
             }
         }
-    }
-}
-
-impl Recording {
-    const fn new(id: String, concern: Concern, slot: Slot, room: usize) -> Self {
-        Self {
-            id,
-            concern,
-            slot,
-            closed_ns: None,
-            room,
-            interfaces: Vec::new(),
-            buffer: Vec::new(),
-            waiting: 0,
-            comment: None,
-            packets: 0,
-            not_kept: 0,
-            bytes: 0,
-            first_last_ns: None,
-            fault: None,
-        }
-    }
-
-    /// Adds a packet, if it fits.
-    fn add(
-        &mut self,
-        frame: &CapturedFrame<'_>,
-        snap_bytes: u32,
-        full_at: u64,
-        anonymiser: &Option<Anonymiser>,
-        scratch: &mut Vec<u8>,
-    ) -> bool {
-        let size = frame.bytes.len() as u64 + pcapng::PACKET_OVERHEAD_BYTES;
-        let Some(interface) = self.interface(frame.dlt, snap_bytes) else { return self.refuse() };
-        if self.room == 0 || self.bytes + size > full_at || self.fault.is_some() {
-            return self.refuse();
-        }
-        let mut bytes = frame.bytes;
-        if let (Some(anonymiser), Some(link)) = (anonymiser, frame.link) {
-            scratch.clear();
-            scratch.extend_from_slice(frame.bytes);
-            let kept = anonymiser.frame(scratch, link).min(scratch.len());
-            bytes = &scratch[..kept];
-        }
-        let comment = self.comment.take();
-        let CapturedFrame { ts_ns, wire_len, .. } = *frame;
-        let before = self.buffer.len();
-        let block = PacketBlock { interface, ts_ns, wire_len, bytes, comment: comment.as_deref() };
-        pcapng::packet(&mut self.buffer, &block);
-        self.bytes += (self.buffer.len() - before) as u64;
-        self.room -= 1;
-        self.packets += 1;
-        self.waiting += 1;
-        let (first, last) = self.first_last_ns.unwrap_or((ts_ns, ts_ns));
-        self.first_last_ns = Some((first.min(ts_ns), last.max(ts_ns)));
-        true
-    }
-
-    const fn refuse(&mut self) -> bool {
-        self.not_kept += 1;
-        false
-    }
-
-    /// The number of the interface with this link type; a new one is described first.
-    fn interface(&mut self, dlt: u16, snap_bytes: u32) -> Option<u32> {
-        let known = self.interfaces.iter().position(|known| *known == dlt);
-        if known.is_none() && self.interfaces.len() < INTERFACES_MAX {
-            let before = self.buffer.len();
-            pcapng::interface(&mut self.buffer, dlt, snap_bytes);
-            self.bytes += (self.buffer.len() - before) as u64;
-            self.interfaces.push(dlt);
-            return Some(self.interfaces.len() as u32 - 1);
-        }
-        known.map(|place| place as u32)
-    }
-
-    /// So many bytes with so many packets could not be written.
-    fn fail(&mut self, error: &io::Error, bytes: u64, packets: u64) {
-        self.fault = Some(error.to_string());
-        self.bytes -= bytes;
-        self.packets -= packets;
-        self.not_kept += packets;
     }
 }
 

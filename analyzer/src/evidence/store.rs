@@ -158,11 +158,6 @@ impl Store {
         Ok(())
     }
 
-    /// Most that all files may have.
-    pub const fn bytes_max(&self) -> u64 {
-        self.bytes_max
-    }
-
     /// Files of earlier runs that were removed.
     pub const fn removed(&self) -> u64 {
         self.removed

@@ -6,7 +6,7 @@ use std::io::{self, BufWriter};
 use std::mem;
 
 use anyhow::Context;
-use tidegauge_analyzer::evidence::{Kept, Recorder, Totals};
+use tidegauge_analyzer::evidence::{Recorder, Totals};
 use tidegauge_analyzer::flow_record::FlowRecord;
 use tidegauge_analyzer::hlog::{HlogWriter, latencies};
 use tidegauge_analyzer::incident::Incident;
@@ -88,9 +88,14 @@ impl Exports {
         written.map_err(io::Error::other)
     }
 
-    /// What is kept of an incident.
-    pub(crate) fn kept(&self, incident: &Incident) -> Option<Box<Kept>> {
-        self.evidence.as_ref()?.kept(&incident.id).map(Box::new)
+    /// Incidents, each with what is kept of it.
+    pub(crate) fn with_evidence(&self, incidents: &[Incident]) -> Vec<Incident> {
+        let mut incidents = incidents.to_vec();
+        for incident in &mut incidents {
+            let kept = self.evidence.as_ref().and_then(|recorder| recorder.kept(&incident.id));
+            incident.evidence = kept.map(Box::new);
+        }
+        incidents
     }
 
     /// What came of all evidence.

@@ -456,12 +456,7 @@ impl Sink {
                 if *told_as_they_happen == Telling::Status {
                     write_status("")?;
                 }
-                let with_evidence = |incident: &Incident| {
-                    let mut incident = incident.clone();
-                    incident.evidence = self.exports.kept(&incident);
-                    incident
-                };
-                let incidents: Vec<_> = engine.run().incidents.iter().map(with_evidence).collect();
+                let incidents = self.exports.with_evidence(&engine.run().incidents);
                 write!(out, "{}", report::report(summary, &incidents, evidence.as_ref(), &self.source))?;
             }
             Format::Incidents(trial) => {

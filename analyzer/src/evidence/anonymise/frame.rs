@@ -294,3 +294,99 @@ fn adjust(checksum: &mut [u8], before: u32, after: u32) {
     let sum = folded(u32::from(!old) + (0xffff - before) + after);
     checksum[..2].copy_from_slice(&(!(sum as u16)).to_be_bytes());
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::tests::SAMPLE_KEY;
+    use super::*;
+
+    const SOURCE: [u8; 16] = *b"\x20\x01\x0d\xb8secretsecret";
+    const DESTINATION: [u8; 16] = *b"\x20\x01\x0d\xb8hiddenhidden";
+
+    /// An IPv6 header before so many bytes of a protocol.
+    fn ipv6(protocol: u8, payload: &[u8]) -> Vec<u8> {
+        let mut packet = vec![0x60, 0, 0, 0, 0, payload.len() as u8, protocol, 64];
+        packet.extend(SOURCE);
+        packet.extend(DESTINATION);
+        packet.extend(payload);
+        packet
+    }
+
+    /// Sum of a payload of IPv6 with its pseudo-header; 0xffff: its checksum is right.
+    fn covered(packet: &[u8], protocol: u8) -> u32 {
+        let payload = &packet[IPV6_BYTES..];
+        folded(sum(&packet[8..IPV6_BYTES]) + sum(payload) + payload.len() as u32 + u32::from(protocol))
+    }
+
+    fn set_checksum(packet: &mut [u8], at: usize, protocol: u8) {
+        let sum = covered(packet, protocol);
+        packet[IPV6_BYTES + at..IPV6_BYTES + at + 2].copy_from_slice(&(!(sum as u16)).to_be_bytes());
+        assert_eq!(covered(packet, protocol), 0xffff);
+    }
+
+    fn has(bytes: &[u8], secret: &[u8]) -> bool {
+        bytes.windows(secret.len()).any(|window| window == secret)
+    }
+
+    #[test]
+    fn an_error_and_what_it_quotes_keep_right_checksums() {
+        let mut quote = ipv6(17, &[0x30, 0x39, 0, 53, 0, 8, 0, 0]);
+        set_checksum(&mut quote, 6, 17);
+        let mut error = ipv6(58, &[&[3, 0, 0, 0, 0, 0, 0, 0][..], &quote].concat());
+        set_checksum(&mut error, 2, 58);
+        let kept = Anonymiser::new(&SAMPLE_KEY).frame(&mut error, LinkType::Ip);
+        assert_eq!(kept, error.len());
+        assert!(!has(&error, &SOURCE[4..]) && !has(&error, &DESTINATION[4..]));
+        assert_eq!(covered(&error, 58), 0xffff);
+        assert_eq!(covered(&error[IPV6_BYTES + 8..], 17), 0xffff);
+        // The same address has one image.
+        assert_eq!(error[8..IPV6_BYTES], error[IPV6_BYTES + 16..IPV6_BYTES * 2 + 8]);
+    }
+
+    #[test]
+    fn options_that_may_tell_addresses_are_blanked_and_payload_goes() {
+        // MSS, and MPTCP's ADD_ADDR (RFC 8684).
+        let options = [2, 4, 5, 0xb4, 30, 8, 0x30, 1, 192, 0, 2, 99];
+        let mut segment = vec![0; 20];
+        segment[12] = 8 << 4;
+        segment.extend(options);
+        segment.extend(b"GET / Host: 192.0.2.99");
+        let mut packet = ipv6(6, &segment);
+        set_checksum(&mut packet, 16, 6);
+        let mut tagged = vec![2; 12];
+        tagged.extend([0x81, 0, 0, 7, 0x86, 0xdd]);
+        tagged.extend(&packet);
+        let kept = Anonymiser::new(&SAMPLE_KEY).frame(&mut tagged, LinkType::Ethernet);
+        assert_eq!(kept, 18 + IPV6_BYTES + 32);
+        assert_eq!(tagged[18 + IPV6_BYTES + 20..kept], [2, 4, 5, 0xb4, 1, 1, 1, 1, 1, 1, 1, 1]);
+        assert_eq!(covered(&tagged[18..], 6), 0xffff);
+        assert!(tagged[..3] == [2; 3] && tagged[3..6] != [2; 3]);
+    }
+
+    #[test]
+    fn arp_tells_no_address() {
+        let mut request = vec![0xff; 6];
+        request.extend([2, 0, 0, 0xaa, 0xbb, 0xcc, 8, 6, 0, 1, 8, 0, 6, 4, 0, 1, 2, 0, 0, 0xaa, 0xbb, 0xcc]);
+        request.extend([192, 0, 2, 1, 0, 0, 0, 0, 0, 0, 192, 0, 2, 99]);
+        request.extend([0; 18]);
+        let kept = Anonymiser::new(&SAMPLE_KEY).frame(&mut request, LinkType::Ethernet);
+        assert_eq!(kept, 14 + ARP_BYTES);
+        assert!(!has(&request, &[192, 0, 2]) && !has(&request, &[0xaa, 0xbb, 0xcc]));
+        // Broadcast stays; the sender's hardware address has one image.
+        assert_eq!((&request[..6], &request[6..12]), (&[0xff; 6][..], &request[22..28].to_vec()[..]));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_taken(bytes in prop::collection::vec(any::<u8>(), 0..160), place in 0_usize..5, kind in 0_usize..4) {
+            let links =
+                [LinkType::Ethernet, LinkType::Ip, LinkType::Loopback, LinkType::LinuxSll, LinkType::LinuxSll2];
+            let starts: [&[u8]; 4] = [&[], &[0x45, 0, 0, 60], &[0x60, 0, 0, 0, 0, 60, 43], &[0x46, 0, 0, 60, 0, 0, 0, 0, 9, 1]];
+            let mut frame = [starts[kind], &bytes].concat();
+            let kept = Anonymiser::new(&SAMPLE_KEY).frame(&mut frame, links[place]);
+            prop_assert!(kept <= frame.len());
+        }
+    }
+}
