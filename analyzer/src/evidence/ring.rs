@@ -1,6 +1,6 @@
 //! Frames that have just passed, cut to what is kept of them: the time before a trigger.
 //!
-//! Memory is bounded by bytes; the oldest go in pieces of [`CHUNK_BYTES`]. A worker of a live run fills chunks of its
+//! Memory is bounded by bytes; the oldest go in pieces of 256 KiB. A worker of a live run fills chunks of its
 //! own and hands them over; whoever reads files fills the ring itself.
 
 use std::collections::VecDeque;

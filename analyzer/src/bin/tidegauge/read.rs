@@ -77,13 +77,7 @@ pub(crate) fn run(args: &ReadArgs) -> anyhow::Result<Outcome> {
 /// Reads these files one after the other.
 pub(crate) fn replay(files: Vec<OpenFile>, reading: Reading, sink: &mut Sink) -> anyhow::Result<Outcome> {
     let mut baselines = reading.baselines;
-    let mut engine = Engine::new(reading.config, true);
-    if let Some(baselines) = &mut baselines {
-        engine = baselines.begin(engine);
-    }
-    if let Some(learnt) = reading.learnt {
-        engine = engine.with_learnt(learnt);
-    }
+    let mut engine = engine(reading.config, baselines.as_mut(), reading.learnt);
     let settings = Settings::with_seed(FILE_SEED);
     let sizes = Sizes::of_memory(reading.memory_mib, sink.wants_flows());
     let mut files = Files::new(files, reading.filter, reading.lines);
@@ -140,6 +134,18 @@ pub(crate) fn replay(files: Vec<OpenFile>, reading: Reading, sink: &mut Sink) ->
     let occupancy = Occupancy::of_followers(&outcome.followers, accounts.listeners_used(), last);
     summary.cost = Some(Cost { occupancy: Some(occupancy), ..Cost::default() });
     Ok(sink.finish(&summary, &engine, &losses, first_last_ns)?)
+}
+
+/// An engine with what is known from the start.
+fn engine(config: Config, baselines: Option<&mut Baselines>, learnt: Option<Learnt>) -> Engine {
+    let mut engine = Engine::new(config, true);
+    if let Some(baselines) = baselines {
+        engine = baselines.begin(engine);
+    }
+    match learnt {
+        Some(learnt) => engine.with_learnt(learnt),
+        None => engine,
+    }
 }
 
 /// Opens every file before reading any: a wrong name is said at once.
