@@ -19,18 +19,25 @@ pub(crate) fn live(
     if args.common.no_confine {
         Confined::refused()
     } else {
-        let evidence = args.evidence.evidence.as_deref();
-        let naming: Vec<&Path> = thresholds.naming().into_iter().chain(evidence).collect();
-        confine::confine(Needs { keep, host: true, read_in: thresholds.directory(), rename_in: &naming })
+        let naming: Vec<&Path> = thresholds.naming().into_iter().collect();
+        let remove_in = args.evidence.evidence.as_deref();
+        confine::confine(Needs {
+            keep,
+            host: true,
+            read_in: thresholds.directory(),
+            rename_in: &naming,
+            remove_in,
+        })
     }
 }
 
-/// The same for files, once all are open; those that are written get their names in `rename_in`.
-pub(crate) fn read(common: &CommonArgs, rename_in: &[&Path]) -> Confined {
+/// The same for files, once all are open; those that are written get their names in `rename_in`, and evidence is also
+/// removed in `remove_in`.
+pub(crate) fn read(common: &CommonArgs, rename_in: &[&Path], remove_in: Option<&Path>) -> Confined {
     if common.no_confine {
         Confined::refused()
     } else {
-        confine::confine(Needs { rename_in, ..Needs::default() })
+        confine::confine(Needs { rename_in, remove_in, ..Needs::default() })
     }
 }
 

@@ -64,10 +64,10 @@ pub(crate) fn run(args: &ReadArgs) -> anyhow::Result<Outcome> {
     let mut exports = Exports::open(&args.exports)?;
     exports.evidence = evidence::open(&args.evidence)?;
     let of_baselines = reading.baselines.as_ref().and_then(Baselines::directory);
-    let named = [args.exports.parquet.as_deref(), args.evidence.evidence.as_deref(), of_baselines];
-    let naming: Vec<&Path> = named.into_iter().flatten().collect();
+    let naming: Vec<&Path> = args.exports.parquet.as_deref().into_iter().chain(of_baselines).collect();
+    let removing = args.evidence.evidence.as_deref();
     let source = Source {
-        setup: Setup { confined: Some(confine::read(&args.common, &naming)), ..Setup::default() },
+        setup: Setup { confined: Some(confine::read(&args.common, &naming, removing)), ..Setup::default() },
         ..describe(args)
     };
     let mut sink = Sink::new(&args.common, source, Telling::Nothing).with_exports(exports);
