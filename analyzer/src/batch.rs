@@ -196,6 +196,12 @@ impl Default for Batch {
     }
 }
 
+impl std::fmt::Debug for Batch {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "Batch of {}", self.len())
+    }
+}
+
 const _: () = assert!(FRAMES_MAX <= u16::MAX as usize);
 
 impl Batch {
@@ -220,6 +226,12 @@ impl Batch {
     #[inline]
     pub fn bytes(&self, index: usize) -> &[u8] {
         self.frames.bytes(self.meta(index))
+    }
+
+    /// Frame number `index` of those that count.
+    pub fn frame(&self, index: usize) -> CapturedFrame<'_> {
+        let place = self.chosen.as_ref().map_or(index, |chosen| usize::from(chosen[index]));
+        self.frames.frame(place)
     }
 
     /// Looks at the times of the frames, in the order of the run; `first_packet` is the number of the first.

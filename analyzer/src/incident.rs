@@ -11,6 +11,8 @@ use std::net::{IpAddr, SocketAddr};
 use serde::Serialize;
 
 use crate::cause::{Because, Ranked};
+use crate::closing::Tally;
+use crate::evidence::Kept;
 use crate::local_host::HostInterval;
 use crate::quality::Interval;
 use crate::window::ListenerKey;
@@ -277,6 +279,10 @@ pub struct Incident {
     pub consequences: u32,
     /// What the host counted since it opened; `None`: a capture file, or not told yet.
     pub host: Option<Box<HostInterval>>,
+    /// The packets that are kept of it, where any are; whoever tells of it knows.
+    pub evidence: Option<Box<Kept>>,
+    /// What it comes to; told at its end.
+    pub tally: Tally,
     /// Last tick at which the condition held.
     last_true_ns: u64,
     /// Measured value when it was last told.
@@ -328,8 +334,11 @@ impl Finding {
 impl Incident {
     /// Opens an incident.
     pub fn open(number: u64, target: Target, finding: Finding, now_ns: u64, seen: Interval) -> Self {
+        let mut tally = Tally::default();
+        tally.add(&finding, finding.window_s);
         Self {
             seen,
+            tally,
             id: format!("{}-{number:04}", finding.kind.name()),
             target,
             state: State::Opened,
@@ -345,6 +354,7 @@ impl Incident {
             peak: finding,
             pulses: 1,
             host: None,
+            evidence: None,
             last_true_ns: now_ns,
         }
     }
@@ -352,6 +362,7 @@ impl Incident {
     /// The condition is back after the incident was closed: it goes on, and waits longer before it is closed again.
     pub fn reopen(&mut self, finding: Finding, now_ns: u64) {
         self.pulses = self.pulses.saturating_add(1);
+        self.tally.add(&finding, finding.window_s);
         (self.closed_ns, self.state) = (None, State::Updated);
         (self.updated_ns, self.last_true_ns) = (now_ns, now_ns);
         let severity = self.bounded(finding.severity);
@@ -371,6 +382,7 @@ impl Incident {
 
     /// The condition still holds; whether that is worth an update.
     pub fn hold(&mut self, finding: Finding, now_ns: u64) -> bool {
+        self.tally.add(&finding, now_ns.saturating_sub(self.last_true_ns) as f64 / 1e9);
         self.last_true_ns = now_ns;
         self.note_facts(&finding, now_ns);
         let severity = self.bounded(finding.severity);

@@ -162,6 +162,7 @@ fn finding(blind_ns: u64, interval: &Interval, why: String) -> Finding {
         next: vec![
             "cat /proc/pressure/cpu; ps -eLo pcpu,psr,comm --sort=-pcpu | head".to_owned(),
             "ip -s -s link; awk '{print $2, $3}' /proc/net/softnet_stat".to_owned(),
+            "for nic in /sys/class/net/*/device; do nic=${nic%/device}; ethtool -S ${nic##*/}; ethtool -g ${nic##*/}; done | grep -iE 'drop|miss|fifo|RX:'".to_owned(),
         ],
     }
 }

@@ -12,6 +12,7 @@
 //! way from a moment on, at new connections only.
 
 use super::Evidence;
+use super::asking::nft_family;
 use crate::history::Remembered;
 use crate::incident::{Finding, Kind, Severity};
 use crate::path::Stuck;
@@ -67,7 +68,8 @@ pub(super) fn detect(evidence: &Evidence<'_>) -> Option<Finding> {
                 "tcpdump -ni any '(icmp[0] = 3 and icmp[1] = 4) or icmp6[0] = 2 or (host {receiver} and tcp port {port} and greater {small_bytes})'"
             ),
             format!(
-                "nft add rule inet filter forward ip daddr {receiver} tcp flags syn tcp option maxseg size set rt mtu; sysctl -w net.ipv4.tcp_mtu_probing=1"
+                "nft add rule inet filter forward {} daddr {receiver} tcp flags syn tcp option maxseg size set rt mtu; sysctl -w net.ipv4.tcp_mtu_probing=1",
+                nft_family(receiver)
             ),
         ],
         ..Finding::bare(Kind::MtuBlackhole, severity)

@@ -11,14 +11,17 @@ use tidegauge_ebpf::tcp::mark;
 
 use super::{Gap, PinState, Source, host};
 use crate::cause::Ranked;
+use crate::closing::closing;
 use crate::cost::Cost;
 use crate::digest::Digest;
+use crate::evidence::Totals;
 use crate::feature::ratio;
 use crate::flow_record::FlowRecord;
 use crate::follow::Verdict;
 use crate::incident::{Incident, State, Target};
 use crate::model::{Features, Outlook};
 use crate::quality::Quality;
+use crate::remedy;
 use crate::summary::{Quantiles, RttSummary, RwndSummary, Summary, Tcp, tables, top_sources, top_targets};
 use crate::time::timestamp;
 use crate::window::{ListenerKey, ListenerWindow, Window, ip_addr};
@@ -91,18 +94,28 @@ pub fn incident(incident: &Incident, source: &Source, quality: &Quality) -> Valu
         "causes": incident.causes.iter().map(Ranked::json).collect::<Vec<_>>(),
         "because_of": incident.because_of.as_ref().map(|because| json!({ "id": because.id, "why": because.why })),
         "consequences": incident.consequences,
-        "next": finding.next,
-        "lasted_s": (incident.state == State::Closed).then(|| incident.lasted_ns() as f64 / 1e9),
-        "evidence": evidence(source),
         "host": incident.host.as_deref().map(host::sums),
+        "next": remedy::next(incident),
+        "mitigation": remedy::mitigation(incident, interface(source)),
+        "lasted_s": (incident.state == State::Closed).then(|| incident.lasted_ns() as f64 / 1e9),
+        "summary": closing(incident),
+        "evidence": evidence(incident, source),
         "quality": quality,
         "source": source,
     })
 }
 
-/// Where the packets behind a finding are: the capture itself for files; live, nothing is kept.
-fn evidence(source: &Source) -> Option<&str> {
-    (source.kind == "file").then_some(source.name.as_str())
+/// The interface that is watched.
+fn interface(source: &Source) -> Option<&str> {
+    (source.kind != "file").then_some(source.name.as_str())
+}
+
+/// Where the packets behind a finding are: what was kept of it; else the capture itself for files, and live nothing.
+fn evidence(incident: &Incident, source: &Source) -> Value {
+    match &incident.evidence {
+        Some(kept) => json!(kept),
+        None => json!((source.kind == "file").then_some(source.name.as_str())),
+    }
 }
 
 /// About ourselves there is no address: the fields are there and `null`, and the capture is named.
@@ -281,16 +294,18 @@ pub fn judgement(packet: u64, digest: &Digest, verdict: &Verdict) -> Value {
 }
 
 /// The last line.
-pub fn summary(summary: &Summary, ts_ns: u64, source: &Source) -> Value {
+pub fn summary(summary: &Summary, evidence: Option<&Totals>, ts_ns: u64, source: &Source) -> Value {
     #[derive(Serialize)]
     struct Line<'a> {
         ts: String,
         event: &'static str,
         #[serde(flatten)]
         summary: &'a Summary,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        evidence: Option<&'a Totals>,
         cost: Option<Value>,
         source: &'a Source,
     }
     let cost = summary.cost.as_ref().map(|cost| cost.json(ts_ns));
-    json!(Line { ts: timestamp(ts_ns), event: "summary", summary, cost, source })
+    json!(Line { ts: timestamp(ts_ns), event: "summary", summary, evidence, cost, source })
 }

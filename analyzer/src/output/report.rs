@@ -9,8 +9,11 @@ use tidegauge_capture::confine::Confined;
 use super::numbers::numbers;
 use super::{Gap, PinState, Setup, Source};
 use crate::cause::{Ranked, Sign};
+use crate::closing::{Closing, closing};
+use crate::evidence::{Kept, Totals};
 use crate::incident::{Finding, Incident, Severity, State};
 use crate::quality::{Quality, Verdict};
+use crate::remedy;
 use crate::summary::Summary;
 use crate::time::timestamp;
 
@@ -58,7 +61,12 @@ fn sampling_line(sampling: &Value) -> Option<String> {
 }
 
 /// The whole report of a run that is over.
-pub fn report(summary: &Summary, incidents: &[Incident], source: &Source) -> String {
+pub fn report(
+    summary: &Summary,
+    incidents: &[Incident],
+    evidence: Option<&Totals>,
+    source: &Source,
+) -> String {
     let mut text = String::new();
     let _ = writeln!(text, "{}  {}", styled(BOLD, "tidegauge"), source.name);
     field(&mut text, "source", source_line(source));
@@ -76,6 +84,9 @@ pub fn report(summary: &Summary, incidents: &[Incident], source: &Source) -> Str
     field(&mut text, "quality", quality_line(&summary.quality));
     if let Some(line) = summary.sampling.as_ref().and_then(sampling_line) {
         field(&mut text, "sampling", line);
+    }
+    if let Some(totals) = evidence {
+        field(&mut text, "evidence", evidence_totals(totals));
     }
     text.push('\n');
     if incidents.is_empty() {
@@ -181,8 +192,18 @@ pub fn incident_block(incident: &Incident) -> String {
     for (index, ranked) in likely.enumerate() {
         field(&mut text, if index == 0 { "likely" } else { "" }, cause_line(ranked));
     }
-    for (index, command) in finding.next.iter().enumerate() {
+    if let Some(closing) = closing(incident) {
+        field(&mut text, "in all", closing_line(&closing, finding.unit));
+    }
+    if let Some(kept) = &incident.evidence {
+        field(&mut text, "evidence", evidence_line(kept));
+    }
+    for (index, command) in remedy::next(incident).iter().enumerate() {
         field(&mut text, if index == 0 { "next" } else { "" }, format_args!("$ {command}"));
+    }
+    if let Some(mitigation) = remedy::mitigation(incident, None) {
+        field(&mut text, "mitigation", mitigation.why);
+        mitigation.nftables.lines().for_each(|line| field(&mut text, "", line));
     }
     text
 }
@@ -204,6 +225,50 @@ fn cause_line(ranked: &Ranked) -> String {
         let _ = write!(line, "; against it: {}", words(&ranked.signs_against));
     }
     line
+}
+
+/// What an incident came to.
+fn closing_line(closing: &Closing, unit: &str) -> String {
+    let mut line = format!("mean {} {unit} over {:.1} s", number(closing.mean), closing.duration_s);
+    if let (Some(count), Some(unit)) = (closing.volume.count, closing.volume.unit) {
+        let _ = write!(line, ", {} {unit}", grouped(count));
+    }
+    if let Some(bytes) = closing.volume.bytes {
+        let _ = write!(line, ", {} bytes", grouped(bytes));
+    }
+    if let Some(share) = closing.share_served {
+        let _ = write!(line, ", {:.1} % served", share * 100.0);
+    }
+    line
+}
+
+/// The file with an incident's packets, and what it holds.
+fn evidence_line(kept: &Kept) -> String {
+    let mut line =
+        format!("{}: {} packets, {} bytes", kept.path.display(), grouped(kept.packets), grouped(kept.bytes));
+    if kept.packets_not_kept != 0 {
+        let _ = write!(line, "; {} more did not fit", grouped(kept.packets_not_kept));
+    }
+    if let Some(fault) = &kept.fault {
+        let _ = write!(line, "; {fault}");
+    }
+    line
+}
+
+/// What came of all evidence, in a line.
+pub fn evidence_totals(totals: &Totals) -> String {
+    let mut parts = vec![format!("{} files, {} packets", grouped(totals.files), grouped(totals.packets))];
+    let mut part = |count: u64, what: &str| {
+        if count != 0 {
+            parts.push(format!("{} {what}", grouped(count)));
+        }
+    };
+    part(totals.packets_not_kept, "packets did not fit");
+    part(totals.frames_not_remembered, "frames were not kept for the time before");
+    part(totals.incidents_without_file, "incidents found no file");
+    part(totals.files_removed, "files were removed to make room");
+    part(totals.faults, "files could not be written");
+    parts.join(", ")
 }
 
 /// The end of an incident on one line.

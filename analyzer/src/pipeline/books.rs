@@ -1,5 +1,7 @@
 //! The last step of a batch: every packet is booked, in order, and what comes of it is told.
 
+use std::ops::Range;
+
 use crate::account::Accounts;
 use crate::batch::{Batch, Turn};
 use crate::digest::{Digest, NOT_FOLLOWED, PARTITIONS};
@@ -23,6 +25,8 @@ pub enum Told<'a> {
     Flow(Box<FlowRecord>),
     /// A TCP segment that was judged to be something; its number in the run, from 1.
     Judgement(u64, &'a Digest, &'a Verdict),
+    /// Frames of a batch, before what comes of them is told.
+    Frames(&'a Batch, Range<usize>),
 }
 
 /// The accounts and who is told.
@@ -31,6 +35,8 @@ pub struct Books<T> {
     tell: T,
     /// Whether judgements of single packets are told.
     judgements: bool,
+    /// Whether the frames themselves are told.
+    frames: bool,
 }
 
 /// Where in each partition's verdicts a reader of the batch is.
@@ -68,7 +74,13 @@ fn verdict<'a>(found: Found, shares: &'a [&mut Share; PARTITIONS]) -> Option<&'a
 impl<E, T: FnMut(Told<'_>) -> Result<(), E>> Books<T> {
     /// Books on these accounts; `tell` gets what comes of them.
     pub const fn new(accounts: Accounts, judgements: bool, tell: T) -> Self {
-        Self { accounts, tell, judgements }
+        Self { accounts, tell, judgements, frames: false }
+    }
+
+    /// Tells the frames too, if asked for.
+    pub const fn with_frames(mut self, frames: bool) -> Self {
+        self.frames = frames;
+        self
     }
 
     /// The accounts, when all is booked.
@@ -81,11 +93,12 @@ impl<E, T: FnMut(Told<'_>) -> Result<(), E>> Books<T> {
         let count = batch.len();
         let mut far = Cursor::default();
         let mut found = [(NOT_FOLLOWED, 0); IDS_AHEAD];
-        let mut cut = 0;
+        let (mut cut, mut told) = (0, 0);
         for index in 0..count + IDS_AHEAD {
             // The packet that is booked now came by here before; its place is then the far one's.
             if let Some(index) = index.checked_sub(IDS_AHEAD) {
                 while batch.cuts.get(cut).is_some_and(|cut| cut.index <= index) {
+                    told = self.frames(batch, told..index)?;
                     self.turn(batch, cut, &mut shares)?;
                     cut += 1;
                 }
@@ -104,6 +117,7 @@ impl<E, T: FnMut(Told<'_>) -> Result<(), E>> Books<T> {
                 self.accounts.look_near(&batch.digests[index], verdict);
             }
         }
+        self.frames(batch, told..count)?;
         while cut < batch.cuts.len() {
             self.turn(batch, cut, &mut shares)?;
             cut += 1;
@@ -126,6 +140,15 @@ impl<E, T: FnMut(Told<'_>) -> Result<(), E>> Books<T> {
             (self.tell)(Told::Judgement(batch.first_packet + index as u64, digest, verdict))?;
         }
         Ok(())
+    }
+
+    /// Tells frames, where they are asked for; returns the end of the range.
+    fn frames(&mut self, batch: &Batch, range: Range<usize>) -> Result<usize, E> {
+        let end = range.end;
+        if self.frames && !range.is_empty() {
+            (self.tell)(Told::Frames(batch, range))?;
+        }
+        Ok(end)
     }
 
     /// Cut number `cut` of a batch.

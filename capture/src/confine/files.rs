@@ -20,7 +20,8 @@ const HOST: [&str; 3] = ["/proc", "/sys/class/net", "/sys/devices"];
 pub(super) fn restrict(needs: Needs<'_>) -> String {
     let host: &[&str] = if needs.host { &HOST } else { &[] };
     let readable = host.iter().map(Path::new).chain(needs.read_in);
-    match enforce(readable, needs.rename_in) {
+    let nameable = needs.rename_in.iter().copied().chain(needs.remove_in);
+    match enforce(readable, nameable) {
         Ok(status) => in_words(&status),
         Err(error) => format!("none ({error})"),
     }
@@ -28,7 +29,7 @@ pub(super) fn restrict(needs: Needs<'_>) -> String {
 
 fn enforce<'a>(
     readable: impl Iterator<Item = &'a Path>,
-    rename_in: &[&Path],
+    nameable: impl Iterator<Item = &'a Path>,
 ) -> Result<RestrictionStatus, RulesetError> {
     let read: BitFlags<AccessFs> = AccessFs::ReadFile | AccessFs::ReadDir;
     // A file goes from one name to another. Making one takes a system call that seccomp does not let through.
@@ -40,7 +41,7 @@ fn enforce<'a>(
         .scope(Scope::from_all(NEWEST))?
         .create()?
         .add_rules(path_beneath_rules(readable, read))?
-        .add_rules(path_beneath_rules(rename_in, rename))?
+        .add_rules(path_beneath_rules(nameable, rename))?
         .all_threads(true)?
         .restrict_self()
 }

@@ -25,6 +25,8 @@ pub struct Needs<'a> {
     /// The directories of files that are open, and get their names when they are whole: within each, files can still be
     /// renamed.
     pub rename_in: &'a [&'a Path],
+    /// A directory in which files can be renamed and removed, and open ones shortened: that of evidence.
+    pub remove_in: Option<&'a Path>,
     /// A directory whose files are still read: that of the configuration.
     pub read_in: Option<&'a Path>,
 }
@@ -63,7 +65,7 @@ pub fn confine(needs: Needs<'_>) -> Confined {
     // In this order: each step takes a way to undo, or to look at, the ones before.
     let capabilities = drop_capabilities(needs);
     let landlock = files::restrict(needs);
-    let seccomp = syscalls::restrict(needs.host, !needs.rename_in.is_empty());
+    let seccomp = syscalls::restrict(needs);
     Confined { capabilities, landlock, seccomp }
 }
 

@@ -8,6 +8,8 @@
 
 use std::collections::BTreeMap;
 
+use super::Needs;
+
 use seccompiler::{
     BackendError, BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
     SeccompRule, TargetArch,
@@ -138,6 +140,11 @@ const RENAMES: &[i64] = &[libc::SYS_rename, libc::SYS_renameat, libc::SYS_rename
 const RENAMES: &[i64] = &[libc::SYS_renameat, libc::SYS_renameat2];
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 const RENAMES: &[i64] = &[libc::SYS_renameat2];
+/// Removing a file and shortening one that is open, where [`super::Needs::remove_in`] asks for it.
+#[cfg(target_arch = "x86_64")]
+const REMOVALS: &[i64] = &[libc::SYS_ftruncate, libc::SYS_unlink, libc::SYS_unlinkat];
+#[cfg(not(target_arch = "x86_64"))]
+const REMOVALS: &[i64] = &[libc::SYS_ftruncate, libc::SYS_unlinkat];
 /// Families of sockets that may still be opened: to ask the kernel, and as a handle for interface requests.
 const FAMILIES: [libc::c_int; 2] = [libc::AF_NETLINK, libc::AF_UNIX];
 /// Terminal and interface requests that only look; and SIOCETHTOOL, whose setting ones need `CAP_NET_ADMIN`.
@@ -176,11 +183,13 @@ const OPENS: &[(i64, u8)] = &[(libc::SYS_openat, 2)];
 const OPEN_CHANGES: u64 = (libc::O_ACCMODE | libc::O_CREAT | libc::O_TRUNC | libc::O_APPEND) as u64;
 
 /// Restricts all threads; what came of it, in words.
-pub(super) fn restrict(host: bool, renames: bool) -> String {
+pub(super) fn restrict(needs: Needs<'_>) -> String {
     let Ok(arch) = TargetArch::try_from(std::env::consts::ARCH) else {
         return format!("none (not known for {})", std::env::consts::ARCH);
     };
-    let program = match filter(host, renames, arch) {
+    let removes = needs.remove_in.is_some();
+    let renames = removes || !needs.rename_in.is_empty();
+    let program = match filter(needs.host, renames, removes, arch) {
         Ok(program) => program,
         Err(error) => return format!("none ({error})"),
     };
@@ -190,7 +199,7 @@ pub(super) fn restrict(host: bool, renames: bool) -> String {
     }
 }
 
-fn filter(host: bool, renames: bool, arch: TargetArch) -> Result<BpfProgram, BackendError> {
+fn filter(host: bool, renames: bool, removes: bool, arch: TargetArch) -> Result<BpfProgram, BackendError> {
     let always = [RUNTIME, DESCRIPTORS, LEGACY].concat();
     let mut rules: BTreeMap<i64, Vec<SeccompRule>> =
         always.into_iter().map(|call| (call, Vec::new())).collect();
@@ -211,6 +220,9 @@ fn filter(host: bool, renames: bool, arch: TargetArch) -> Result<BpfProgram, Bac
     }
     if renames {
         rules.extend(RENAMES.iter().map(|call| (*call, Vec::new())));
+    }
+    if removes {
+        rules.extend(REMOVALS.iter().map(|call| (*call, Vec::new())));
     }
     let refused = SeccompAction::Errno(libc::EPERM as u32);
     SeccompFilter::new(rules, refused, SeccompAction::Allow, arch)?.try_into()
@@ -245,7 +257,7 @@ mod tests {
     fn the_filters_compile_and_fit() {
         let arch = TargetArch::try_from(std::env::consts::ARCH).expect("tests run where the filter is known");
         for (host, renames) in [(false, false), (false, true), (true, true)] {
-            let program = filter(host, renames, arch).expect("the rules are consistent");
+            let program = filter(host, renames, host, arch).expect("the rules are consistent");
             // BPF_MAXINSNS of classic BPF.
             assert!(program.len() < 4_096, "{}", program.len());
         }

@@ -114,6 +114,8 @@ pub(crate) struct ReadArgs {
     #[command(flatten)]
     pub(crate) exports: ExportArgs,
     #[command(flatten)]
+    pub(crate) evidence: EvidenceArgs,
+    #[command(flatten)]
     pub(crate) common: CommonArgs,
 }
 
@@ -132,6 +134,35 @@ pub(crate) struct ExportArgs {
     /// Write what talks to what, with the incidents at it: as DOT where FILE ends in `.dot`, else as JSON.
     #[arg(long, value_name = "FILE")]
     pub(crate) graph: Option<PathBuf>,
+}
+
+/// The packets behind incidents.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct EvidenceArgs {
+    /// Keep the packets that concern an incident, from before it opened on, in a pcapng file for each, in DIR.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) evidence: Option<PathBuf>,
+    /// Bytes that are kept of a frame.
+    #[arg(long, value_name = "BYTES", default_value_t = 128, requires = "evidence", value_parser = clap::value_parser!(u32).range(64..=65_535))]
+    pub(crate) evidence_snap: u32,
+    /// Memory for frames from before an incident, MiB.
+    #[arg(long, value_name = "MIB", default_value_t = 16, requires = "evidence", value_parser = clap::value_parser!(u32).range(1..=1_024))]
+    pub(crate) evidence_ring_mib: u32,
+    /// Packets that are kept of an incident; half of them may be from before it.
+    #[arg(long, value_name = "N", default_value_t = 20_000, requires = "evidence", value_parser = clap::value_parser!(u32).range(2..=1_000_000))]
+    pub(crate) evidence_packets: u32,
+    /// Files of a run; then those that closed first are replaced.
+    #[arg(long, value_name = "N", default_value_t = 64, requires = "evidence", value_parser = clap::value_parser!(u16).range(1..=512))]
+    pub(crate) evidence_files: u16,
+    /// Disk for all evidence in DIR, MiB; a file has a quarter of it at most.
+    #[arg(long, value_name = "MIB", default_value_t = 256, requires = "evidence", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) evidence_disk_mib: u32,
+    /// Replace addresses in evidence, prefix-preserving (Crypto-PAn), by a key that is forgotten with the run.
+    #[arg(long, requires = "evidence")]
+    pub(crate) evidence_anonymise: bool,
+    /// The same with the key in FILE (32 bytes, or 64 hexadecimal digits): runs agree on addresses.
+    #[arg(long, value_name = "FILE", requires = "evidence")]
+    pub(crate) evidence_key: Option<PathBuf>,
 }
 
 impl ReadArgs {
@@ -289,6 +320,8 @@ pub(crate) struct LiveArgs {
     /// program of the host): always; for a tick now and then, once where rights are given up; or never.
     #[arg(long, value_enum, value_name = "WHEN", default_value_t = CostArg::Sampled)]
     pub(crate) cost: CostArg,
+    #[command(flatten)]
+    pub(crate) evidence: EvidenceArgs,
     #[command(flatten)]
     pub(crate) common: CommonArgs,
 }

@@ -7,29 +7,37 @@ use tidegauge_capture::confine::{self, Confined, Needs, Right};
 use tidegauge_capture::xdp::pin;
 
 use super::Outcome;
-use super::args::{CommonArgs, UnpinArgs};
+use super::args::{CommonArgs, LiveArgs, UnpinArgs};
 use super::thresholds::Thresholds;
 
 /// Gives up what a live run does not need any more: from now on nothing is opened but what is looked at each second.
 pub(crate) fn live(
-    common: &CommonArgs,
+    args: &LiveArgs,
     keep: Option<(Right, &'static str)>,
     thresholds: &Thresholds,
 ) -> Confined {
-    if common.no_confine {
+    if args.common.no_confine {
         Confined::refused()
     } else {
         let naming: Vec<&Path> = thresholds.naming().into_iter().collect();
-        confine::confine(Needs { keep, host: true, read_in: thresholds.directory(), rename_in: &naming })
+        let remove_in = args.evidence.evidence.as_deref();
+        confine::confine(Needs {
+            keep,
+            host: true,
+            read_in: thresholds.directory(),
+            rename_in: &naming,
+            remove_in,
+        })
     }
 }
 
-/// The same for files, once all are open; those that are written get their names in `rename_in`.
-pub(crate) fn read(common: &CommonArgs, rename_in: &[&Path]) -> Confined {
+/// The same for files, once all are open; those that are written get their names in `rename_in`, and evidence is also
+/// removed in `remove_in`.
+pub(crate) fn read(common: &CommonArgs, rename_in: &[&Path], remove_in: Option<&Path>) -> Confined {
     if common.no_confine {
         Confined::refused()
     } else {
-        confine::confine(Needs { rename_in, ..Needs::default() })
+        confine::confine(Needs { rename_in, remove_in, ..Needs::default() })
     }
 }
 

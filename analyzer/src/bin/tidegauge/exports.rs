@@ -1,4 +1,4 @@
-//! Files that a run writes beside standard output: Parquet tables and a histogram log. Opened before rights are given
+//! Files that a run writes beside standard output: Parquet tables, a histogram log, and evidence. Opened before rights are given
 //! up; after that they are only written to, and the tables get their names when the run ends.
 
 use std::fs::File;
@@ -7,6 +7,7 @@ use std::mem;
 use std::path::Path;
 
 use anyhow::Context;
+use tidegauge_analyzer::evidence::{Recorder, Totals};
 use tidegauge_analyzer::flow_record::FlowRecord;
 use tidegauge_analyzer::graph::Graph;
 use tidegauge_analyzer::hlog::{HlogWriter, latencies};
@@ -24,6 +25,8 @@ pub(crate) struct Exports {
     tables: Option<ParquetSink>,
     log: Option<HlogWriter<BufWriter<File>>>,
     graph: Option<GraphFile>,
+    /// The packets behind incidents.
+    pub(crate) evidence: Option<Recorder>,
 }
 
 /// Where the graph goes, and what connections say of it.
@@ -68,7 +71,7 @@ impl Exports {
             log = Some(HlogWriter::new(BufWriter::new(file))?);
         }
         let graph = args.graph.as_deref().map(GraphFile::open).transpose()?;
-        Ok(Self { flow_lines: args.flows, tables, log, graph })
+        Ok(Self { flow_lines: args.flows, tables, log, graph, evidence: None })
     }
 
     /// Whether connections are lines of standard output.
@@ -117,6 +120,21 @@ impl Exports {
     pub(crate) fn incident(&mut self, incident: &Incident, quality: &Quality) -> io::Result<()> {
         let written = self.tables.as_mut().map_or(Ok(()), |tables| tables.incident(incident, quality));
         written.map_err(io::Error::other)
+    }
+
+    /// Incidents, each with what is kept of it.
+    pub(crate) fn with_evidence(&self, incidents: &[Incident]) -> Vec<Incident> {
+        let mut incidents = incidents.to_vec();
+        for incident in &mut incidents {
+            let kept = self.evidence.as_ref().and_then(|recorder| recorder.kept(&incident.id));
+            incident.evidence = kept.map(Box::new);
+        }
+        incidents
+    }
+
+    /// What came of all evidence.
+    pub(crate) fn evidence_totals(&self) -> Option<Totals> {
+        self.evidence.as_ref().map(Recorder::totals)
     }
 
     /// The end: tables get their names; `graph` is what windows and incidents say.

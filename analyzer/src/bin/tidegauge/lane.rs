@@ -2,6 +2,7 @@
 
 use std::sync::mpsc::SyncSender;
 
+use tidegauge_analyzer::evidence::ring::{Chunk, Keeper};
 use tidegauge_analyzer::feature::{TICK_NS, TICKS};
 use tidegauge_analyzer::occupancy::{Occupancy, Sampler, Tables};
 use tidegauge_analyzer::quality::Lag;
@@ -36,6 +37,8 @@ pub(crate) struct Report {
     pub(crate) losses: FrameLosses,
     pub(crate) lag: Lag,
     pub(crate) occupancy: Occupancy,
+    /// Frames that were kept for evidence, and how many were not.
+    pub(crate) kept: Option<(Chunk, u64)>,
     /// Set in the last one.
     pub(crate) end: Option<End>,
 }
@@ -64,6 +67,8 @@ pub(crate) struct Lane<'a> {
     losses: FrameLosses,
     /// The CPU to stay on.
     cpu: Option<usize>,
+    /// Keeps frames for evidence.
+    keeper: Option<Keeper>,
 }
 
 impl<'a> Lane<'a> {
@@ -88,7 +93,14 @@ impl<'a> Lane<'a> {
             frames: 0,
             losses: FrameLosses::default(),
             cpu,
+            keeper: None,
         }
+    }
+
+    /// Keeps frames for evidence.
+    pub(crate) fn with_keeper(mut self, keeper: Option<Keeper>) -> Self {
+        self.keeper = keeper;
+        self
     }
 
     /// Works until it is over or the source ends; `reports` may be gone before.
@@ -100,8 +112,13 @@ impl<'a> Lane<'a> {
         let mut turns = Vec::new();
         self.worker.begin(self.clock.now_ns());
         loop {
-            let worker = &mut self.worker;
-            let polled = self.source.poll(WAIT_MS, |frame| worker.frame(&frame, &mut turns));
+            let (worker, keeper) = (&mut self.worker, &mut self.keeper);
+            let polled = self.source.poll(WAIT_MS, |frame| {
+                if let Some(keeper) = keeper {
+                    keeper.push(&frame);
+                }
+                worker.frame(&frame, &mut turns);
+            });
             let over = self.clock.is_over() || polled.is_err();
             let frames = polled.as_ref().map_or(0, |frames| *frames);
             self.frames += frames as u64;
@@ -153,6 +170,7 @@ impl<'a> Lane<'a> {
             losses: self.losses,
             lag: Lag::of_tick(turn_ns.max(behind_ns)),
             occupancy: self.occupancy,
+            kept: self.keeper.as_mut().map(Keeper::take),
             end: None,
         }
     }

@@ -22,9 +22,13 @@ pub(crate) fn run(args: &LiveArgs) -> anyhow::Result<Outcome> {
     let thresholds = Thresholds::open(&args.common)?;
     let pin = args.pin.clone().map(|dir| dir.unwrap_or_else(|| pin::default_dir(&interface.name)));
     if pin.is_some()
-        && (matches!(args.source, SourceArg::Ring | SourceArg::AfXdp) || args.common.filter.is_some())
+        && (matches!(args.source, SourceArg::Ring | SourceArg::AfXdp)
+            || args.common.filter.is_some()
+            || args.evidence.evidence.is_some())
     {
-        bail!("--pin keeps the XDP program and its tables: it cannot be used with --source ring or --filter");
+        bail!(
+            "--pin keeps the XDP program and its tables: it cannot be used with --source ring, --filter or --evidence"
+        );
     }
     if (args.mirror || args.yes) && args.source != SourceArg::AfXdp {
         bail!("--mirror and --yes are for --source af-xdp: other sources leave frames with the host");
@@ -34,6 +38,12 @@ pub(crate) fn run(args: &LiveArgs) -> anyhow::Result<Outcome> {
     }
     if args.source == SourceArg::Ring {
         return live_ring::run(args, &thresholds, &interface, &clock, "asked for with --source ring");
+    }
+    if args.evidence.evidence.is_some() {
+        if args.source == SourceArg::Xdp {
+            bail!("--evidence cannot be used with XDP, which shows no frames: use --source ring");
+        }
+        return live_ring::run(args, &thresholds, &interface, &clock, "--evidence needs whole frames");
     }
     if args.common.filter.is_some() {
         if args.source == SourceArg::Xdp {

@@ -11,7 +11,7 @@ use super::args::{DirectionArg, LiveArgs};
 use super::live::{Clock, random_seed};
 use super::live_frames::{Plan, Sources};
 use super::thresholds::Thresholds;
-use super::{Outcome, confine, live_frames};
+use super::{Outcome, confine, evidence, live_frames};
 
 /// Watches until the clock says stop or the interface is gone.
 pub(crate) fn run(
@@ -26,6 +26,7 @@ pub(crate) fn run(
     let from = Sources {
         plan: Plan { held_ms: 0, seed: random_seed()?, pinned: true },
         buffer_bytes: hold.memory_bytes(),
+        evidence: evidence::open(&args.evidence)?,
         // Last: from here on nothing can be opened any more.
         described: describe(args, thresholds, interface, &hold, queues.len()),
         sources: queues.into_iter().map(FrameSource::AfXdp).collect(),
@@ -86,7 +87,7 @@ fn describe(
         name: interface.name.clone(),
         resolution_us: RESOLUTION_US,
         setup: Setup {
-            confined: Some(confine::live(&args.common, None, thresholds)),
+            confined: Some(confine::live(args, None, thresholds)),
             workers: Some(queues as u32),
             ..Setup::default()
         },

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use tidegauge_analyzer::engine::{Change, Engine};
+use tidegauge_analyzer::evidence::Recorder;
 use tidegauge_analyzer::feature::{TICK_NS, TICKS};
 use tidegauge_analyzer::merge::Merger;
 use tidegauge_analyzer::occupancy::Occupancy;
@@ -42,6 +43,8 @@ pub(crate) struct Sources {
     pub(crate) sources: Vec<FrameSource>,
     /// Memory of all of them.
     pub(crate) buffer_bytes: u64,
+    /// Where their frames are kept as evidence.
+    pub(crate) evidence: Option<Recorder>,
     /// How workers are made.
     pub(crate) plan: Plan,
     /// How results name them.
@@ -72,10 +75,12 @@ pub(crate) fn run(
         _ => Taken::InDriver,
     };
     let resolution_us = from.described.resolution_us;
-    let mut sink = Sink::new(&args.common, from.described, Telling::live());
+    let workers = from.sources.len();
+    let keepers: Vec<_> =
+        from.sources.iter().map(|_| from.evidence.as_ref().map(|to| to.keeper(workers))).collect();
+    let mut sink = Sink::new(&args.common, from.described, Telling::live()).with_evidence(from.evidence);
     sink.start(first_ns)?;
     let both = args.direction == DirectionArg::Both;
-    let workers = from.sources.len();
     let mut run = Run {
         engine: thresholds.engine(both),
         merger: Merger::new(workers),
@@ -96,7 +101,8 @@ pub(crate) fn run(
     let (sender, reports) = sync_channel(REPORTS_MAX * workers);
     let lanes = lanes(from.sources, &from.plan, interface, clock);
     let result = std::thread::scope(|scope| {
-        for lane in lanes {
+        for (lane, keeper) in lanes.into_iter().zip(keepers) {
+            let lane = lane.with_keeper(keeper);
             let sender = sender.clone();
             scope.spawn(move || lane.run(&sender));
         }
@@ -201,6 +207,8 @@ impl Run {
         self.frames += report.frames;
         let handled_ns = now_ns.saturating_sub(SETTLE_NS);
         self.engine.note_source(&self.losses, handled_ns, report.lag);
+        // Before the windows that tell what these frames come to.
+        self.sink.kept_frames(report.kept);
         let mut ready = self.merger.take(report.lane, report.turns, report.passed_ns);
         push_all(&mut self.engine, &mut ready, changes);
         self.ends.extend(report.end);

@@ -9,7 +9,7 @@ use super::args::{DirectionArg, LiveArgs};
 use super::live::{Clock, random_seed};
 use super::live_frames::{Plan, RESOLUTION_US, Sources};
 use super::thresholds::Thresholds;
-use super::{Outcome, confine, live_frames};
+use super::{Outcome, confine, evidence, live_frames};
 
 /// Watches until the clock says stop or the interface is gone.
 pub(crate) fn run(
@@ -30,6 +30,7 @@ pub(crate) fn run(
     let from = Sources {
         sources: rings.into_iter().map(FrameSource::Ring).collect(),
         buffer_bytes: options.ring_bytes.into(),
+        evidence: evidence::open(&args.evidence)?,
         plan: Plan { held_ms: options.block_timeout_ms, seed: random_seed()?, pinned: false },
         // Last: from here on nothing can be opened any more.
         described: describe(args, thresholds, interface, why),
@@ -48,7 +49,7 @@ fn describe(args: &LiveArgs, thresholds: &Thresholds, interface: &Interface, why
         name: interface.name.clone(),
         resolution_us: RESOLUTION_US,
         setup: Setup {
-            confined: Some(confine::live(&args.common, None, thresholds)),
+            confined: Some(confine::live(args, None, thresholds)),
             workers: Some(args.workers()),
             ..Setup::default()
         },

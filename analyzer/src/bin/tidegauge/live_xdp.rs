@@ -49,7 +49,7 @@ pub(crate) fn run(
     // Before rights are given up: it may need one.
     let mut meter = Meter::of_xdp(args.cost, xdp, first_ns);
     let mut host = Host::open();
-    let confined = Some(confine::live(&args.common, xdp.keeps(), thresholds));
+    let confined = Some(confine::live(args, xdp.keeps(), thresholds));
     let source =
         Source { setup: Setup { confined, pin: account.state(), workers: None }, ..describe(interface, xdp) };
     let mut sink = Sink::new(&args.common, source, Telling::live());

@@ -11,6 +11,7 @@ mod config;
 mod confine;
 mod diff;
 mod doctor;
+mod evidence;
 mod exports;
 mod files;
 mod lane;

@@ -25,7 +25,7 @@ use super::baselines::Baselines;
 use super::exports::Exports;
 use super::files::{Files, OpenFile};
 use super::sink::{Sink, Telling};
-use super::{Outcome, confine};
+use super::{Outcome, confine, evidence};
 
 /// Fixed, so that the same capture gives the same output everywhere.
 const FILE_SEED: u64 = 0x7469_6465_6761_7567;
@@ -61,11 +61,13 @@ pub(crate) fn run(args: &ReadArgs) -> anyhow::Result<Outcome> {
         lines: args.common.json,
     };
     let files = open_all(args)?;
-    let exports = Exports::open(&args.exports)?;
+    let mut exports = Exports::open(&args.exports)?;
+    exports.evidence = evidence::open(&args.evidence)?;
     let of_baselines = reading.baselines.as_ref().and_then(Baselines::directory);
     let naming: Vec<&Path> = args.exports.parquet.as_deref().into_iter().chain(of_baselines).collect();
+    let removing = args.evidence.evidence.as_deref();
     let source = Source {
-        setup: Setup { confined: Some(confine::read(&args.common, &naming)), ..Setup::default() },
+        setup: Setup { confined: Some(confine::read(&args.common, &naming, removing)), ..Setup::default() },
         ..describe(args)
     };
     let mut sink = Sink::new(&args.common, source, Telling::Nothing).with_exports(exports);
@@ -75,28 +77,27 @@ pub(crate) fn run(args: &ReadArgs) -> anyhow::Result<Outcome> {
 /// Reads these files one after the other.
 pub(crate) fn replay(files: Vec<OpenFile>, reading: Reading, sink: &mut Sink) -> anyhow::Result<Outcome> {
     let mut baselines = reading.baselines;
-    let mut engine = Engine::new(reading.config, true);
-    if let Some(baselines) = &mut baselines {
-        engine = baselines.begin(engine);
-    }
-    if let Some(learnt) = reading.learnt {
-        engine = engine.with_learnt(learnt);
-    }
+    let mut engine = engine(reading.config, baselines.as_mut(), reading.learnt);
     let settings = Settings::with_seed(FILE_SEED);
     let sizes = Sizes::of_memory(reading.memory_mib, sink.wants_flows());
     let mut files = Files::new(files, reading.filter, reading.lines);
     let mut changes = Vec::new();
     let nothing_lost = SourceLosses::default();
+    let wants_frames = sink.wants_frames();
     let tell = |told: Told<'_>| -> anyhow::Result<()> {
         match told {
             Told::Window(window) => engine.push(*window, &mut changes),
             Told::JumpBack(start_ns) => engine.jump_back(start_ns, &mut changes),
             Told::Flow(flow) => return Ok(sink.flow(&flow)?),
+            Told::Frames(batch, range) => {
+                sink.frames(batch, range);
+                return Ok(());
+            }
             Told::Judgement(packet, digest, verdict) => return Ok(sink.judgement(packet, digest, verdict)?),
         }
         Ok(sink.tell(&mut changes, &engine, &nothing_lost)?)
     };
-    let mut books = Books::new(Accounts::new(settings), reading.judgements, tell);
+    let mut books = Books::new(Accounts::new(settings), reading.judgements, tell).with_frames(wants_frames);
     let outcome = pipeline::run(&mut files, reading.workers, sizes, settings, &mut books);
     if let Some(error) = outcome.error {
         return Err(error);
@@ -133,6 +134,18 @@ pub(crate) fn replay(files: Vec<OpenFile>, reading: Reading, sink: &mut Sink) ->
     let occupancy = Occupancy::of_followers(&outcome.followers, accounts.listeners_used(), last);
     summary.cost = Some(Cost { occupancy: Some(occupancy), ..Cost::default() });
     Ok(sink.finish(&summary, &engine, &losses, first_last_ns)?)
+}
+
+/// An engine with what is known from the start.
+fn engine(config: Config, baselines: Option<&mut Baselines>, learnt: Option<Learnt>) -> Engine {
+    let mut engine = Engine::new(config, true);
+    if let Some(baselines) = baselines {
+        engine = baselines.begin(engine);
+    }
+    match learnt {
+        Some(learnt) => engine.with_learnt(learnt),
+        None => engine,
+    }
 }
 
 /// Opens every file before reading any: a wrong name is said at once.

@@ -2,15 +2,19 @@
 //! is exported beside it.
 
 use std::io::{self, IsTerminal, Write};
+use std::ops::Range;
 use std::time::Duration;
 
 use anstream::AutoStream;
 use serde_json::Value;
 use tidegauge_analyzer::backtest::Trial;
+use tidegauge_analyzer::batch::Batch;
 use tidegauge_analyzer::cost::{BpfSample, Cost};
 use tidegauge_analyzer::diff::RunSummary;
 use tidegauge_analyzer::digest::Digest;
 use tidegauge_analyzer::engine::{Change, Engine, LISTENERS_MAX, Second};
+use tidegauge_analyzer::evidence::Recorder;
+use tidegauge_analyzer::evidence::ring::Chunk;
 use tidegauge_analyzer::flow_record::FlowRecord;
 use tidegauge_analyzer::follow::Verdict;
 use tidegauge_analyzer::incident::{Incident, Severity, State};
@@ -232,6 +236,12 @@ impl Sink {
         self
     }
 
+    /// Keeps evidence as well.
+    pub(crate) fn with_evidence(mut self, recorder: Option<Recorder>) -> Self {
+        self.exports.evidence = recorder;
+        self
+    }
+
     /// Says what is in force, before the first packet.
     pub(crate) fn start(&mut self, now_ns: u64) -> io::Result<()> {
         match &mut self.format {
@@ -294,7 +304,10 @@ impl Sink {
         }
         for change in changes.drain(..) {
             match change {
-                Change::Incident(incident) => {
+                Change::Incident(mut incident) => {
+                    if let Some(recorder) = &mut self.exports.evidence {
+                        incident.evidence = recorder.incident(&incident).map(Box::new);
+                    }
                     self.incident(&incident, &Quality::of(&incident.seen, losses))?;
                 }
                 Change::Second(second) => self.second(*second, engine, losses)?,
@@ -354,6 +367,25 @@ impl Sink {
     /// Whether anybody wants to be told of connections.
     pub(crate) const fn wants_flows(&self) -> bool {
         self.exports.flow_lines() || self.exports.wants_flows()
+    }
+
+    /// Whether frames are kept as evidence.
+    pub(crate) const fn wants_frames(&self) -> bool {
+        self.exports.evidence.is_some()
+    }
+
+    /// Keeps frames of a batch as evidence.
+    pub(crate) fn frames(&mut self, batch: &Batch, range: Range<usize>) {
+        if let Some(recorder) = &mut self.exports.evidence {
+            range.for_each(|index| recorder.frame(&batch.frame(index)));
+        }
+    }
+
+    /// Takes frames that a worker kept for evidence, and how many it could not.
+    pub(crate) fn kept_frames(&mut self, kept: Option<(Chunk, u64)>) {
+        if let (Some(recorder), Some((chunk, not_kept))) = (&mut self.exports.evidence, kept) {
+            recorder.chunk(chunk, not_kept);
+        }
     }
 
     /// What was handed out since the start of the run.
@@ -423,13 +455,18 @@ impl Sink {
     ) -> io::Result<Outcome> {
         let now_ns = first_last_ns.map_or(0, |(_, last_ns)| last_ns);
         self.window(losses)?;
+        if let Some(recorder) = &mut self.exports.evidence {
+            recorder.finish();
+        }
+        let evidence = self.exports.evidence_totals();
         match &mut self.format {
-            Format::Json(out) => out.put(json::summary(summary, now_ns, &self.source))?,
+            Format::Json(out) => out.put(json::summary(summary, evidence.as_ref(), now_ns, &self.source))?,
             Format::Text { out, told_as_they_happen } => {
                 if *told_as_they_happen == Telling::Status {
                     write_status("")?;
                 }
-                write!(out, "{}", report::report(summary, &engine.run().incidents, &self.source))?;
+                let incidents = self.exports.with_evidence(&engine.run().incidents);
+                write!(out, "{}", report::report(summary, &incidents, evidence.as_ref(), &self.source))?;
             }
             Format::Incidents(trial) => {
                 trial.first_last_ns = first_last_ns;
