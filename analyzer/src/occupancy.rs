@@ -13,10 +13,10 @@ use tidegauge_ebpf::limits::{
 };
 use tidegauge_ebpf::source::SourceBucket;
 use tidegauge_ebpf::stamp::Stamp;
-use tidegauge_ebpf::tcp::connection::KeepRank;
+use tidegauge_ebpf::tcp::connection::{Connection, KeepRank};
 
+use crate::digest::PARTITIONS;
 use crate::follow::Follower;
-use crate::track::Shard;
 
 /// Buckets looked at in a time, of flows and of half-open attempts each.
 pub const BUCKETS: u32 = 4_096;
@@ -35,8 +35,6 @@ pub fn waiting(buckets: impl Iterator<Item = AttemptBucket>, now: Stamp) -> u64 
 /// The tables, wherever they live.
 #[derive(Clone, Copy)]
 pub enum Tables<'a> {
-    /// A worker's own.
-    Heap(&'a Shard),
     /// The kernel's, sections of all CPUs.
     Kernel(&'a Maps),
 }
@@ -128,11 +126,7 @@ impl Occupancy {
     pub fn of_followers(followers: &[Follower], listeners: (u64, u64), now: Stamp) -> Self {
         let mut occupancy = Self::default();
         for follower in followers {
-            for connection in follower.connections() {
-                let rank = connection.keep_rank(now);
-                occupancy.proven.look(rank == KeepRank::Proven);
-                occupancy.unproven.look(matches!(rank, KeepRank::Waiting | KeepRank::Unproven));
-            }
+            follower.connections().iter().for_each(|connection| occupancy.look_at_connection(connection, now));
             for attempt in follower.attempts().iter().flat_map(|bucket| &bucket.ways) {
                 occupancy.waiting.look(attempt.waiting(now));
             }
@@ -157,6 +151,35 @@ impl Sampler {
     /// Looks at the next part of the tables; `now` is by the clock that stamps their slots.
     pub fn look(&mut self, tables: Tables<'_>, now: Stamp) -> Occupancy {
         self.look_at(BUCKETS, tables, now)
+    }
+
+    /// Looks at the next part of what a worker follows; `listeners` are its rows, and those in use.
+    pub fn look_at_followers(
+        &mut self,
+        followers: &[Follower],
+        listeners: (u64, u64),
+        now: Stamp,
+    ) -> Occupancy {
+        let mut occupancy = Occupancy::default();
+        for follower in followers {
+            let (connections, attempts) = (follower.connections(), follower.attempts());
+            let most = BUCKETS / PARTITIONS as u32;
+            for place in part(self.buckets, most, connections.len() as u32) {
+                occupancy.look_at_connection(&connections[place as usize], now);
+            }
+            for bucket in part(self.buckets, most, attempts.len() as u32) {
+                let ways = &attempts[bucket as usize].ways;
+                ways.iter().for_each(|attempt| occupancy.waiting.look(attempt.waiting(now)));
+            }
+            for slots in [&mut occupancy.proven, &mut occupancy.unproven] {
+                slots.slots += connections.len() as u64;
+            }
+            occupancy.waiting.slots += (attempts.len() * ATTEMPT_WAYS) as u64;
+        }
+        let (slots, used) = listeners;
+        occupancy.listeners = Slots { slots, looked_at: slots, used };
+        self.buckets = self.buckets.wrapping_add(BUCKETS / PARTITIONS as u32);
+        occupancy
     }
 
     /// The same with so many buckets.
@@ -198,6 +221,12 @@ fn part(from: u32, most: u32, buckets: u32) -> impl Iterator<Item = u32> {
 }
 
 impl Occupancy {
+    fn look_at_connection(&mut self, connection: &Connection, now: Stamp) {
+        let rank = connection.keep_rank(now);
+        self.proven.look(rank == KeepRank::Proven);
+        self.unproven.look(matches!(rank, KeepRank::Waiting | KeepRank::Unproven));
+    }
+
     fn look_at_flow(&mut self, flow: &Flow, now: Stamp) {
         let taken = flow.fingerprint != 0 && flow.flags & CLOSED == 0;
         let is_proven = flow.flags & PROVEN != 0;
@@ -224,49 +253,42 @@ impl Tables<'_> {
 
     fn shards(self) -> u32 {
         match self {
-            Self::Heap(_) => 1,
             Self::Kernel(maps) => maps.cpus(),
         }
     }
 
     fn flow_buckets(self) -> u32 {
         match self {
-            Self::Heap(shard) => shard.flows().len() as u32,
             Self::Kernel(maps) => maps.flow_buckets(),
         }
     }
 
     fn attempt_buckets(self) -> u32 {
         match self {
-            Self::Heap(shard) => shard.attempts().len() as u32,
             Self::Kernel(maps) => maps.attempt_buckets(),
         }
     }
 
     fn flows(self, bucket: u32) -> Option<FlowBucket> {
         match self {
-            Self::Heap(shard) => shard.flows().get(bucket as usize).copied(),
             Self::Kernel(maps) => maps.flow_bucket(bucket),
         }
     }
 
     fn attempts(self, bucket: u32) -> Option<AttemptBucket> {
         match self {
-            Self::Heap(shard) => shard.attempts().get(bucket as usize).copied(),
             Self::Kernel(maps) => maps.attempt_bucket(bucket),
         }
     }
 
     fn listener_ids(self, bucket: u32) -> Option<[u64; LISTENER_WAYS]> {
         match self {
-            Self::Heap(shard) => shard.listeners().get(bucket as usize).map(|bucket| bucket.ids),
             Self::Kernel(maps) => maps.listener_ids(bucket / LISTENER_BUCKETS, bucket % LISTENER_BUCKETS),
         }
     }
 
     fn sources(self, bucket: u32) -> Option<SourceBucket> {
         match self {
-            Self::Heap(shard) => shard.sources().get(bucket as usize).copied(),
             Self::Kernel(maps) => maps.source_bucket(bucket / SOURCE_BUCKETS, bucket % SOURCE_BUCKETS),
         }
     }
