@@ -73,8 +73,7 @@ fn join_listeners(own: &mut ListenerWindow, more: &ListenerWindow) {
 
 /// What is most of both parts is most; else what is most of the larger one is named.
 fn join_actors(own: &mut ActorWindow, more: &ActorWindow) {
-    let (larger, smaller) =
-        if more.counts.asked > own.counts.asked { (more, &*own) } else { (&*own, more) };
+    let (larger, smaller) = if more.counts.asked > own.counts.asked { (more, &*own) } else { (&*own, more) };
     let mut all = larger.clone();
     all.began_ns = larger.began_ns.min(smaller.began_ns);
     all.counts.add(&smaller.counts);

@@ -126,7 +126,10 @@ impl Occupancy {
     pub fn of_followers(followers: &[Follower], listeners: (u64, u64), now: Stamp) -> Self {
         let mut occupancy = Self::default();
         for follower in followers {
-            follower.connections().iter().for_each(|connection| occupancy.look_at_connection(connection, now));
+            follower
+                .connections()
+                .iter()
+                .for_each(|connection| occupancy.look_at_connection(connection, now));
             for attempt in follower.attempts().iter().flat_map(|bucket| &bucket.ways) {
                 occupancy.waiting.look(attempt.waiting(now));
             }

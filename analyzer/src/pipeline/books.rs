@@ -202,9 +202,6 @@ impl Books {
     }
 }
 
-fn tell_flows<E>(
-    flows: Vec<FlowRecord>,
-    tell: &mut impl FnMut(Told<'_>) -> Result<(), E>,
-) -> Result<(), E> {
+fn tell_flows<E>(flows: Vec<FlowRecord>, tell: &mut impl FnMut(Told<'_>) -> Result<(), E>) -> Result<(), E> {
     flows.into_iter().try_for_each(|flow| tell(Told::Flow(Box::new(flow))))
 }

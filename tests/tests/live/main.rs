@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 mod ends;
+mod judged;
 #[path = "../support/load.rs"]
 mod load;
 mod reload;

@@ -30,7 +30,12 @@ pub(crate) fn run(
     let from = Sources {
         sources: rings.into_iter().map(FrameSource::Ring).collect(),
         buffer_bytes: options.ring_bytes.into(),
-        plan: Plan { held_ms: options.block_timeout_ms, seed: random_seed()?, pinned: false, memory_mib: args.memory_mib },
+        plan: Plan {
+            held_ms: options.block_timeout_ms,
+            seed: random_seed()?,
+            pinned: false,
+            memory_mib: args.memory_mib,
+        },
         // Last: from here on nothing can be opened any more.
         described: describe(args, thresholds, interface, why),
     };
