@@ -1,4 +1,4 @@
-//! How full the tables are: estimated from a fixed number of buckets, another part of the table each time.
+//! How full the tables are: estimated from a fixed number of buckets or places, others each time.
 //!
 //! Buckets are chosen by hashes, so any part of a table is a fair sample of it: with [`BUCKETS`] of them the standard
 //! error of a share is below 0.6 % of the table. One look takes some 50 us whatever the tables' sizes are.
@@ -32,12 +32,9 @@ pub fn waiting(buckets: impl Iterator<Item = AttemptBucket>, now: Stamp) -> u64 
     buckets.map(waiting).sum()
 }
 
-/// The tables, wherever they live.
+/// The kernel's tables, sections of all CPUs.
 #[derive(Clone, Copy)]
-pub enum Tables<'a> {
-    /// The kernel's, sections of all CPUs.
-    Kernel(&'a Maps),
-}
+pub struct Tables<'a>(pub &'a Maps);
 
 /// Slots that were looked at, those among them that count, and all there are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -156,35 +153,6 @@ impl Sampler {
         self.look_at(BUCKETS, tables, now)
     }
 
-    /// Looks at the next part of what a worker follows; `listeners` are its rows, and those in use.
-    pub fn look_at_followers(
-        &mut self,
-        followers: &[Follower],
-        listeners: (u64, u64),
-        now: Stamp,
-    ) -> Occupancy {
-        let mut occupancy = Occupancy::default();
-        for follower in followers {
-            let (connections, attempts) = (follower.connections(), follower.attempts());
-            let most = BUCKETS / PARTITIONS as u32;
-            for place in part(self.buckets, most, connections.len() as u32) {
-                occupancy.look_at_connection(&connections[place as usize], now);
-            }
-            for bucket in part(self.buckets, most, attempts.len() as u32) {
-                let ways = &attempts[bucket as usize].ways;
-                ways.iter().for_each(|attempt| occupancy.waiting.look(attempt.waiting(now)));
-            }
-            for slots in [&mut occupancy.proven, &mut occupancy.unproven] {
-                slots.slots += connections.len() as u64;
-            }
-            occupancy.waiting.slots += (attempts.len() * ATTEMPT_WAYS) as u64;
-        }
-        let (slots, used) = listeners;
-        occupancy.listeners = Slots { slots, looked_at: slots, used };
-        self.buckets = self.buckets.wrapping_add(BUCKETS / PARTITIONS as u32);
-        occupancy
-    }
-
     /// The same with so many buckets.
     pub fn look_at(&mut self, buckets: u32, tables: Tables<'_>, now: Stamp) -> Occupancy {
         let mut occupancy = tables.slots();
@@ -214,6 +182,48 @@ impl Sampler {
         self.buckets = self.buckets.wrapping_add(buckets);
         self.shard_buckets = self.shard_buckets.wrapping_add(SHARD_BUCKETS);
         occupancy
+    }
+
+    /// Looks at the next part of what a worker follows; `listeners` are its rows, and those in use.
+    pub fn look_at_followers(
+        &mut self,
+        followers: &[Follower],
+        listeners: (u64, u64),
+        now: Stamp,
+    ) -> Occupancy {
+        let mut occupancy = Occupancy::default();
+        for follower in followers {
+            let (connections_max, attempt_buckets_max) = follower.room();
+            for place in self.spread(connections_max) {
+                // What was never taken is free.
+                match follower.connections().get(place) {
+                    Some(connection) => occupancy.look_at_connection(connection, now),
+                    None => {
+                        occupancy.proven.look(false);
+                        occupancy.unproven.look(false);
+                    }
+                }
+            }
+            for bucket in self.spread(attempt_buckets_max) {
+                let ways =
+                    follower.attempts().get(bucket).map_or_else(Default::default, |bucket| bucket.ways);
+                ways.iter().for_each(|attempt| occupancy.waiting.look(attempt.waiting(now)));
+            }
+            for slots in [&mut occupancy.proven, &mut occupancy.unproven] {
+                slots.slots += connections_max as u64;
+            }
+            occupancy.waiting.slots += (attempt_buckets_max * ATTEMPT_WAYS) as u64;
+        }
+        let (slots, used) = listeners;
+        occupancy.listeners = Slots { slots, looked_at: slots, used };
+        self.buckets = self.buckets.wrapping_add(1);
+        occupancy
+    }
+
+    /// Places of a follower's table that are looked at this time: all over it, since it is filled from its beginning.
+    fn spread(&self, places: usize) -> impl Iterator<Item = usize> + use<> {
+        let step = places.div_ceil(BUCKETS as usize / PARTITIONS).max(1);
+        (self.buckets as usize % step..places).step_by(step)
     }
 }
 
@@ -255,44 +265,30 @@ impl Tables<'_> {
     }
 
     fn shards(self) -> u32 {
-        match self {
-            Self::Kernel(maps) => maps.cpus(),
-        }
+        self.0.cpus()
     }
 
     fn flow_buckets(self) -> u32 {
-        match self {
-            Self::Kernel(maps) => maps.flow_buckets(),
-        }
+        self.0.flow_buckets()
     }
 
     fn attempt_buckets(self) -> u32 {
-        match self {
-            Self::Kernel(maps) => maps.attempt_buckets(),
-        }
+        self.0.attempt_buckets()
     }
 
     fn flows(self, bucket: u32) -> Option<FlowBucket> {
-        match self {
-            Self::Kernel(maps) => maps.flow_bucket(bucket),
-        }
+        self.0.flow_bucket(bucket)
     }
 
     fn attempts(self, bucket: u32) -> Option<AttemptBucket> {
-        match self {
-            Self::Kernel(maps) => maps.attempt_bucket(bucket),
-        }
+        self.0.attempt_bucket(bucket)
     }
 
     fn listener_ids(self, bucket: u32) -> Option<[u64; LISTENER_WAYS]> {
-        match self {
-            Self::Kernel(maps) => maps.listener_ids(bucket / LISTENER_BUCKETS, bucket % LISTENER_BUCKETS),
-        }
+        self.0.listener_ids(bucket / LISTENER_BUCKETS, bucket % LISTENER_BUCKETS)
     }
 
     fn sources(self, bucket: u32) -> Option<SourceBucket> {
-        match self {
-            Self::Kernel(maps) => maps.source_bucket(bucket / SOURCE_BUCKETS, bucket % SOURCE_BUCKETS),
-        }
+        self.0.source_bucket(bucket / SOURCE_BUCKETS, bucket % SOURCE_BUCKETS)
     }
 }

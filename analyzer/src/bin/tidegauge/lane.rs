@@ -100,11 +100,13 @@ impl<'a> Lane<'a> {
         self.worker.begin(self.clock.now_ns());
         loop {
             let worker = &mut self.worker;
+            let asked_ns = self.clock.now_ns();
             let polled = self.source.poll(WAIT_MS, |frame| worker.frame(&frame, &mut passed));
             let over = self.clock.is_over() || polled.is_err();
             let frames = polled.as_ref().map_or(0, |frames| *frames);
             self.frames += frames as u64;
-            let now_ns = self.clock.now_ns();
+            // Where others had the CPU since, there may be frames by now that the source was not asked for.
+            let now_ns = self.clock.now_ns().min(asked_ns + u64::from(WAIT_MS) * 1_000_000);
             // As soon as the next tick's frames must all be here.
             if !over && now_ns.saturating_sub(self.held_ns) < self.due_ns {
                 continue;
