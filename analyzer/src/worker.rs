@@ -15,7 +15,7 @@ use tidegauge_ebpf::settings::Settings;
 use tidegauge_ebpf::stamp::Stamp;
 
 use crate::account::{Accounts, RoundTrips};
-use crate::batch::{Batch, Cut, FRAMES_MAX, Ticks};
+use crate::batch::{Batch, Cut, FRAMES_MAX, Ticks, Turn};
 use crate::digest::PARTITIONS;
 use crate::follow::{Follower, Share, Sizes};
 use crate::occupancy::{Occupancy, Sampler, waiting};
@@ -129,7 +129,11 @@ impl Worker {
     /// Hands over what is left.
     pub fn finish(&mut self, passed: &mut Vec<Passed>) {
         self.work(None, passed);
-        self.end_early(passed);
+        let Some(Turn::TickEnds { start_ns, end_ns, .. }) = self.ticks.last_turn() else { return };
+        let last = self.last_stamp();
+        let said = self.followers.iter_mut().map(|follower| follower.finish(end_ns, last)).collect();
+        let tell = &mut telling(self.flow_sampler.one_in(), passed);
+        let Ok(()) = self.books.finish((start_ns, end_ns), said, tell);
     }
 
     /// Ends the tick before its time, and hands over all that waits for the end of its second.
@@ -175,8 +179,11 @@ impl Worker {
 
     /// Attempts that still wait for an answer at the end, young enough to get one.
     pub fn waiting_attempts(&self) -> u64 {
-        let last = Stamp::from_ns(self.first_last_ns().map_or(0, |(_, last)| last));
-        waiting(self.followers.iter().flat_map(Follower::attempts).copied(), last)
+        waiting(self.followers.iter().flat_map(Follower::attempts).copied(), self.last_stamp())
+    }
+
+    fn last_stamp(&self) -> Stamp {
+        Stamp::from_ns(self.first_last_ns().map_or(0, |(_, last)| last))
     }
 
     /// Round trips by place, when all is over.

@@ -92,7 +92,7 @@ impl RoundTrips {
                 } else if own.len() < PLACES_MAX {
                     own.insert(key, place);
                 } else {
-                    self.untold += u64::from(place.ack_us.count());
+                    self.untold += place.ack_us.count();
                 }
             }
         }

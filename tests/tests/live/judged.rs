@@ -22,6 +22,8 @@ const SCENES: [(&str, f64); 5] =
     [("udp_flood", 2.0), ("icmp_flood", 2.0), ("port_scan", 4.0), ("http_errors", 10.0), ("loss", 5.0)];
 /// A fault of a minute, which is more than is played: here it is for what it does to segments.
 const TOO_SHORT: &str = "loss";
+/// Each frame whole; with room for longer ones tcpdump's buffer would hold few.
+const SNAP_BYTES: u32 = 2_048;
 /// Interfaces that have just come up report their groups, before one watches or after another.
 const OURS: &str = "not ip6";
 /// Of the ordinary traffic before the trouble, as much as baselines need.
@@ -78,7 +80,7 @@ fn frames(troubles: &[(Trouble, f64)]) -> Vec<Timed> {
 /// One run with one worker, one with two, and the recording read.
 fn watched(lab: &Lab, frames: &[Timed]) -> (Ended, Ended, Vec<Value>) {
     let directory = tempfile::tempdir().unwrap();
-    let recorder = Recorder::start(lab, Side::Server, directory.path(), 0).unwrap();
+    let recorder = Recorder::start(lab, Side::Server, directory.path(), SNAP_BYTES).unwrap();
     let ring = ["--source", "ring", "--filter", OURS, "--workers"];
     let [one, two] =
         ["1", "2"].map(|workers| Live::start(lab, &[&[SERVER_IFACE][..], &ring[..], &[workers]].concat()));
