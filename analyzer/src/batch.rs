@@ -14,10 +14,11 @@ use tidegauge_ebpf::settings::Settings;
 
 use crate::digest::{Digest, NOT_FOLLOWED, PARTITIONS};
 use crate::feature::{TICK_NS, TICKS};
-use crate::worker::BACKWARDS_NS;
 
 /// Frames of a batch: its digests fit a core's second-level cache.
 pub const FRAMES_MAX: usize = 2_048;
+/// A frame this much older than the current tick means that the clock was set or files are out of order.
+pub const BACKWARDS_NS: u64 = 60 * 1_000_000_000;
 const SECOND_NS: u64 = TICKS as u64 * TICK_NS;
 /// Unread link types told apart; a capture with more of them than exist is hostile.
 const UNREAD_LINKS_MAX: usize = 64;
@@ -39,6 +40,14 @@ pub enum Turn {
         /// Its start, nanoseconds.
         start_ns: u64,
     },
+}
+
+impl Turn {
+    /// The tick from `start_ns` on is over, and the next thing is in the tick from `next_ns` on.
+    const fn ends(start_ns: u64, next_ns: u64) -> Self {
+        let ends_second = start_ns / SECOND_NS != next_ns / SECOND_NS;
+        Self::TickEnds { start_ns, end_ns: start_ns + TICK_NS, ends_second }
+    }
 }
 
 /// A turn, and the frame before which it happens.
@@ -82,14 +91,27 @@ impl Ticks {
                 self.late += 1;
                 return;
             }
-            let ends_second = start_ns / SECOND_NS != tick_ns / SECOND_NS;
-            let turn = Turn::TickEnds { start_ns, end_ns: start_ns + TICK_NS, ends_second };
-            cuts.push(Cut { index, turn });
+            cuts.push(Cut { index, turn: Turn::ends(start_ns, tick_ns) });
             if ts_ns < start_ns {
                 cuts.push(Cut { index, turn: Turn::JumpBack { start_ns: tick_ns } });
             }
         }
         self.start_ns = Some(tick_ns);
+    }
+
+    /// Begins at this time, nanoseconds: from now on ticks pass without frames too.
+    pub fn begin(&mut self, now_ns: u64) {
+        self.start_ns = Some(now_ns - now_ns % TICK_NS);
+    }
+
+    /// Ends the current tick, and the empty ones up to `now_ns`, before frame number `index` of a batch: for live
+    /// sources, where no frame need come.
+    pub fn idle_until(&mut self, now_ns: u64, index: usize, cuts: &mut Vec<Cut>) {
+        while let Some(start_ns) = self.start_ns.filter(|start_ns| now_ns >= start_ns + TICK_NS) {
+            let next_ns = start_ns + TICK_NS;
+            cuts.push(Cut { index, turn: Turn::ends(start_ns, next_ns) });
+            self.start_ns = Some(next_ns);
+        }
     }
 
     #[cold]
@@ -103,7 +125,7 @@ impl Ticks {
         &self.unread_links
     }
 
-    /// The turn that ends the last tick.
+    /// The turn that ends the current tick, and with it all that waits for its second's end.
     pub fn last_turn(&self) -> Option<Turn> {
         self.start_ns.map(|start_ns| Turn::TickEnds {
             start_ns,
@@ -245,6 +267,22 @@ impl Batch {
                 ticks.note_unread(dlt);
             }
         }
+    }
+
+    /// Leaves of what was read to be followed only the flows of which `unsampled_bits` of their hash are 0, and what is not
+    /// TCP; returns the segments of the others.
+    pub fn sample(&mut self, unsampled_bits: u64) -> u64 {
+        let (mut unsampled, count) = (0, self.len());
+        for digest in &mut self.digests[..count] {
+            if digest.packet.transport == Transport::Tcp && digest.hash & unsampled_bits != 0 {
+                digest.partition = NOT_FOLLOWED;
+                unsampled += 1;
+            }
+        }
+        for list in &mut self.lists {
+            list.retain(|ticket| ticket.kind == TicketKind::Other || ticket.hash & unsampled_bits == 0);
+        }
+        unsampled
     }
 
     /// Reads all headers, on any thread; `counters` is room to count in.

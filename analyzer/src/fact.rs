@@ -120,6 +120,18 @@ impl Facts {
     /// Those counted by the host that they come to, or that is asked.
     pub const OF_HOST: Self = Self(!Self::OF_LISTENER.0);
 
+    /// Those told of segments, and not of datagrams, messages or ARP.
+    pub const OF_SEGMENTS: Self = Self(
+        Self::OF_LISTENER.0
+            | 1 << Fact::Stray as u8
+            | 1 << Fact::StrayRst as u8
+            | 1 << Fact::StrayFin as u8
+            | 1 << Fact::UnaskedAnswer as u8
+            | 1 << Fact::Land as u8
+            | 1 << Fact::StrayNew as u8
+            | 1 << Fact::StrayAnswered as u8,
+    );
+
     /// Adds one.
     #[inline]
     pub const fn set(&mut self, fact: Fact) {
@@ -208,6 +220,15 @@ impl FactCounts {
     pub fn merge(&mut self, other: &Self) {
         for (own, more) in self.0.iter_mut().zip(other.0) {
             *own = own.saturating_add(more);
+        }
+    }
+
+    /// Makes estimates of those that were counted on one in `one_in` flows.
+    pub fn scale(&mut self, facts: Facts, one_in: u32) {
+        for (fact, count) in Fact::ALL.iter().zip(&mut self.0) {
+            if facts.has(*fact) {
+                *count = count.saturating_mul(one_in);
+            }
         }
     }
 

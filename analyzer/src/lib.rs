@@ -29,6 +29,7 @@ pub mod history;
 pub mod hlog;
 mod host_state;
 pub mod incident;
+pub mod join;
 pub mod keyed;
 pub mod layer;
 pub mod learnt;

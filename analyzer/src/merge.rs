@@ -6,9 +6,11 @@
 
 use std::collections::BTreeMap;
 
+use crate::batch::BACKWARDS_NS;
 use crate::feature::TICK_NS;
+use crate::join::Joiner;
 use crate::window::Window;
-use crate::worker::{BACKWARDS_NS, Turn};
+use crate::worker::Passed;
 
 /// Ticks that wait for the slowest worker: three seconds.
 pub const PENDING_TICKS_MAX: usize = 30;
@@ -18,7 +20,9 @@ pub const PENDING_TICKS_MAX: usize = 30;
 pub struct Merger {
     /// Until when each worker has handed over everything, nanoseconds.
     passed_ns: Vec<u64>,
-    pending: BTreeMap<u64, Window>,
+    /// By start: windows by worker.
+    pending: BTreeMap<u64, Vec<(usize, Window)>>,
+    joiner: Joiner,
     /// End of the last tick that was handed on.
     done_ns: u64,
     late_windows: u64,
@@ -27,16 +31,22 @@ pub struct Merger {
 impl Merger {
     /// For so many workers.
     pub fn new(workers: usize) -> Self {
-        Self { passed_ns: vec![0; workers], pending: BTreeMap::new(), done_ns: 0, late_windows: 0 }
+        Self {
+            passed_ns: vec![0; workers],
+            pending: BTreeMap::new(),
+            joiner: Joiner::default(),
+            done_ns: 0,
+            late_windows: 0,
+        }
     }
 
-    /// Takes what worker number `worker` handed over until `passed_ns`; returns what is complete by that, in order.
-    pub fn take(&mut self, worker: usize, turns: Vec<Turn>, passed_ns: u64) -> Vec<Turn> {
+    /// Takes what worker number `worker` handed over until `passed_ns`; repassed what is complete by that, in order.
+    pub fn take(&mut self, worker: usize, passed: Vec<Passed>, passed_ns: u64) -> Vec<Passed> {
         let mut ready = Vec::new();
-        for turn in turns {
-            match turn {
-                Turn::Window(window) => self.add(*window, &mut ready),
-                Turn::JumpBack(start_ns) => self.jump_back(start_ns, &mut ready),
+        for step in passed {
+            match step {
+                Passed::Window(window) => self.add(worker, *window, &mut ready),
+                Passed::JumpBack(start_ns) => self.jump_back(start_ns, &mut ready),
             }
         }
         self.passed_ns[worker] = passed_ns;
@@ -51,7 +61,7 @@ impl Merger {
     }
 
     /// No more comes.
-    pub fn finish(&mut self) -> Vec<Turn> {
+    pub fn finish(&mut self) -> Vec<Passed> {
         let mut ready = Vec::new();
         self.hand_on_all(&mut ready);
         ready
@@ -62,7 +72,7 @@ impl Merger {
         self.late_windows
     }
 
-    fn add(&mut self, mut window: Window, ready: &mut Vec<Turn>) {
+    fn add(&mut self, worker: usize, mut window: Window, ready: &mut Vec<Passed>) {
         if window.start_ns < self.done_ns {
             if self.done_ns - window.start_ns > BACKWARDS_NS {
                 // Another worker is still in the time before the clock was set.
@@ -72,30 +82,37 @@ impl Merger {
                 (window.start_ns, window.end_ns) = (self.done_ns, self.done_ns + TICK_NS);
             }
         }
-        self.pending.entry(window.start_ns).or_default().merge(window);
+        let tick = self.pending.entry(window.start_ns).or_default();
+        match tick.iter_mut().find(|(known, _)| *known == worker) {
+            Some((_, known)) => known.merge(window),
+            None => tick.push((worker, window)),
+        }
     }
 
-    fn jump_back(&mut self, start_ns: u64, ready: &mut Vec<Turn>) {
+    fn jump_back(&mut self, start_ns: u64, ready: &mut Vec<Passed>) {
         if self.done_ns.saturating_sub(start_ns) <= BACKWARDS_NS {
             // The first worker to notice has said so for all.
             return;
         }
         self.hand_on_all(ready);
-        ready.push(Turn::JumpBack(start_ns));
+        ready.push(Passed::JumpBack(start_ns));
         self.done_ns = start_ns;
         self.passed_ns.fill(start_ns);
     }
 
-    fn hand_on_all(&mut self, ready: &mut Vec<Turn>) {
+    fn hand_on_all(&mut self, ready: &mut Vec<Passed>) {
         while !self.pending.is_empty() {
             self.hand_on(ready);
         }
     }
 
-    fn hand_on(&mut self, ready: &mut Vec<Turn>) {
-        let Some((start_ns, window)) = self.pending.pop_first() else { return };
+    fn hand_on(&mut self, ready: &mut Vec<Passed>) {
+        let Some((start_ns, mut windows)) = self.pending.pop_first() else { return };
         self.done_ns = start_ns + TICK_NS;
-        ready.push(Turn::Window(Box::new(window)));
+        // Who comes first depends on the machine.
+        windows.sort_by_key(|(worker, _)| *worker);
+        let window = self.joiner.join(windows);
+        ready.push(Passed::Window(Box::new(window)));
     }
 }
 
@@ -107,21 +124,21 @@ mod tests {
     /// Some tick, long after the epoch.
     const FIRST: u64 = 1_000_000 * T;
 
-    fn window(tick: u64, packets: u64) -> Turn {
+    fn window(tick: u64, packets: u64) -> Passed {
         let start_ns = FIRST + tick * T;
         let mut window = Window { start_ns, end_ns: start_ns + T, ..Window::default() };
         window.totals.values[0] = packets;
-        Turn::Window(Box::new(window))
+        Passed::Window(Box::new(window))
     }
 
     /// Tick and packets of windows, `None` and the tick of a jump.
-    fn told(turns: Vec<Turn>) -> Vec<(Option<u64>, i64)> {
+    fn told(passed: Vec<Passed>) -> Vec<(Option<u64>, i64)> {
         let tick = |ns: u64| (ns as i64 - FIRST as i64) / T as i64;
-        let tell = |turn| match turn {
-            Turn::Window(window) => (Some(window.totals.values[0]), tick(window.start_ns)),
-            Turn::JumpBack(ns) => (None, tick(ns)),
+        let tell = |step| match step {
+            Passed::Window(window) => (Some(window.totals.values[0]), tick(window.start_ns)),
+            Passed::JumpBack(ns) => (None, tick(ns)),
         };
-        turns.into_iter().map(tell).collect()
+        passed.into_iter().map(tell).collect()
     }
 
     #[test]
@@ -142,8 +159,8 @@ mod tests {
     fn what_comes_too_late_counts_in_the_next_tick() {
         let mut merger = Merger::new(2);
         let far = PENDING_TICKS_MAX as u64 + 1;
-        let turns = (0..far).map(|tick| window(tick, 1)).collect();
-        assert_eq!(told(merger.take(0, turns, FIRST + far * T)), [(Some(1), 0)]);
+        let passed = (0..far).map(|tick| window(tick, 1)).collect();
+        assert_eq!(told(merger.take(0, passed, FIRST + far * T)), [(Some(1), 0)]);
         assert_eq!(told(merger.take(1, vec![window(0, 7)], FIRST + 2 * T)), [(Some(8), 1)]);
         assert_eq!(merger.late_windows(), 1);
     }
@@ -153,18 +170,18 @@ mod tests {
         let mut merger = Merger::new(2);
         let back = FIRST - 1_000 * T;
         let before = |tick: i64, packets| {
-            let Turn::Window(mut window) = window(0, packets) else { unreachable!("it is a window") };
+            let Passed::Window(mut window) = window(0, packets) else { unreachable!("it is a window") };
             (window.start_ns, window.end_ns) = (back + tick as u64 * T, back + (tick as u64 + 1) * T);
-            Turn::Window(window)
+            Passed::Window(window)
         };
         merger.take(1, vec![window(0, 1)], FIRST + T);
         assert_eq!(told(merger.take(0, vec![window(0, 1)], FIRST + T)), [(Some(2), 0)]);
         assert_eq!(
-            told(merger.take(0, vec![Turn::JumpBack(back), before(0, 1)], back + T)),
+            told(merger.take(0, vec![Passed::JumpBack(back), before(0, 1)], back + T)),
             [(None, -1_000)]
         );
         assert_eq!(
-            told(merger.take(1, vec![Turn::JumpBack(back), before(0, 2)], back + T)),
+            told(merger.take(1, vec![Passed::JumpBack(back), before(0, 2)], back + T)),
             [(Some(3), -1_000)]
         );
     }

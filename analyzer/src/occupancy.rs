@@ -1,4 +1,4 @@
-//! How full the tables are: estimated from a fixed number of buckets, another part of the table each time.
+//! How full the tables are: estimated from a fixed number of buckets or places, others each time.
 //!
 //! Buckets are chosen by hashes, so any part of a table is a fair sample of it: with [`BUCKETS`] of them the standard
 //! error of a share is below 0.6 % of the table. One look takes some 50 us whatever the tables' sizes are.
@@ -13,10 +13,10 @@ use tidegauge_ebpf::limits::{
 };
 use tidegauge_ebpf::source::SourceBucket;
 use tidegauge_ebpf::stamp::Stamp;
-use tidegauge_ebpf::tcp::connection::KeepRank;
+use tidegauge_ebpf::tcp::connection::{Connection, KeepRank};
 
+use crate::digest::PARTITIONS;
 use crate::follow::Follower;
-use crate::track::Shard;
 
 /// Buckets looked at in a time, of flows and of half-open attempts each.
 pub const BUCKETS: u32 = 4_096;
@@ -32,14 +32,9 @@ pub fn waiting(buckets: impl Iterator<Item = AttemptBucket>, now: Stamp) -> u64 
     buckets.map(waiting).sum()
 }
 
-/// The tables, wherever they live.
+/// The kernel's tables, sections of all CPUs.
 #[derive(Clone, Copy)]
-pub enum Tables<'a> {
-    /// A worker's own.
-    Heap(&'a Shard),
-    /// The kernel's, sections of all CPUs.
-    Kernel(&'a Maps),
-}
+pub struct Tables<'a>(pub &'a Maps);
 
 /// Slots that were looked at, those among them that count, and all there are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -128,11 +123,10 @@ impl Occupancy {
     pub fn of_followers(followers: &[Follower], listeners: (u64, u64), now: Stamp) -> Self {
         let mut occupancy = Self::default();
         for follower in followers {
-            for connection in follower.connections() {
-                let rank = connection.keep_rank(now);
-                occupancy.proven.look(rank == KeepRank::Proven);
-                occupancy.unproven.look(matches!(rank, KeepRank::Waiting | KeepRank::Unproven));
-            }
+            follower
+                .connections()
+                .iter()
+                .for_each(|connection| occupancy.look_at_connection(connection, now));
             for attempt in follower.attempts().iter().flat_map(|bucket| &bucket.ways) {
                 occupancy.waiting.look(attempt.waiting(now));
             }
@@ -189,6 +183,48 @@ impl Sampler {
         self.shard_buckets = self.shard_buckets.wrapping_add(SHARD_BUCKETS);
         occupancy
     }
+
+    /// Looks at the next part of what a worker follows; `listeners` are its rows, and those in use.
+    pub fn look_at_followers(
+        &mut self,
+        followers: &[Follower],
+        listeners: (u64, u64),
+        now: Stamp,
+    ) -> Occupancy {
+        let mut occupancy = Occupancy::default();
+        for follower in followers {
+            let (connections_max, attempt_buckets_max) = follower.room();
+            for place in self.spread(connections_max) {
+                // What was never taken is free.
+                match follower.connections().get(place) {
+                    Some(connection) => occupancy.look_at_connection(connection, now),
+                    None => {
+                        occupancy.proven.look(false);
+                        occupancy.unproven.look(false);
+                    }
+                }
+            }
+            for bucket in self.spread(attempt_buckets_max) {
+                let ways =
+                    follower.attempts().get(bucket).map_or_else(Default::default, |bucket| bucket.ways);
+                ways.iter().for_each(|attempt| occupancy.waiting.look(attempt.waiting(now)));
+            }
+            for slots in [&mut occupancy.proven, &mut occupancy.unproven] {
+                slots.slots += connections_max as u64;
+            }
+            occupancy.waiting.slots += (attempt_buckets_max * ATTEMPT_WAYS) as u64;
+        }
+        let (slots, used) = listeners;
+        occupancy.listeners = Slots { slots, looked_at: slots, used };
+        self.buckets = self.buckets.wrapping_add(1);
+        occupancy
+    }
+
+    /// Places of a follower's table that are looked at this time: all over it, since it is filled from its beginning.
+    fn spread(&self, places: usize) -> impl Iterator<Item = usize> + use<> {
+        let step = places.div_ceil(BUCKETS as usize / PARTITIONS).max(1);
+        (self.buckets as usize % step..places).step_by(step)
+    }
 }
 
 /// The buckets of a look: at most `most`, from `from` on and around the end of the table.
@@ -198,6 +234,12 @@ fn part(from: u32, most: u32, buckets: u32) -> impl Iterator<Item = u32> {
 }
 
 impl Occupancy {
+    fn look_at_connection(&mut self, connection: &Connection, now: Stamp) {
+        let rank = connection.keep_rank(now);
+        self.proven.look(rank == KeepRank::Proven);
+        self.unproven.look(matches!(rank, KeepRank::Waiting | KeepRank::Unproven));
+    }
+
     fn look_at_flow(&mut self, flow: &Flow, now: Stamp) {
         let taken = flow.fingerprint != 0 && flow.flags & CLOSED == 0;
         let is_proven = flow.flags & PROVEN != 0;
@@ -223,51 +265,30 @@ impl Tables<'_> {
     }
 
     fn shards(self) -> u32 {
-        match self {
-            Self::Heap(_) => 1,
-            Self::Kernel(maps) => maps.cpus(),
-        }
+        self.0.cpus()
     }
 
     fn flow_buckets(self) -> u32 {
-        match self {
-            Self::Heap(shard) => shard.flows().len() as u32,
-            Self::Kernel(maps) => maps.flow_buckets(),
-        }
+        self.0.flow_buckets()
     }
 
     fn attempt_buckets(self) -> u32 {
-        match self {
-            Self::Heap(shard) => shard.attempts().len() as u32,
-            Self::Kernel(maps) => maps.attempt_buckets(),
-        }
+        self.0.attempt_buckets()
     }
 
     fn flows(self, bucket: u32) -> Option<FlowBucket> {
-        match self {
-            Self::Heap(shard) => shard.flows().get(bucket as usize).copied(),
-            Self::Kernel(maps) => maps.flow_bucket(bucket),
-        }
+        self.0.flow_bucket(bucket)
     }
 
     fn attempts(self, bucket: u32) -> Option<AttemptBucket> {
-        match self {
-            Self::Heap(shard) => shard.attempts().get(bucket as usize).copied(),
-            Self::Kernel(maps) => maps.attempt_bucket(bucket),
-        }
+        self.0.attempt_bucket(bucket)
     }
 
     fn listener_ids(self, bucket: u32) -> Option<[u64; LISTENER_WAYS]> {
-        match self {
-            Self::Heap(shard) => shard.listeners().get(bucket as usize).map(|bucket| bucket.ids),
-            Self::Kernel(maps) => maps.listener_ids(bucket / LISTENER_BUCKETS, bucket % LISTENER_BUCKETS),
-        }
+        self.0.listener_ids(bucket / LISTENER_BUCKETS, bucket % LISTENER_BUCKETS)
     }
 
     fn sources(self, bucket: u32) -> Option<SourceBucket> {
-        match self {
-            Self::Heap(shard) => shard.sources().get(bucket as usize).copied(),
-            Self::Kernel(maps) => maps.source_bucket(bucket / SOURCE_BUCKETS, bucket % SOURCE_BUCKETS),
-        }
+        self.0.source_bucket(bucket / SOURCE_BUCKETS, bucket % SOURCE_BUCKETS)
     }
 }

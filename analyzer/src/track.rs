@@ -1,8 +1,7 @@
-//! The tables in userspace: the same types the kernel program fills, on the heap, for sources that hand over frames.
+//! The kernel program's tables on the heap, filled by the same packet logic: what tests hold against the kernel's own, and
+//! against the full judgement ([`crate::follow`]).
 //!
-//! Sizes are fixed at creation. One shard is one worker's: nothing here is shared.
-
-use std::collections::BTreeMap;
+//! Sizes are fixed at creation.
 
 use tidegauge_capture::frame::CapturedFrame;
 use tidegauge_ebpf::attempt::AttemptBucket;
@@ -17,21 +16,13 @@ use tidegauge_ebpf::source::SourceBucket;
 use tidegauge_ebpf::stamp::{Moment, Stamp};
 use tidegauge_ebpf::target::TargetBucket;
 
-/// Unread link types told apart; a capture with more of them than exist is hostile.
-const UNREAD_LINKS_MAX: usize = 64;
-
-/// Bits that choose the sampled flows begin here: behind those that choose the bucket, which must all stay in use.
-const SAMPLE_SHIFT: u32 = 48;
-
 /// Frames that wait to be judged while the lines of their tables are fetched.
 const LAG: u32 = HeapTables::DEPTH;
 
-/// One worker's tables.
+/// The tables of one CPU.
 pub struct Shard {
     settings: Settings,
     tables: HeapTables,
-    /// Frames by DLT number that is not read, beyond the maximum under the last one.
-    unread_links: BTreeMap<u16, u64>,
 }
 
 /// The tables themselves, apart from the settings so that both can be borrowed at once.
@@ -43,8 +34,6 @@ struct HeapTables {
     sources: Box<[SourceBucket]>,
     prefixes: Box<[SourceBucket]>,
     targets: Box<[TargetBucket]>,
-    /// Bits of a flow's hash that are 0 where it is followed.
-    unsampled_bits: u64,
 }
 
 impl Shard {
@@ -52,7 +41,6 @@ impl Shard {
     pub fn with_buckets(settings: Settings, attempt_buckets: u32, flow_buckets: u32) -> Self {
         Self {
             settings,
-            unread_links: BTreeMap::new(),
             tables: HeapTables {
                 section: Box::default(),
                 attempts: zeroed(attempt_buckets),
@@ -61,7 +49,6 @@ impl Shard {
                 sources: zeroed(SOURCE_BUCKETS),
                 prefixes: zeroed(PREFIX_BUCKETS),
                 targets: zeroed(TARGET_BUCKETS),
-                unsampled_bits: 0,
             },
         }
     }
@@ -89,12 +76,6 @@ impl Shard {
         observe(frame, arrival, &mut self.tables, self.settings, 0);
     }
 
-    /// From now on follows the flows of one in `one_in`, a power of two, of all hash values: whole flows, the same ones
-    /// as long as the number stays.
-    pub fn sample_flows(&mut self, one_in: u32) {
-        self.tables.unsampled_bits = (u64::from(one_in) - 1) << SAMPLE_SHIFT;
-    }
-
     /// Judges the frames that still wait.
     pub fn flush(&mut self) {
         flush(&[][..], &mut self.tables, self.settings);
@@ -105,13 +86,6 @@ impl Shard {
         counters.add(Counter::Packets, 1);
         counters.add(Counter::Bytes, u64::from(frame.wire_len));
         counters.add(Counter::UnsupportedLink, 1);
-        let full = self.unread_links.len() >= UNREAD_LINKS_MAX && !self.unread_links.contains_key(&frame.dlt);
-        *self.unread_links.entry(if full { u16::MAX } else { frame.dlt }).or_default() += 1;
-    }
-
-    /// Frames of link types that are not read, by DLT number.
-    pub const fn unread_links(&self) -> &BTreeMap<u16, u64> {
-        &self.unread_links
     }
 
     /// Totals.
@@ -197,11 +171,6 @@ impl Tables for HeapTables {
     fn targets(&mut self, hash: u64) -> Option<&mut TargetBucket> {
         // The lowest bit is always set.
         bucket(&mut self.targets, hash >> 32)
-    }
-
-    #[inline(always)]
-    fn sampled(&self, hash: u64) -> bool {
-        hash & self.unsampled_bits == 0
     }
 
     #[inline(always)]

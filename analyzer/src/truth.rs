@@ -33,6 +33,11 @@ impl Truth {
         self.misfits.merge(other.misfits);
     }
 
+    /// Makes estimates of the judgements that were counted on one in `one_in` flows. What layers say stays what was seen.
+    pub fn scale(&mut self, one_in: u32) {
+        self.marks.iter_mut().for_each(|count| *count = count.saturating_mul(one_in.into()));
+    }
+
     /// Segments with this mark, one bit of [`mark`].
     pub const fn get(&self, mark: u32) -> u64 {
         self.marks[mark.trailing_zeros() as usize % mark::COUNT]

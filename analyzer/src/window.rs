@@ -8,9 +8,9 @@ use tidegauge_ebpf::listener::{ListenerCounter, RWND_OCTAVES};
 use tidegauge_ebpf::packet::{Address, ipv4_mapped};
 use tidegauge_ebpf::target::{Majority, TargetCounter};
 
-use crate::account::actors::ActorCounts;
+use crate::account::actors::{ActorCounts, Bits};
 use crate::distinct::Distinct;
-use crate::fact::{Fact, FactCounts};
+use crate::fact::{Fact, FactCounts, Facts};
 use crate::keyed::Keyed;
 use crate::local_host::HostInterval;
 use crate::path::{PathWindow, Trouble};
@@ -105,6 +105,8 @@ pub struct ActorWindow {
     pub began_ns: u64,
     /// What it asked, and what came of it.
     pub counts: ActorCounts,
+    /// Distinct hosts, ports, and pairs of both, so that several workers' can be put together.
+    pub distinct: [Bits; 3],
     /// Distinct hosts, about.
     pub hosts: u64,
     /// Distinct ports, about.
@@ -203,6 +205,10 @@ impl Window {
     pub fn scale(&mut self, one_in: u32) {
         self.sampling = Some(Sampling::scale(&mut self.totals, one_in));
         self.listeners.values_mut().for_each(|listener| listener.scale(one_in));
+        self.hosts.values_mut().for_each(|host| host.facts.scale(Facts::OF_SEGMENTS, one_in));
+        if let Some(truth) = &mut self.truth {
+            truth.scale(one_in);
+        }
     }
 
     /// Adds another shard's or interval's window.
@@ -294,6 +300,9 @@ impl ListenerWindow {
     fn scale(&mut self, one_in: u32) {
         let counters = self.counters.iter_mut().chain(&mut self.rwnd_octaves);
         counters.for_each(|count| *count = count.saturating_mul(one_in.into()));
+        self.facts.scale(Facts::OF_SEGMENTS, one_in);
+        self.open = self.open.saturating_mul(one_in);
+        self.heads = self.heads.saturating_mul(one_in);
         for sources in [&mut self.sources, &mut self.prefixes] {
             sources.iter_mut().for_each(|(_, attempts)| *attempts = attempts.saturating_mul(one_in));
             // Those that are more than can be counted are as many.

@@ -1,24 +1,37 @@
-//! One worker: frames into its tables, and a window out of them whenever packet time passes a tick's end.
+//! One worker of a live source: frames into batches, those through the three steps that frames of a capture file take
+//! ([`crate::pipeline`]), and a window out of them whenever packet time passes a tick's end.
 //!
-//! Frames may be a little out of order (several interfaces, several queues): one that is late counts in the tick it
-//! arrives in. Packet time that jumps back by more than [`BACKWARDS_NS`] starts anew.
+//! A worker has everything for its own flows: all partitions, all accounts. What several have counted is put together
+//! by tick ([`crate::merge`]). Its source takes frames back at once, so they are copied; a batch is worked on when it is
+//! full, and at a tick's end.
+//!
+//! Limits: [`FRAMES_MAX`] frames and [`BYTES_MAX`] bytes a batch; tables as at creation ([`Sizes`]).
+
+use std::convert::Infallible;
 
 use tidegauge_capture::frame::CapturedFrame;
+use tidegauge_ebpf::counter::{Counter, Counters};
+use tidegauge_ebpf::settings::Settings;
 use tidegauge_ebpf::stamp::Stamp;
 
-use crate::collect::{Collector, View};
-use crate::feature::TICK_NS;
-use crate::occupancy::waiting;
+use crate::account::{Accounts, RoundTrips};
+use crate::batch::{Batch, Cut, FRAMES_MAX, Ticks, Turn};
+use crate::digest::PARTITIONS;
+use crate::follow::{Follower, Share, Sizes};
+use crate::occupancy::{Occupancy, Sampler, waiting};
+use crate::pipeline::{Books, Told};
 use crate::sample::{FlowSampler, Pressure};
-use crate::track::Shard;
 use crate::window::Window;
 
-/// A frame this much older than the current tick means that the clock was set or files are out of order.
-pub const BACKWARDS_NS: u64 = 60 * 1_000_000_000;
+/// Bytes of a batch from which on it is full: it fits a core's second-level cache, beside what is known of its frames.
+pub const BYTES_MAX: usize = 256 << 10;
+/// Bits that choose the sampled flows begin here: behind those that choose the bucket, and before those that choose the
+/// partition, which must all stay in use.
+const SAMPLE_SHIFT: u32 = 48;
 
 /// What a worker has for the engine, in this order.
 #[derive(Debug)]
-pub enum Turn {
+pub enum Passed {
     /// A tick is over.
     Window(Box<Window>),
     /// Packet time jumped back to this tick, nanoseconds.
@@ -27,126 +40,172 @@ pub enum Turn {
 
 /// A worker's tables and its place in time.
 pub struct Worker {
-    shard: Shard,
-    collector: Collector,
+    settings: Settings,
+    batch: Batch,
+    counters: Box<Counters>,
+    followers: Vec<Follower>,
+    shares: [Share; PARTITIONS],
+    books: Books,
+    ticks: Ticks,
+    /// Frames worked on.
+    frames: u64,
     flow_sampler: FlowSampler,
-    /// The current tick; `None` before the first frame of a worker that was not told when it begins.
-    tick_start_ns: Option<u64>,
-    /// The first and the last packet's time.
-    first_last_ns: Option<(u64, u64)>,
-    /// Frames that arrived in a later tick than their own.
-    late: u64,
+    sampler: Sampler,
 }
 
 impl Worker {
-    /// A worker on these tables.
-    pub fn new(shard: Shard) -> Self {
+    /// A worker with tables of these sizes.
+    pub fn new(settings: Settings, sizes: Sizes) -> Self {
         Self {
-            shard,
-            collector: Collector::default(),
+            settings,
+            batch: Batch::default(),
+            counters: Box::default(),
+            followers: (0..PARTITIONS).map(|_| Follower::new(sizes)).collect(),
+            shares: Default::default(),
+            books: Books::new(Accounts::new(settings), false),
+            ticks: Ticks::default(),
+            frames: 0,
             flow_sampler: FlowSampler::default(),
-            tick_start_ns: None,
-            first_last_ns: None,
-            late: 0,
+            sampler: Sampler::default(),
         }
     }
 
     /// Begins at this time, nanoseconds: from now on ticks pass without frames too.
     pub fn begin(&mut self, now_ns: u64) {
-        self.tick_start_ns = Some(now_ns - now_ns % TICK_NS);
+        self.ticks.begin(now_ns);
     }
 
-    /// Takes one frame; what was over before it is appended to `turns`.
+    /// Takes one frame; what is over is appended to `passed`, when the batch is full.
     #[inline]
-    pub fn frame(&mut self, frame: &CapturedFrame<'_>, turns: &mut Vec<Turn>) {
-        let ts_ns = frame.ts_ns;
-        if self.tick_start_ns.is_none_or(|start_ns| ts_ns.wrapping_sub(start_ns) >= TICK_NS) {
-            self.leave_tick(ts_ns, turns);
+    pub fn frame(&mut self, frame: &CapturedFrame<'_>, passed: &mut Vec<Passed>) {
+        self.batch.frames.push(frame);
+        if self.batch.len() == FRAMES_MAX || self.batch.frames.held_bytes() >= BYTES_MAX {
+            self.work(None, passed);
         }
-        let (first, last) = self.first_last_ns.unwrap_or((ts_ns, ts_ns));
-        self.first_last_ns = Some((first.min(ts_ns), last.max(ts_ns)));
-        self.shard.observe(frame);
     }
 
-    /// `ts_ns` is not in the current tick: after it, before it, or the first of all.
-    #[cold]
-    fn leave_tick(&mut self, ts_ns: u64, turns: &mut Vec<Turn>) {
-        let tick_ns = ts_ns - ts_ns % TICK_NS;
-        let Some(start_ns) = self.tick_start_ns else {
-            self.tick_start_ns = Some(tick_ns);
-            return;
-        };
-        if ts_ns < start_ns && start_ns - ts_ns <= BACKWARDS_NS {
-            self.late += 1;
-            return;
-        }
-        self.end_tick(turns);
-        if ts_ns < start_ns {
-            turns.push(Turn::JumpBack(tick_ns));
-        }
-        self.tick_start_ns = Some(tick_ns);
+    /// Works on the frames that are there.
+    pub fn catch_up(&mut self, passed: &mut Vec<Passed>) {
+        self.work(None, passed);
     }
 
     /// Hands the current tick over, and the empty ones up to `now_ns`: for live sources, when no frame comes.
-    pub fn idle_until(&mut self, now_ns: u64, turns: &mut Vec<Turn>) {
-        while let Some(start_ns) = self.tick_start_ns.filter(|start_ns| now_ns >= start_ns + TICK_NS) {
-            self.end_tick(turns);
-            self.tick_start_ns = Some(start_ns + TICK_NS);
+    pub fn idle_until(&mut self, now_ns: u64, passed: &mut Vec<Passed>) {
+        self.work(Some(now_ns), passed);
+    }
+
+    /// All steps of the batch, and then the ends of ticks up to `until_ns`.
+    #[inline(never)]
+    fn work(&mut self, until_ns: Option<u64>, passed: &mut Vec<Passed>) {
+        let (batch, first) = (&mut self.batch, self.frames + 1);
+        batch.time(&mut self.ticks, first);
+        self.frames += batch.len() as u64;
+        if let Some(until_ns) = until_ns {
+            self.ticks.idle_until(until_ns, batch.len(), &mut batch.cuts);
         }
+        self.book(passed);
+    }
+
+    fn book(&mut self, passed: &mut Vec<Passed>) {
+        let (batch, one_in) = (&mut self.batch, self.flow_sampler.one_in());
+        if batch.is_empty() && batch.cuts.is_empty() {
+            return;
+        }
+        batch.read(self.settings, &mut self.counters);
+        if one_in > 1 {
+            let unsampled = batch.sample((u64::from(one_in) - 1) << SAMPLE_SHIFT);
+            // In one of a batch's ticks: which one hardly matters.
+            if let Some(headers) = batch.headers.last_mut() {
+                headers[Counter::SegmentsUnsampled as usize] += unsampled;
+            }
+        }
+        for (partition, (follower, share)) in self.followers.iter_mut().zip(&mut self.shares).enumerate() {
+            follower.follow(batch, partition, share);
+        }
+        let Ok(()) = self.books.book(batch, self.shares.each_mut(), &mut telling(one_in, passed));
+        batch.frames.clear();
     }
 
     /// Hands over what is left.
-    pub fn finish(&mut self, turns: &mut Vec<Turn>) {
-        self.end_tick(turns);
+    pub fn finish(&mut self, passed: &mut Vec<Passed>) {
+        self.work(None, passed);
+        let Some(Turn::TickEnds { start_ns, end_ns, .. }) = self.ticks.last_turn() else { return };
+        let last = self.last_stamp();
+        let said = self.followers.iter_mut().map(|follower| follower.finish(end_ns, last)).collect();
+        let tell = &mut telling(self.flow_sampler.one_in(), passed);
+        let Ok(()) = self.books.finish((start_ns, end_ns), said, tell);
     }
 
-    fn end_tick(&mut self, turns: &mut Vec<Turn>) {
-        let Some(start_ns) = self.tick_start_ns else { return };
-        self.shard.flush();
-        let view = View::Heap(&self.shard);
-        let mut window = self.collector.collect(view, start_ns, start_ns + TICK_NS);
-        let one_in = self.flow_sampler.one_in();
-        if one_in > 1 {
-            window.scale(one_in);
-        }
-        turns.push(Turn::Window(Box::new(window)));
+    /// Ends the tick before its time, and hands over all that waits for the end of its second.
+    fn end_early(&mut self, passed: &mut Vec<Passed>) {
+        self.batch.cuts.clear();
+        self.batch.cuts.extend(self.ticks.last_turn().map(|turn| Cut { index: 0, turn }));
+        self.book(passed);
     }
 
     /// A live source's tick is over, and so it kept up: whether all flows are followed from now on is decided here, so
     /// that within a tick the share is one. Call it right after [`Worker::idle_until`].
-    pub fn relieve(&mut self, pressure: Pressure, turns: &mut Vec<Turn>) {
+    pub fn relieve(&mut self, pressure: Pressure, passed: &mut Vec<Passed>) {
         let before = self.flow_sampler;
         let one_in = self.flow_sampler.tick(pressure);
         if one_in != before.one_in() {
-            // What the tick that has begun counted already was counted with the share before.
+            // What was counted already was counted with the share before.
             let after = std::mem::replace(&mut self.flow_sampler, before);
-            self.end_tick(turns);
+            self.end_early(passed);
             self.flow_sampler = after;
-            self.shard.sample_flows(one_in);
         }
     }
 
-    /// The tables.
-    pub const fn shard(&self) -> &Shard {
-        &self.shard
+    /// In how many flows one is followed.
+    pub const fn one_in(&self) -> u32 {
+        self.flow_sampler.one_in()
     }
 
-    /// Times of the first and the last packet, nanoseconds.
+    /// How full the tables are, by a look at a part of them.
+    pub fn look(&mut self, now: Stamp) -> Occupancy {
+        let listeners = self.books.accounts().listeners_used();
+        self.sampler.look_at_followers(&self.followers, listeners, now)
+    }
+
+    /// Times of the first and the last packet that was worked on, nanoseconds.
     pub const fn first_last_ns(&self) -> Option<(u64, u64)> {
-        self.first_last_ns
+        self.ticks.first_last_ns()
     }
 
     /// Frames counted in a later tick than their own.
     pub const fn late(&self) -> u64 {
-        self.late
+        self.ticks.late()
     }
 
     /// Attempts that still wait for an answer at the end, young enough to get one.
     pub fn waiting_attempts(&self) -> u64 {
-        waiting(self.shard.attempts().iter().copied(), self.last_stamp())
+        waiting(self.followers.iter().flat_map(Follower::attempts).copied(), self.last_stamp())
     }
 
     fn last_stamp(&self) -> Stamp {
-        Stamp::from_ns(self.first_last_ns.map_or(0, |(_, last)| last))
+        Stamp::from_ns(self.first_last_ns().map_or(0, |(_, last)| last))
+    }
+
+    /// Round trips by place, when all is over.
+    pub fn into_round_trips(self) -> RoundTrips {
+        self.books.into_accounts().into_round_trips()
+    }
+}
+
+/// What is told of a batch whose flows were one in `one_in`.
+fn telling(one_in: u32, passed: &mut Vec<Passed>) -> impl FnMut(Told<'_>) -> Result<(), Infallible> {
+    move |told| {
+        match told {
+            Told::Window(mut window) => {
+                if one_in > 1 {
+                    window.scale(one_in);
+                }
+                passed.push(Passed::Window(window));
+            }
+            Told::JumpBack(start_ns) => passed.push(Passed::JumpBack(start_ns)),
+            // Sizes without records, books without judgements and frames: there are none.
+            Told::Flow(_) | Told::Judgement(..) | Told::Frames(..) => {}
+        }
+        Ok(())
     }
 }

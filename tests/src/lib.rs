@@ -13,6 +13,7 @@ pub mod middlebox;
 pub mod netns;
 pub mod pacing;
 pub mod packet_socket;
+pub mod play;
 pub mod random;
 pub mod recorder;
 pub mod server;

@@ -108,6 +108,16 @@ impl PacketSocket {
     }
 }
 
+impl PacketSocket {
+    /// Sends one frame of any length.
+    ///
+    /// # Errors
+    /// The operating system's, a full queue included.
+    pub fn send_frame(&self, frame: &[u8]) -> io::Result<()> {
+        send(&self.0, frame)
+    }
+}
+
 /// A packet socket of frames that come in on one interface; those that leave it are not seen.
 #[derive(Debug)]
 pub struct Tap(OwnedFd);
@@ -148,9 +158,7 @@ impl Tap {
     /// # Errors
     /// The operating system's, a full queue included.
     pub fn send(&self, frame: &[u8]) -> io::Result<()> {
-        // SAFETY: the buffer is readable for the length given.
-        let result = unsafe { libc::send(self.0.as_raw_fd(), frame.as_ptr().cast(), frame.len(), 0) };
-        if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+        send(&self.0, frame)
     }
 
     /// Frames lost since the last call because the queue was full.
@@ -186,6 +194,12 @@ fn socket() -> io::Result<OwnedFd> {
     check(fd)?;
     // SAFETY: `fd` was just opened, is valid, and nobody else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+fn send(fd: &OwnedFd, frame: &[u8]) -> io::Result<()> {
+    // SAFETY: the buffer is readable for the length given.
+    let result = unsafe { libc::send(fd.as_raw_fd(), frame.as_ptr().cast(), frame.len(), 0) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 fn set(fd: &OwnedFd, level: libc::c_int, option: libc::c_int, value: libc::c_int) -> io::Result<()> {

@@ -32,7 +32,7 @@ const WORDS: usize = 8;
 
 /// A linear count of distinct values.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Bits([u64; WORDS]);
+pub struct Bits([u64; WORDS]);
 
 impl Bits {
     const fn bit(hash: u64) -> (usize, u64) {
@@ -65,11 +65,17 @@ impl Bits {
             return self;
         }
         let mut both = self;
-        both.0.iter_mut().zip(before.0).for_each(|(own, more)| *own |= more);
+        both.add_all(&before);
         both
     }
 
-    fn estimate(&self) -> u64 {
+    /// Adds all of another count.
+    pub fn add_all(&mut self, other: &Self) {
+        self.0.iter_mut().zip(other.0).for_each(|(own, more)| *own |= more);
+    }
+
+    /// How many there are, about.
+    pub fn estimate(&self) -> u64 {
         let total = (WORDS * 64) as f64;
         let free = f64::from(self.0.iter().map(|word| word.count_zeros()).sum::<u32>()).max(0.5);
         (total * (total / free).ln()).round() as u64
@@ -179,6 +185,16 @@ pub struct ActorCounts {
     pub refused: u32,
     /// Brief connections of protocols that ask for a password.
     pub logins: u32,
+}
+
+impl ActorCounts {
+    /// Adds another worker's.
+    pub const fn add(&mut self, other: &Self) {
+        self.asked = self.asked.saturating_add(other.asked);
+        self.answered = self.answered.saturating_add(other.answered);
+        self.refused = self.refused.saturating_add(other.refused);
+        self.logins = self.logins.saturating_add(other.logins);
+    }
 }
 
 /// Ports that follow each other must fall anywhere, or their count is too high.
@@ -379,6 +395,7 @@ impl Row {
         ActorWindow {
             began_ns,
             counts: self.counts,
+            distinct: [self.hosts, self.ports, self.places],
             hosts: self.hosts.estimate(),
             ports: self.ports.estimate(),
             places: self.places.estimate(),

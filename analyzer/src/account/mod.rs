@@ -225,6 +225,11 @@ impl Accounts {
         &self.round_trips
     }
 
+    /// The same, when the run is over.
+    pub fn into_round_trips(self) -> RoundTrips {
+        self.round_trips
+    }
+
     /// Listener rows, and how many of them are in use.
     pub fn listeners_used(&self) -> (u64, u64) {
         self.listeners.used()

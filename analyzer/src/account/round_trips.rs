@@ -81,6 +81,23 @@ impl RoundTrips {
         }
     }
 
+    /// Adds another worker's.
+    pub fn merge(&mut self, other: Self) {
+        self.untold += other.untold;
+        let pairs = [(&mut self.listeners, other.listeners), (&mut self.networks, other.networks)];
+        for (own, more) in pairs {
+            for (key, place) in more {
+                if let Some(known) = own.get_mut(&key) {
+                    known.ack_us.merge(&place.ack_us);
+                } else if own.len() < PLACES_MAX {
+                    own.insert(key, place);
+                } else {
+                    self.untold += place.ack_us.count();
+                }
+            }
+        }
+    }
+
     /// Listeners, those with most samples first.
     pub fn listeners(&self) -> Vec<&PlaceRtt> {
         sorted(&self.listeners)

@@ -175,6 +175,11 @@ impl HalfOpen {
         size_of::<AttemptBucket>().div_ceil(ATTEMPT_WAYS) + size_of::<Beside>() + ends
     }
 
+    /// Most half-open buckets.
+    pub(super) const fn buckets_max(&self) -> usize {
+        self.buckets_max
+    }
+
     /// The half-open buckets.
     pub(super) fn buckets(&self) -> &[AttemptBucket] {
         self.buckets.items()

@@ -25,7 +25,9 @@ pub(super) struct Table<T> {
 impl<T: Clone + Default> Table<T> {
     /// Items as they are by default.
     pub(super) fn new(len: usize) -> Self {
-        let filler = PAGE_BYTES.div_ceil(size_of::<T>());
+        // What is smaller than a page gains nothing, and each worker of a live source has many such tables.
+        let is_small = len.saturating_mul(size_of::<T>()) < PAGE_BYTES;
+        let filler = if is_small { 0 } else { PAGE_BYTES.div_ceil(size_of::<T>()) };
         let mut items = pool::<T>(len + filler);
         // In items; there is none where their size does not divide a page's.
         let start = items.as_ptr().align_offset(PAGE_BYTES);

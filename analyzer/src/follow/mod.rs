@@ -383,6 +383,11 @@ impl Follower {
         self.half_open.buckets()
     }
 
+    /// Most connections, and most half-open buckets, that there can be.
+    pub const fn room(&self) -> (usize, usize) {
+        (self.table.connections_max(), self.half_open.buckets_max())
+    }
+
     /// All connection places, free ones too.
     pub fn connections(&self) -> &[Connection] {
         self.table.connections()

@@ -31,6 +31,13 @@ const CONNECTIONS_PER_STORY: usize = 4;
 const LAYER_BYTES: usize = 32;
 
 impl Sizes {
+    /// The same of one of `workers`, each of which has all partitions for its own flows.
+    pub fn of_worker(memory_mib: u32, workers: u32) -> Self {
+        let for_tables = memory_mib.saturating_sub(FIXED_MIB) / workers.max(1);
+        let sizes = Self::of_memory(FIXED_MIB + for_tables, false);
+        Self { attempts: sizes.attempts.min(ATTEMPTS_DEFAULT / PARTITIONS as u32 / workers.max(1)), ..sizes }
+    }
+
     /// The share of one of [`PARTITIONS`] in `memory_mib`.
     pub fn of_memory(memory_mib: u32, records: bool) -> Self {
         let for_tables = usize::try_from(memory_mib.saturating_sub(FIXED_MIB).max(8)).unwrap_or(usize::MAX);

@@ -301,6 +301,11 @@ impl Table {
         None
     }
 
+    /// Most connections.
+    pub(super) const fn connections_max(&self) -> usize {
+        self.limits.0
+    }
+
     /// All connections.
     pub(super) fn connections(&self) -> &[Connection] {
         &self.connections

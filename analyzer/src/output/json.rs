@@ -34,6 +34,8 @@ const INCIDENT_SOURCES: usize = 10;
 /// First line of a live run: what is in force.
 pub fn source(ts_ns: u64, source: &Source) -> Value {
     let mut line = json!({ "ts": timestamp(ts_ns), "event": "source", "source": source });
+    // `compact`: what the kernel program tells; judgements of whole packets and all above TCP are null.
+    line["source"]["judgement"] = json!(if source.kind == "xdp" { "compact" } else { "full" });
     if let Some(workers) = source.setup.workers {
         line["source"]["workers"] = json!(workers);
     }

@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use tidegauge_ebpf::packet::Transport;
+
 use crate::account::Accounts;
 use crate::batch::{Batch, Turn};
 use crate::digest::{Digest, NOT_FOLLOWED, PARTITIONS};
@@ -29,10 +31,9 @@ pub enum Told<'a> {
     Frames(&'a Batch, Range<usize>),
 }
 
-/// The accounts and who is told.
-pub struct Books<T> {
+/// The accounts, and what is told beside them.
+pub struct Books {
     accounts: Accounts,
-    tell: T,
     /// Whether judgements of single packets are told.
     judgements: bool,
     /// Whether the frames themselves are told.
@@ -71,10 +72,10 @@ fn verdict<'a>(found: Found, shares: &'a [&mut Share; PARTITIONS]) -> Option<&'a
     shares[usize::from(partition) & (PARTITIONS - 1)].verdicts.get(usize::from(place))
 }
 
-impl<E, T: FnMut(Told<'_>) -> Result<(), E>> Books<T> {
-    /// Books on these accounts; `tell` gets what comes of them.
-    pub const fn new(accounts: Accounts, judgements: bool, tell: T) -> Self {
-        Self { accounts, tell, judgements, frames: false }
+impl Books {
+    /// Books on these accounts.
+    pub const fn new(accounts: Accounts, judgements: bool) -> Self {
+        Self { accounts, judgements, frames: false }
     }
 
     /// Tells the frames too, if asked for.
@@ -83,13 +84,23 @@ impl<E, T: FnMut(Told<'_>) -> Result<(), E>> Books<T> {
         self
     }
 
+    /// The accounts, with all that was booked.
+    pub const fn accounts(&self) -> &Accounts {
+        &self.accounts
+    }
+
     /// The accounts, when all is booked.
     pub fn into_accounts(self) -> Accounts {
         self.accounts
     }
 
-    /// Books a batch that all partitions have followed.
-    pub(super) fn book(&mut self, batch: &Batch, mut shares: [&mut Share; PARTITIONS]) -> Result<(), E> {
+    /// Books a batch that all partitions have followed; `tell` gets what comes of it.
+    pub(crate) fn book<E>(
+        &mut self,
+        batch: &Batch,
+        mut shares: [&mut Share; PARTITIONS],
+        tell: &mut impl FnMut(Told<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
         let count = batch.len();
         let mut far = Cursor::default();
         let mut found = [(NOT_FOLLOWED, 0); IDS_AHEAD];
@@ -98,11 +109,11 @@ impl<E, T: FnMut(Told<'_>) -> Result<(), E>> Books<T> {
             // The packet that is booked now came by here before; its place is then the far one's.
             if let Some(index) = index.checked_sub(IDS_AHEAD) {
                 while batch.cuts.get(cut).is_some_and(|cut| cut.index <= index) {
-                    told = self.frames(batch, told..index)?;
-                    self.turn(batch, cut, &mut shares)?;
+                    told = self.frames(batch, told..index, tell)?;
+                    self.turn(batch, cut, &mut shares, tell)?;
                     cut += 1;
                 }
-                self.packet(batch, index, verdict(found[index % IDS_AHEAD], &shares))?;
+                self.packet(batch, index, verdict(found[index % IDS_AHEAD], &shares), tell)?;
             }
             if index < count {
                 found[index % IDS_AHEAD] = far.next(batch);
@@ -117,9 +128,9 @@ impl<E, T: FnMut(Told<'_>) -> Result<(), E>> Books<T> {
                 self.accounts.look_near(&batch.digests[index], verdict);
             }
         }
-        self.frames(batch, told..count)?;
+        self.frames(batch, told..count, tell)?;
         while cut < batch.cuts.len() {
-            self.turn(batch, cut, &mut shares)?;
+            self.turn(batch, cut, &mut shares, tell)?;
             cut += 1;
         }
         if let Some(headers) = batch.headers.last() {
@@ -129,30 +140,50 @@ impl<E, T: FnMut(Told<'_>) -> Result<(), E>> Books<T> {
     }
 
     #[inline]
-    fn packet(&mut self, batch: &Batch, index: usize, verdict: Option<&Verdict>) -> Result<(), E> {
+    fn packet<E>(
+        &mut self,
+        batch: &Batch,
+        index: usize,
+        verdict: Option<&Verdict>,
+        tell: &mut impl FnMut(Told<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
         let digest = &batch.digests[index];
         let Some(verdict) = verdict else {
-            self.accounts.count(digest, &Verdict::default());
+            // Segments of flows that are not in the sample: their header facts are all that is told of them.
+            if digest.packet.transport != Transport::Tcp {
+                self.accounts.count(digest, &Verdict::default());
+            }
             return Ok(());
         };
         self.accounts.count(digest, verdict);
         if self.judgements && verdict.judged.marks != 0 {
-            (self.tell)(Told::Judgement(batch.first_packet + index as u64, digest, verdict))?;
+            tell(Told::Judgement(batch.first_packet + index as u64, digest, verdict))?;
         }
         Ok(())
     }
 
     /// Tells frames, where they are asked for; returns the end of the range.
-    fn frames(&mut self, batch: &Batch, range: Range<usize>) -> Result<usize, E> {
+    fn frames<E>(
+        &self,
+        batch: &Batch,
+        range: Range<usize>,
+        tell: &mut impl FnMut(Told<'_>) -> Result<(), E>,
+    ) -> Result<usize, E> {
         let end = range.end;
         if self.frames && !range.is_empty() {
-            (self.tell)(Told::Frames(batch, range))?;
+            tell(Told::Frames(batch, range))?;
         }
         Ok(end)
     }
 
     /// Cut number `cut` of a batch.
-    fn turn(&mut self, batch: &Batch, cut: usize, shares: &mut [&mut Share; PARTITIONS]) -> Result<(), E> {
+    fn turn<E>(
+        &mut self,
+        batch: &Batch,
+        cut: usize,
+        shares: &mut [&mut Share; PARTITIONS],
+        tell: &mut impl FnMut(Told<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
         self.accounts.headers(&batch.headers[cut]);
         let said = shares.iter_mut().filter_map(|share| share.said.get_mut(cut)).map(std::mem::take);
         let flows = self.take(said.collect());
@@ -160,18 +191,23 @@ impl<E, T: FnMut(Told<'_>) -> Result<(), E>> Books<T> {
             Turn::TickEnds { start_ns, end_ns, ends_second } => {
                 self.accounts.end_tick(start_ns, end_ns, ends_second)
             }
-            Turn::JumpBack { start_ns } => return (self.tell)(Told::JumpBack(start_ns)),
+            Turn::JumpBack { start_ns } => return tell(Told::JumpBack(start_ns)),
         };
-        (self.tell)(Told::Window(Box::new(window)))?;
-        self.tell_flows(flows)
+        tell(Told::Window(Box::new(window)))?;
+        tell_flows(flows, tell)
     }
 
     /// The capture is over: `said` is what the partitions had left.
-    pub(super) fn finish(&mut self, start_ns: u64, end_ns: u64, said: Vec<Said>) -> Result<(), E> {
+    pub(crate) fn finish<E>(
+        &mut self,
+        (start_ns, end_ns): (u64, u64),
+        said: Vec<Said>,
+        tell: &mut impl FnMut(Told<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
         let flows = self.take(said);
         let window = self.accounts.end_tick(start_ns, end_ns, true);
-        (self.tell)(Told::Window(Box::new(window)))?;
-        self.tell_flows(flows)
+        tell(Told::Window(Box::new(window)))?;
+        tell_flows(flows, tell)
     }
 
     /// Adds what partitions said; returns the connections that ended, in the order of their first packets.
@@ -192,8 +228,8 @@ impl<E, T: FnMut(Told<'_>) -> Result<(), E>> Books<T> {
         flows.sort_by_key(|flow| (flow.told_ns, flow.number));
         flows
     }
+}
 
-    fn tell_flows(&mut self, flows: Vec<FlowRecord>) -> Result<(), E> {
-        flows.into_iter().try_for_each(|flow| (self.tell)(Told::Flow(Box::new(flow))))
-    }
+fn tell_flows<E>(flows: Vec<FlowRecord>, tell: &mut impl FnMut(Told<'_>) -> Result<(), E>) -> Result<(), E> {
+    flows.into_iter().try_for_each(|flow| tell(Told::Flow(Box::new(flow))))
 }

@@ -70,16 +70,17 @@ struct Floor<'a, F: Fill, T> {
     filling: Mutex<Filling<'a, F>>,
     slots: Vec<Slot>,
     followers: Vec<Mutex<Follower>>,
-    books: Mutex<&'a mut Books<T>>,
+    books: Mutex<(&'a mut Books, T)>,
 }
 
-/// Takes all that `fill` has through the steps, on `workers` threads; `books` tells what comes of it.
+/// Takes all that `fill` has through the steps, on `workers` threads; `tell` gets what comes of it.
 pub fn run<F: Fill, T: FnMut(Told<'_>) -> Result<(), F::Error> + Send>(
     fill: &mut F,
     workers: usize,
     sizes: Sizes,
     settings: Settings,
-    books: &mut Books<T>,
+    books: &mut Books,
+    tell: T,
 ) -> Outcome<F::Error> {
     let workers = workers.clamp(1, WORKERS_MAX);
     // One worker goes through a batch from end to end while it is in its cache; several keep one each, and two wait.
@@ -90,7 +91,7 @@ pub fn run<F: Fill, T: FnMut(Told<'_>) -> Result<(), F::Error> + Send>(
         filling: Mutex::new(Filling { fill, ticks: Ticks::default(), packets: 0 }),
         slots: (0..slots).map(|_| Slot::default()).collect(),
         followers: (0..PARTITIONS).map(|_| Mutex::new(Follower::new(sizes))).collect(),
-        books: Mutex::new(books),
+        books: Mutex::new((books, tell)),
     };
     std::thread::scope(|scope| {
         for worker in 1..workers {
@@ -106,13 +107,13 @@ pub fn run<F: Fill, T: FnMut(Told<'_>) -> Result<(), F::Error> + Send>(
         .into_iter()
         .map(|follower| follower.into_inner().unwrap_or_else(PoisonError::into_inner))
         .collect();
-    let books = floor.books.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let (books, mut tell) = floor.books.into_inner().unwrap_or_else(PoisonError::into_inner);
     if let Some(Turn::TickEnds { start_ns, end_ns, .. }) = ticks.last_turn()
         && error.is_none()
     {
         let last = Stamp::from_ns(ticks.first_last_ns().map_or(end_ns, |(_, last_ns)| last_ns));
         let said = followers.iter_mut().map(|follower| follower.finish(end_ns, last)).collect();
-        error = books.finish(start_ns, end_ns, said).err();
+        error = books.finish((start_ns, end_ns), said, &mut tell).err();
     }
     Outcome { ticks, packets, followers, error }
 }
@@ -177,6 +178,7 @@ impl<F: Fill, T: FnMut(Told<'_>) -> Result<(), F::Error> + Send> Floor<'_, F, T>
         let slot = &self.slots[slot];
         let batch = slot.batch.read().unwrap_or_else(PoisonError::into_inner);
         let mut shares = slot.shares.each_ref().map(lock);
-        lock(&self.books).book(&batch, shares.each_mut().map(|share| &mut **share))
+        let (books, tell) = &mut *lock(&self.books);
+        books.book(&batch, shares.each_mut().map(|share| &mut **share), tell)
     }
 }

@@ -1,7 +1,7 @@
 //! `bench-detection`: what is found, how soon, and what is told of traffic that is fine.
 //!
 //! Labelled captures where they are present, and generated scenes of every kind at several strengths over ordinary
-//! traffic. Prints markdown. Exit code 1 where a scene at twice its threshold or more was not found, or ordinary traffic
+//! traffic; some of them live, as root. Prints markdown. Exit code 1 where a scene at twice its threshold or more was not found, or ordinary traffic
 //! was called a P1; 2 where it could not run.
 
 use std::path::{Path, PathBuf};
@@ -14,9 +14,10 @@ use tidegauge_benches::detection::captures::labelled;
 use tidegauge_benches::detection::judge::{Judged, incidents, judge};
 use tidegauge_benches::detection::report::{self, OfCapture};
 use tidegauge_benches::detection::scene::{self, Trouble};
-use tidegauge_benches::detection::{faults, floods, misuse};
+use tidegauge_benches::detection::{faults, floods, live, misuse};
 use tidegauge_benches::machine::{Machine, sibling};
 use tidegauge_benches::scratch::Scratch;
+use tidegauge_tests::skip::is_root;
 
 const CAPTURES_DEFAULT: &str = "../shared/captures";
 const STRENGTHS: [f64; 5] = [0.5, 1.0, 2.0, 5.0, 10.0];
@@ -35,6 +36,9 @@ struct Args {
     /// Seeds of each scene.
     #[arg(long, default_value_t = 3)]
     seeds: u64,
+    /// Rounds of each scene that is played live, through two network namespaces; 0: none. Needs root.
+    #[arg(long, default_value_t = 5)]
+    live: u64,
     /// Only kinds whose name contains this; no captures.
     #[arg(long)]
     kind: Option<String>,
@@ -86,6 +90,9 @@ fn run(args: &Args) -> Result<Vec<String>> {
     }
     println!("\n{}", report::scenes(&judged, &STRENGTHS));
     tell_scenes(&judged, &mut shortcomings);
+    let chosen = |kind: &str| args.kind.as_ref().is_none_or(|wanted| kind.contains(wanted.as_str()));
+    let troubles: Vec<&Trouble> = troubles.iter().flatten().filter(|trouble| chosen(trouble.kind)).collect();
+    of_live(args, &tidegauge, &troubles)?;
     for shortcoming in &shortcomings {
         println!("- {shortcoming}");
     }
@@ -128,6 +135,19 @@ fn of_quiet(directory: &Path, tidegauge: &Path, shortcomings: &mut Vec<String>) 
     let (told, length_s) = incidents(tidegauge, &path)?;
     println!("\n{} incidents in {:.2} hours of generated ordinary traffic.", told.len(), length_s / 3_600.0);
     shortcomings.extend(told.iter().map(|told| format!("ordinary traffic: {} {}", told.severity, told.kind)));
+    Ok(())
+}
+
+fn of_live(args: &Args, tidegauge: &Path, troubles: &[&Trouble]) -> Result<()> {
+    if args.live == 0 {
+        return Ok(());
+    }
+    if !is_root() {
+        println!("\nNothing was played live: it needs root.");
+        return Ok(());
+    }
+    let series = live::run(tidegauge, troubles, args.live)?;
+    println!("\n{}", live::table(&series));
     Ok(())
 }
 

@@ -46,18 +46,24 @@ impl Trouble {
     }
 }
 
+/// The packets of each of `troubles` at so many times its threshold, over ordinary traffic, in their order.
+pub fn packets(troubles: &[(&Trouble, f64)], lasts_us: u64, seed: u64) -> Vec<Packet> {
+    let mut rng = Rng::new(seed);
+    let end_us = WARM_UP_US + lasts_us + COOL_DOWN_US;
+    let mut packets = background::traffic(0, end_us, &mut rng);
+    for (trouble, strength) in troubles {
+        packets.extend((trouble.packets)(trouble, *strength, &mut rng));
+    }
+    packets.sort_by_key(|packet| packet.at_us);
+    packets
+}
+
 /// Writes the scene of `trouble` at `strength` times its threshold; `None`: ordinary traffic alone.
 ///
 /// # Errors
 /// Where the file cannot be written.
 pub fn write(path: &Path, trouble: Option<(&Trouble, f64)>, lasts_us: u64, seed: u64) -> io::Result<()> {
-    let mut rng = Rng::new(seed);
-    let end_us = WARM_UP_US + lasts_us + COOL_DOWN_US;
-    let mut packets = background::traffic(0, end_us, &mut rng);
-    if let Some((trouble, strength)) = trouble {
-        packets.extend((trouble.packets)(trouble, strength, &mut rng));
-    }
-    packets.sort_by_key(|packet| packet.at_us);
+    let packets = packets(trouble.as_slice(), lasts_us, seed);
     let mut writer = Writer::new(BufWriter::new(File::create(path)?), 65_535)?;
     for packet in &packets {
         writer.frame(EPOCH_US + packet.at_us, packet.bytes.len() as u32, &packet.bytes)?;

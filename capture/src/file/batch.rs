@@ -5,6 +5,8 @@
 //! a batch that comes back to `next_batch` brings its buffer. Pulling is the sequential part of an analysis, so it
 //! does no more than walk the record headers.
 //!
+//! Live sources take their frames back at once: a batch of theirs has copies (`push`), in one buffer of its own.
+//!
 //! Frames and `End` are those that `for_each` gives. Each batch in use keeps at most one window (`WINDOW_BYTES`, or
 //! one block if that is longer) or one buffer (`STREAM_READ_BYTES`), whatever the file.
 
@@ -66,9 +68,29 @@ impl FrameBatch {
     pub fn clear(&mut self) {
         self.frames.clear();
         // A stream's buffer stays, to be filled again.
-        if let Held::Window(_) = self.held {
-            self.held = Held::Nothing;
+        match &mut self.held {
+            Held::Window(_) => self.held = Held::Nothing,
+            Held::Copied(bytes) => bytes.clear(),
+            Held::Buffer(_) | Held::Nothing => {}
         }
+    }
+
+    /// Adds a copy of a frame, for sources that take theirs back at once. Not to be mixed with frames of a file.
+    #[inline]
+    pub fn push(&mut self, frame: &CapturedFrame<'_>) {
+        let CapturedFrame { ts_ns, dlt, link, wire_len, bytes } = *frame;
+        if let Held::Nothing = self.held {
+            self.held = Held::Copied(Vec::new());
+        }
+        let Held::Copied(held) = &mut self.held else { return };
+        let (offset, captured_len) = (held.len() as u64, bytes.len() as u32);
+        held.extend_from_slice(bytes);
+        self.frames.push(FrameMeta { ts_ns, offset, captured_len, wire_len, dlt, link });
+    }
+
+    /// Bytes that its frames lie in.
+    pub fn held_bytes(&self) -> usize {
+        self.held.bytes().len()
     }
 
     /// The captured bytes of one of `frames`, from the link header on; none for a frame of another batch whose

@@ -89,6 +89,8 @@ impl Source {
 #[derive(Default)]
 pub(super) enum Held {
     Buffer(Arc<Vec<u8>>),
+    /// Frames of a live source, which keeps none of them itself.
+    Copied(Vec<u8>),
     #[default]
     Nothing,
     Window(Arc<Window>),
@@ -103,6 +105,7 @@ impl Held {
     pub(super) fn bytes(&self) -> &[u8] {
         match self {
             Self::Buffer(buffer) => buffer,
+            Self::Copied(bytes) => bytes,
             Self::Nothing => &[],
             Self::Window(window) => window.contents.bytes(),
         }

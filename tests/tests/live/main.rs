@@ -7,6 +7,7 @@
 
 mod ends;
 mod host;
+mod judged;
 #[path = "../support/load.rs"]
 mod load;
 mod reload;

@@ -8,6 +8,7 @@
 mod support;
 
 mod agree;
+mod worker;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};

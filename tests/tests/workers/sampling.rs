@@ -5,11 +5,12 @@
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use tidegauge_analyzer::sample::{BOUNDED, Sampling};
-use tidegauge_analyzer::track::Shard;
+use tidegauge_analyzer::follow::{MEMORY_MIB_MIN, Sizes};
+use tidegauge_analyzer::sample::{BOUNDED, Pressure};
+use tidegauge_analyzer::window::Window;
+use tidegauge_analyzer::worker::{Passed, Worker};
 use tidegauge_capture::file::{FileReader, Input, Mapping};
-use tidegauge_ebpf::counter::{Counter, Counters};
-use tidegauge_ebpf::limits::ATTEMPT_BUCKETS;
+use tidegauge_ebpf::counter::Counter;
 use tidegauge_ebpf::settings::Settings;
 use tidegauge_tests::skip::skip;
 
@@ -32,17 +33,28 @@ const EXACT: [Counter; 11] = [
 /// What a flow of which only a part is seen looks like.
 const HALF_SEEN: [Counter; 2] = [Counter::AnsweredUnasked, Counter::CompletedOneSided];
 
-fn counted(capture: &Path, seed: u64, one_in: u32) -> Counters {
-    let mut shard = Shard::with_buckets(Settings::with_seed(seed), ATTEMPT_BUCKETS, 1 << 16);
-    shard.sample_flows(one_in);
+/// All windows of a worker that follows one in `one_in` flows of a capture.
+fn counted(capture: &Path, seed: u64, one_in: u32) -> Window {
+    const LOSING: Pressure = Pressure { lost_frames: 1, behind_ns: 0 };
+    let mut worker = Worker::new(Settings::with_seed(seed), Sizes::of_worker(MEMORY_MIB_MIN, 1));
+    let mut passed = Vec::new();
+    while worker.one_in() < one_in {
+        worker.relieve(LOSING, &mut passed);
+    }
     let mut reader = FileReader::open(&Input::Path(capture.to_owned()), Mapping::Mapped).unwrap();
     // Some captures are cut on purpose: what can be read counts.
     let _ = reader.for_each(|frame| {
-        shard.observe(&frame);
+        worker.frame(&frame, &mut passed);
         ControlFlow::Continue(())
     });
-    shard.flush();
-    *shard.counters()
+    worker.finish(&mut passed);
+    let mut sum = Window::default();
+    for step in passed {
+        if let Passed::Window(window) = step {
+            sum.merge(*window);
+        }
+    }
+    sum
 }
 
 fn captures() -> Vec<PathBuf> {
@@ -65,15 +77,18 @@ fn sampled_flows_are_whole_and_their_estimates_true() {
     for capture in captures() {
         for seed in 0..SEEDS {
             let truth = counted(&capture, seed, 1);
-            let mut sample = counted(&capture, seed, ONE_IN);
+            let sample = counted(&capture, seed, ONE_IN);
+            let (truth, sampling) = (&truth.totals, sample.sampling);
+            let sample = &sample.totals;
             let place = capture.display();
             for counter in EXACT {
                 assert_eq!(sample.get(counter), truth.get(counter), "{place}: {}", counter.name());
             }
             for counter in HALF_SEEN {
-                assert!(sample.get(counter) <= truth.get(counter), "{place}: {}", counter.name());
+                let seen = sample.get(counter) / u64::from(ONE_IN);
+                assert!(seen <= truth.get(counter), "{place}: {}", counter.name());
             }
-            let sampling = Sampling::scale(&mut sample, ONE_IN);
+            let Some(sampling) = sampling else { continue };
             for (counter, error) in sampling.errors_95() {
                 assert!(BOUNDED.contains(&counter));
                 // Few events have errors that a normal distribution does not describe.

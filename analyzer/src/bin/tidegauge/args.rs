@@ -311,6 +311,10 @@ pub(crate) struct LiveArgs {
     /// Threads that take frames (ring source; AF_XDP has one for each RX queue) [default: one per CPU, 4 at most].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=64))]
     workers: Option<u32>,
+    /// Memory for connections and all else that is followed (ring and AF_XDP sources), MiB; each worker beyond four adds
+    /// some 15. What does not fit is counted.
+    #[arg(long, value_name = "MIB", default_value_t = MEMORY_MIB_DEFAULT, value_parser = clap::value_parser!(u32).range(i64::from(MEMORY_MIB_MIN)..=65_536))]
+    pub(crate) memory_mib: u32,
     /// Keep programs and tables when the run ends, in DIR on a BPF filesystem [/sys/fs/bpf/tidegauge/IFACE]; the next
     /// run with --pin goes on counting there.
     #[arg(long, value_name = "DIR", num_args = 0..=1, require_equals = true)]

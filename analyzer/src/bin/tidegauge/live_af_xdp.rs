@@ -24,7 +24,7 @@ pub(crate) fn run(
     let options = AfXdpOptions { memory_bytes: args.ring_mib << 20 };
     let (hold, queues) = af_xdp::open(interface, &options)?;
     let from = Sources {
-        plan: Plan { held_ms: 0, seed: random_seed()?, pinned: true },
+        plan: Plan { held_ms: 0, seed: random_seed()?, pinned: true, memory_mib: args.memory_mib },
         buffer_bytes: hold.memory_bytes(),
         evidence: evidence::open(&args.evidence)?,
         // Last: from here on nothing can be opened any more.

@@ -1,4 +1,4 @@
-//! The live run over frames: workers take them from rings through the same packet logic as files, and the engine takes
+//! The live run over frames: workers take them from rings through the same steps as those of files, and the engine takes
 //! the workers' windows.
 
 use std::collections::BTreeMap;
@@ -6,20 +6,20 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
+use tidegauge_analyzer::account::RoundTrips;
 use tidegauge_analyzer::engine::{Change, Engine};
 use tidegauge_analyzer::evidence::Recorder;
 use tidegauge_analyzer::feature::{TICK_NS, TICKS};
+use tidegauge_analyzer::follow::Sizes;
 use tidegauge_analyzer::merge::Merger;
 use tidegauge_analyzer::occupancy::Occupancy;
 use tidegauge_analyzer::output::Source;
 use tidegauge_analyzer::quality::{Lag, SourceLosses};
 use tidegauge_analyzer::summary::{Span, Summary};
-use tidegauge_analyzer::track::Shard;
-use tidegauge_analyzer::worker::Turn;
+use tidegauge_analyzer::worker::{Passed, Worker};
 use tidegauge_capture::frame_source::{FrameLosses, FrameSource, FrameSourceError};
 use tidegauge_capture::host::Host;
 use tidegauge_capture::interface::Interface;
-use tidegauge_ebpf::limits::{ATTEMPT_BUCKETS, FLOW_BUCKETS_RING};
 use tidegauge_ebpf::settings::Settings;
 
 use super::Outcome;
@@ -59,6 +59,8 @@ pub(crate) struct Plan {
     pub(crate) seed: u64,
     /// Whether each stays on a CPU.
     pub(crate) pinned: bool,
+    /// For connections and all else, of all workers.
+    pub(crate) memory_mib: u32,
 }
 
 /// Watches until the clock says stop or the interface is gone.
@@ -118,21 +120,20 @@ pub(crate) fn run(
     run.end(first_ns, clock.now_ns())
 }
 
-/// The workers: what one has in tables for files, all of them have together.
+/// The workers: what a run over files has in tables, all of them have together.
 fn lanes<'a>(
     sources: Vec<FrameSource>,
     plan: &Plan,
     interface: &Interface,
     clock: &'a Clock,
 ) -> Vec<Lane<'a>> {
-    let workers = u32::try_from(sources.len()).unwrap_or(u32::MAX).next_power_of_two();
+    let sizes = Sizes::of_worker(plan.memory_mib, u32::try_from(sources.len()).unwrap_or(u32::MAX));
     let settings =
         Settings { frame_bytes_max: interface.frame_bytes_max(), ..Settings::with_seed(plan.seed) };
-    let shard = || Shard::with_buckets(settings, ATTEMPT_BUCKETS / workers, FLOW_BUCKETS_RING / workers);
     let numbered = sources.into_iter().enumerate();
     let lane = |(number, source)| {
         let cpu = plan.pinned.then(|| cpu_of(number));
-        Lane::new(number, source, shard(), clock, plan.held_ms, cpu)
+        Lane::new(number, source, Worker::new(settings, sizes), clock, plan.held_ms, cpu)
     };
     numbered.map(lane).collect()
 }
@@ -209,7 +210,7 @@ impl Run {
         self.engine.note_source(&self.losses, handled_ns, report.lag);
         // Before the windows that tell what these frames come to.
         self.sink.kept_frames(report.kept);
-        let mut ready = self.merger.take(report.lane, report.turns, report.passed_ns);
+        let mut ready = self.merger.take(report.lane, report.passed, report.passed_ns);
         push_all(&mut self.engine, &mut ready, changes);
         self.ends.extend(report.end);
     }
@@ -249,10 +250,12 @@ impl Run {
             resolution_us: self.resolution_us,
             late_frames: self.ends.iter().map(|end| end.late_frames).sum(),
         };
-        let summary = self
-            .sink
-            .with_cost(Summary::of(self.engine.run(), &self.losses, &span))
-            .with_host(self.engine.host());
+        let mut round_trips = RoundTrips::default();
+        for end in &mut self.ends {
+            round_trips.merge(std::mem::take(&mut end.round_trips));
+        }
+        let summary = Summary::of(self.engine.run(), &self.losses, &span).with_round_trips(&round_trips);
+        let summary = self.sink.with_cost(summary).with_host(self.engine.host());
         let outcome = self.sink.finish(&summary, &self.engine, &self.losses, Some((first_ns, now_ns)))?;
         match self.ends.into_iter().find_map(|end| end.error) {
             Some(error) if error.is_vanished() => {
@@ -269,11 +272,11 @@ fn source_failed(error: FrameSourceError) -> anyhow::Error {
 }
 
 /// Hands what a worker had to the engine.
-fn push_all(engine: &mut Engine, turns: &mut Vec<Turn>, changes: &mut Vec<Change>) {
-    for turn in turns.drain(..) {
-        match turn {
-            Turn::Window(window) => engine.push(*window, changes),
-            Turn::JumpBack(start_ns) => engine.jump_back(start_ns, changes),
+fn push_all(engine: &mut Engine, passed: &mut Vec<Passed>, changes: &mut Vec<Change>) {
+    for step in passed.drain(..) {
+        match step {
+            Passed::Window(window) => engine.push(*window, changes),
+            Passed::JumpBack(start_ns) => engine.jump_back(start_ns, changes),
         }
     }
 }

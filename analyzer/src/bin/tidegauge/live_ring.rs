@@ -31,7 +31,12 @@ pub(crate) fn run(
         sources: rings.into_iter().map(FrameSource::Ring).collect(),
         buffer_bytes: options.ring_bytes.into(),
         evidence: evidence::open(&args.evidence)?,
-        plan: Plan { held_ms: options.block_timeout_ms, seed: random_seed()?, pinned: false },
+        plan: Plan {
+            held_ms: options.block_timeout_ms,
+            seed: random_seed()?,
+            pinned: false,
+            memory_mib: args.memory_mib,
+        },
         // Last: from here on nothing can be opened any more.
         described: describe(args, thresholds, interface, why),
     };

@@ -174,7 +174,7 @@ fn collect(
 
 /// How full the kernel's tables are, by the clock that its program stamps with.
 fn look(sampler: &mut Sampler, xdp: &XdpSource) -> Occupancy {
-    sampler.look(Tables::Kernel(xdp.maps()), Stamp::from_ns(coarse_now_ns()))
+    sampler.look(Tables(xdp.maps()), Stamp::from_ns(coarse_now_ns()))
 }
 
 /// Attempts that still wait, by the newest stamp that the kernel wrote: its clock is not ours.

@@ -97,12 +97,12 @@ pub(crate) fn replay(files: Vec<OpenFile>, reading: Reading, sink: &mut Sink) ->
         }
         Ok(sink.tell(&mut changes, &engine, &nothing_lost)?)
     };
-    let mut books = Books::new(Accounts::new(settings), reading.judgements, tell).with_frames(wants_frames);
-    let outcome = pipeline::run(&mut files, reading.workers, sizes, settings, &mut books);
+    let mut books = Books::new(Accounts::new(settings), reading.judgements).with_frames(wants_frames);
+    let outcome = pipeline::run(&mut files, reading.workers, sizes, settings, &mut books, tell);
     if let Some(error) = outcome.error {
         return Err(error);
     }
-    let accounts = books.into_accounts();
+    let accounts = books.accounts();
     let first_last_ns = outcome.ticks.first_last_ns();
     let losses = SourceLosses {
         cut: files.into_cuts(),
