@@ -15,7 +15,7 @@ use tidegauge_ebpf::settings::Settings;
 use tidegauge_ebpf::stamp::Stamp;
 
 use crate::account::{Accounts, RoundTrips};
-use crate::batch::{Batch, Cut, FRAMES_MAX, Ticks, Turn};
+use crate::batch::{Batch, Cut, Ticks, Turn};
 use crate::digest::PARTITIONS;
 use crate::follow::{Follower, Share, Sizes};
 use crate::occupancy::{Occupancy, Sampler, waiting};
@@ -23,11 +23,14 @@ use crate::pipeline::{Books, Told};
 use crate::sample::{FlowSampler, Pressure};
 use crate::window::Window;
 
+/// Frames of a batch: while it is worked on its source fills up, and an AF_XDP ring holds some two thousand.
+pub const FRAMES_MAX: usize = 512;
 /// Bytes of a batch from which on it is full: it fits a core's second-level cache, beside what is known of its frames.
 pub const BYTES_MAX: usize = 256 << 10;
 /// Bits that choose the sampled flows begin here: behind those that choose the bucket, and before those that choose the
 /// partition, which must all stay in use.
 const SAMPLE_SHIFT: u32 = 48;
+const _: () = assert!(FRAMES_MAX <= crate::batch::FRAMES_MAX);
 
 /// What a worker has for the engine, in this order.
 #[derive(Debug)]
