@@ -9,6 +9,7 @@ mod backtest;
 mod baselines;
 mod config;
 mod confine;
+mod costs;
 mod diff;
 mod doctor;
 mod evidence;

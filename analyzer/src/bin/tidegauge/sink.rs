@@ -9,7 +9,7 @@ use anstream::AutoStream;
 use serde_json::Value;
 use tidegauge_analyzer::backtest::Trial;
 use tidegauge_analyzer::batch::Batch;
-use tidegauge_analyzer::cost::{BpfSample, Cost};
+use tidegauge_analyzer::cost::Cost;
 use tidegauge_analyzer::diff::RunSummary;
 use tidegauge_analyzer::digest::Digest;
 use tidegauge_analyzer::engine::{Change, Engine, LISTENERS_MAX, Second};
@@ -27,6 +27,7 @@ use tidegauge_ebpf::counter::Counters;
 
 use super::Outcome;
 use super::args::CommonArgs;
+use super::costs::Costs;
 use super::exports::Exports;
 use super::read::RESOLUTION_US;
 use super::thresholds::Thresholds;
@@ -72,40 +73,6 @@ impl Told {
     fn add(&mut self, window: &Window) {
         self.totals.merge(&window.totals);
         self.end_ns = self.end_ns.max(window.end_ns);
-    }
-}
-
-/// What was measured of our own cost, live.
-#[derive(Default)]
-struct Costs {
-    /// Of the last second.
-    second: Option<Cost>,
-    /// Of the window that is not over yet.
-    window: Option<Cost>,
-    /// Of the run.
-    run: Option<Cost>,
-    /// The last measurement of our programs: windows without one show it, with its age.
-    sample: Option<BpfSample>,
-}
-
-impl Costs {
-    fn note(&mut self, cost: Cost) {
-        self.sample = cost.bpf.as_ref().and_then(|bpf| bpf.sample).or(self.sample);
-        for sum in [&mut self.window, &mut self.run] {
-            match sum {
-                Some(sum) => sum.merge(&cost),
-                None => *sum = Some(cost.clone()),
-            }
-        }
-        self.second = Some(cost);
-    }
-
-    /// With the last measurement of our programs, if it has none of its own.
-    fn complete(&self, mut cost: Cost) -> Cost {
-        if let Some(bpf) = &mut cost.bpf {
-            bpf.sample = bpf.sample.or(self.sample);
-        }
-        cost
     }
 }
 
