@@ -44,7 +44,7 @@ fn of_file(capture: &Path, settings: Settings, sizes: Sizes) -> Vec<Step> {
         match told {
             Told::Window(window) => steps.push(Ok(window)),
             Told::JumpBack(start_ns) => steps.push(Err(start_ns)),
-            Told::Flow(_) | Told::Judgement(..) => {}
+            Told::Flow(_) | Told::Judgement(..) | Told::Frames(..) => {}
         }
         Ok(())
     };
