@@ -35,7 +35,7 @@ use crate::window::{ListenerKey, Refused, TargetWindow, Window};
 /// Listeners remembered.
 pub const LISTENERS_MAX: usize = 4_096;
 /// Listeners above that, so that making room costs one pass for many and not one each.
-const LISTENERS_SLACK: usize = 1_024;
+pub const LISTENERS_SLACK: usize = 1_024;
 /// Sources remembered for the summary.
 pub const SOURCES_MAX: usize = 256;
 /// Closed incidents kept for the report; older ones were told as they closed.
@@ -220,7 +220,7 @@ impl Engine {
         }
         self.run.refused.merge(window.refused);
         self.run.hosts_forgotten = self.scopes.forgotten();
-        self.graph.add_window(&window);
+        self.graph.add_names(&window);
         // Judged as they came; nobody reads them of longer windows.
         (window.hosts, window.actors) = (Keyed::default(), Keyed::default());
         (window.paths, window.troubles) = (Keyed::default(), Keyed::default());
@@ -318,13 +318,17 @@ impl Engine {
         }
         self.seconds += 1;
         let now_ns = self.now_ns;
-        self.asleep.extend(self.listeners.extract_if(.., |_, listener| listener.is_silent(now_ns)));
-        for (key, listener) in &mut self.listeners {
+        let silent = self.listeners.extract_if(.., |key, listener| {
+            if listener.is_silent(now_ns) {
+                return true;
+            }
             listener.end_second(&self.config, self.seconds, self.tick, now_ns);
-            if listener.is_worth_judging(&self.config) || listener.is_worth_a_long_look(self.now_ns) {
+            if listener.is_worth_judging(&self.config) || listener.is_worth_a_long_look(now_ns) {
                 self.watched.insert(*key);
             }
-        }
+            false
+        });
+        self.asleep.extend(silent);
         self.scopes.end_second(self.now_ns);
         self.end_second(changes);
     }
@@ -346,6 +350,7 @@ impl Engine {
         if let Some(host) = &window.host {
             self.model.note_host(HostShares::of(host));
         }
+        self.graph.add_second(&window);
         let outlook = self.model.end_second(&self.config, &window, &seen);
         self.run.outlook.outlook.merge(&outlook);
         self.run.outlook.tally = self.model.tally();

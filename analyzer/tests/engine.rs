@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 use tidegauge_analyzer::config::Config;
-use tidegauge_analyzer::engine::{Change, Engine, LISTENERS_MAX};
+use tidegauge_analyzer::engine::{Change, Engine, LISTENERS_MAX, LISTENERS_SLACK};
 use tidegauge_analyzer::feature::TICK_NS;
 use tidegauge_analyzer::incident::{Incident, Kind, REOPEN_NS, State, Target};
 use tidegauge_analyzer::window::{ListenerKey, ListenerWindow, Window};
@@ -265,7 +265,8 @@ fn ten_thousand_listeners_stay_bounded_and_the_proven_one_stays() {
     run.now_ns += 3_000_000_000;
     let started = Instant::now();
     run.push((0..10_000).map(scanned));
-    assert_eq!(run.engine.run().listeners_forgotten, 10_000 + 1 - LISTENERS_MAX as u64);
+    let left = 10_000 + 1 - run.engine.run().listeners_forgotten as usize;
+    assert!((LISTENERS_MAX..=LISTENERS_MAX + LISTENERS_SLACK).contains(&left), "{left}");
     assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
     // The web server was not among the forgotten: what is usual there is still known.
     run.web(SECOND, under_flood(2_000));

@@ -16,7 +16,8 @@ use support::{events, incidents, run, tidegauge};
 use tidegauge_tests::skip::skip;
 
 /// Captures that hold a SYN flood. `synflood_slow_loopback` is named so by its source, but asks a few times a second.
-const FLOODS: [&str; 2] = ["synflood_answered_1src.pcap", "synflood_spoofed_1port.pcap"];
+const FLOODS: [&str; 3] =
+    ["synflood_answered_1src.pcap", "synflood_slow_loopback.pcapng", "synflood_spoofed_1port.pcap"];
 
 /// What is compared, by the manifest's names.
 #[derive(Debug, Default, PartialEq, Eq)]

@@ -58,6 +58,8 @@ pub struct Misfits {
     pub stories_refused: u64,
     /// Closed connections told before their time to make room.
     pub told_early: u64,
+    /// Connections in trouble and destinations that are not reached, given up or not taken for want of a place.
+    pub watches_given_up: u64,
 }
 
 impl Misfits {
@@ -65,6 +67,7 @@ impl Misfits {
     pub const fn merge(&mut self, other: Self) {
         self.stories_refused += other.stories_refused;
         self.told_early += other.told_early;
+        self.watches_given_up += other.watches_given_up;
     }
 }
 

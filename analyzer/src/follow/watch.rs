@@ -109,9 +109,16 @@ pub(super) struct Watch {
     paths: Vec<(IpAddr, PathWindow)>,
     /// Listeners whose trouble was told and may be over.
     told: Vec<ListenerKey>,
+    /// Times that one gave way or found no place.
+    given_up: u64,
 }
 
 impl Watch {
+    /// Times since this was last asked that one gave way or found no place.
+    pub(super) const fn take_given_up(&mut self) -> u64 {
+        std::mem::replace(&mut self.given_up, 0)
+    }
+
     /// A segment with one of [`WATCHED`]; whether its sender's window was open before.
     #[cold]
     pub(super) fn segment(
@@ -147,7 +154,7 @@ impl Watch {
             }
             Some(closed) => closed.begin(segment.acknowledgment, at_ns),
             None => {
-                make_room(&mut self.closed, |closed| closed.last_ns);
+                self.given_up += make_room(&mut self.closed, |closed| closed.last_ns);
                 let roles = Roles::of(connection, end.side);
                 let mut closed =
                     ClosedWindow { end, roles, acknowledgment: 0, first_ns: 0, last_ns: 0, zero_windows: 0 };
@@ -171,7 +178,7 @@ impl Watch {
             }
             return;
         }
-        make_room(&mut self.stuck, |stuck| stuck.last_ns);
+        self.given_up += make_room(&mut self.stuck, |stuck| stuck.last_ns);
         self.stuck.push(StuckSegment {
             end,
             roles: Roles::of(connection, end.side),
@@ -242,6 +249,8 @@ impl Watch {
             known.merge(note);
         } else if self.paths.len() < WATCHED_MAX {
             self.paths.push((destination, note.clone()));
+        } else {
+            self.given_up += 1;
         }
     }
 
@@ -270,15 +279,16 @@ impl Watch {
     }
 }
 
-/// Has the longest quiet one give way where all places are taken.
-fn make_room<T>(watched: &mut Vec<T>, last_ns: impl Fn(&T) -> u64) {
+/// Has the longest quiet one give way where all places are taken; how many gave way.
+fn make_room<T>(watched: &mut Vec<T>, last_ns: impl Fn(&T) -> u64) -> u64 {
     if watched.len() < WATCHED_MAX {
-        return;
+        return 0;
     }
     let quietest = watched.iter().enumerate().min_by_key(|(_, one)| last_ns(one)).map(|(place, _)| place);
     if let Some(place) = quietest {
         watched.swap_remove(place);
     }
+    1
 }
 
 fn is_acknowledged(connection: &Connection, stuck: &StuckSegment) -> bool {
@@ -429,5 +439,6 @@ mod tests {
         let note = PathWindow { ttl_exceeded: 1, ..PathWindow::default() };
         (0..200).for_each(|host| watch.path(IpAddr::from([192, 0, 2, host]), &note));
         assert_eq!(watch.paths.len(), WATCHED_MAX);
+        assert_eq!(watch.take_given_up(), 200 - WATCHED_MAX as u64);
     }
 }

@@ -91,13 +91,18 @@ pub struct Graph {
 }
 
 impl Graph {
-    /// Adds a tick's window: who asks busy listeners, and name servers.
-    pub fn add_window(&mut self, window: &Window) {
+    /// Adds a second's window: who asks busy listeners.
+    pub fn add_second(&mut self, window: &Window) {
         for (key, listener) in window.listeners.iter().filter(|(_, listener)| !listener.sources.is_empty()) {
             let asked = listener.get(ListenerCounter::Attempted);
             let named = listener.sources.iter().take(NAMED_MAX);
             self.asked(*key, asked, named.copied(), &listener.prefixes);
         }
+        self.make_room();
+    }
+
+    /// Adds a tick's hosts: who asks name servers. Windows longer than a tick do not have them.
+    pub fn add_names(&mut self, window: &Window) {
         for (address, host) in window.hosts.iter().filter(|(_, host)| host.facts.get(Fact::Query) != 0) {
             let key = ListenerKey { address: *address, port: DNS_PORT };
             let asked = host.facts.get(Fact::Query);

@@ -321,6 +321,7 @@ fn tables_of_run(run: &Run) -> BTreeMap<&'static str, u64> {
     if let Some(truth) = &run.truth {
         tables.insert("stories_refused", truth.misfits.stories_refused);
         tables.insert("flows_told_early", truth.misfits.told_early);
+        tables.insert("watches_given_up", truth.misfits.watches_given_up);
     }
     tables
 }
