@@ -25,6 +25,9 @@ const BEFORE_US: u64 = 12_000_000;
 /// second, and without a flood they only fall.
 const LASTS_US: u64 = 6_000_000;
 const PATIENCE: Duration = Duration::from_secs(4);
+/// FastNetMon's second begins when it starts: by so much more each round waits before it plays, so that troubles begin
+/// all over that second. No multiple of our own tick.
+const PHASE: Duration = Duration::from_millis(230);
 
 /// How much of a trouble.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -68,7 +71,7 @@ pub struct Series {
     after_s: Vec<Option<f64>>,
     /// What was said before the trouble began.
     false_alarms: usize,
-    /// Frames that its ring lost; `None` where it does not tell.
+    /// Frames that it says it lost; `None` where it does not tell.
     lost: Option<u64>,
     /// How late the player was at most, nanoseconds.
     late_ns_max: u64,
@@ -104,6 +107,7 @@ pub fn run(programs: &Programs, troubles: &[&Trouble], rounds: u64) -> Result<Ve
             .collect();
         for seed in 0..rounds {
             once(&watchers, trouble, seed, &mut of_scene).with_context(|| format!("{kind}, live"))?;
+            eprintln!("  {kind}, live, round {}", seed + 1);
         }
         all.append(&mut of_scene);
     }
@@ -172,6 +176,7 @@ fn once(watchers: &[Watcher], trouble: &Trouble, seed: u64, all: &mut [Series]) 
     let lab = Lab::new()?;
     let watching: Result<Vec<Watching>> = watchers.iter().map(|watcher| watcher.start(&lab)).collect();
     let watching = watching?;
+    thread::sleep(PHASE * u32::try_from(seed).unwrap_or_default());
     let Played { began_ns, late_ns_max, .. } = lab.inside(Side::Client, || play(CLIENT_IFACE, &frames))??;
     thread::sleep(PATIENCE);
     let trouble_ns = began_ns + BEFORE_US * 1_000;

@@ -44,7 +44,7 @@ pub(super) struct Heard {
     pub(super) found_ns: Option<u64>,
     /// How much was told before it began.
     pub(super) false_alarms: usize,
-    /// Frames that its ring lost, where it has one and tells.
+    /// Frames that it says it lost, in all places; `None` where it does not tell.
     pub(super) lost: Option<u64>,
 }
 
@@ -99,7 +99,7 @@ impl Watching {
                 Ok(Heard {
                     found_ns: found.map(|(at_ns, _)| *at_ns),
                     false_alarms: opened.iter().filter(|(at_ns, _)| *at_ns < trouble_ns).count(),
-                    lost: summary["quality"]["dropped"]["ring"].as_u64(),
+                    lost: lost(summary),
                 })
             }
         }
@@ -137,9 +137,28 @@ fn wait_for_source(lines: &Receiver<Line>) -> Result<()> {
     }
 }
 
+/// The object has the places that lost frames; one whose count is not known has null.
+fn lost(summary: &Value) -> Option<u64> {
+    summary["quality"]["dropped"].as_object()?.values().map(Value::as_u64).sum()
+}
+
 fn is_it(trouble: &Trouble, line: &Value) -> bool {
     let (address, port) = trouble.target;
     line["kind"] == trouble.kind
         && line["target"]["addr"].as_str().is_some_and(|told| told.starts_with(address))
         && port.is_none_or(|port| line["target"]["port"] == port)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_lost_is_not_the_same_as_not_known() {
+        let of = |dropped| lost(&serde_json::json!({ "quality": { "dropped": dropped } }));
+        assert_eq!(of(serde_json::json!({})), Some(0));
+        assert_eq!(of(serde_json::json!({ "ring": 3, "nic": 2 })), Some(5));
+        assert_eq!(of(serde_json::json!({ "ring": 3, "nic": null })), None);
+        assert_eq!(lost(&serde_json::json!({})), None);
+    }
 }
