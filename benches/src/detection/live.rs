@@ -25,9 +25,9 @@ const BEFORE_US: u64 = 12_000_000;
 /// second, and without a flood they only fall.
 const LASTS_US: u64 = 6_000_000;
 const PATIENCE: Duration = Duration::from_secs(4);
-/// FastNetMon's second begins when it starts: by so much more each round waits before it plays, so that troubles begin
-/// all over that second. No multiple of our own tick.
-const PHASE: Duration = Duration::from_millis(230);
+/// FastNetMon's second begins when it starts: by so much more each round waits before it plays, up to a second, so that
+/// troubles begin all over that second. No multiple of our own tick.
+const PHASE_MS: u64 = 230;
 
 /// How much of a trouble.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -176,7 +176,7 @@ fn once(watchers: &[Watcher], trouble: &Trouble, seed: u64, all: &mut [Series]) 
     let lab = Lab::new()?;
     let watching: Result<Vec<Watching>> = watchers.iter().map(|watcher| watcher.start(&lab)).collect();
     let watching = watching?;
-    thread::sleep(PHASE * u32::try_from(seed).unwrap_or_default());
+    thread::sleep(Duration::from_millis(seed * PHASE_MS % 1_000));
     let Played { began_ns, late_ns_max, .. } = lab.inside(Side::Client, || play(CLIENT_IFACE, &frames))??;
     thread::sleep(PATIENCE);
     let trouble_ns = began_ns + BEFORE_US * 1_000;
