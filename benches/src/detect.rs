@@ -5,6 +5,7 @@
 //! are CLOCK_REALTIME of one host: the sender's before its first send, and ours when the alarm arrives (a line on
 //! standard output, or the start of the notify script).
 
+pub mod fastnetmon;
 pub mod lab;
 pub(crate) mod tool;
 
@@ -105,7 +106,7 @@ pub fn run(plan: &Plan, lab: &Lab) -> Result<Vec<Series>> {
 fn detect(tool: &Tool, rate_pps: u64, plan: &Plan, lab: &Lab) -> Result<Detection> {
     let mut watch = tool.start(lab)?;
     thread::sleep(plan.warm_up);
-    let false_alarms = watch.alarms_so_far().context("the tool ended before the flood")?;
+    let false_alarms = watch.alarms_so_far().context("the tool ended before the flood")?.len();
     let flood = Flood::start(lab, rate_pps, plan.flood)?;
     let alarm = watch.wait(plan.flood + PATIENCE);
     let (first_packet_ns, achieved_pps) = (flood.first_packet_ns, flood.finish()?);

@@ -13,3 +13,4 @@ pub mod live;
 pub mod misuse;
 pub mod report;
 pub mod scene;
+mod watcher;

@@ -43,6 +43,11 @@ impl Machine {
         }
     }
 
+    /// Load averages of 1, 5 and 15 minutes.
+    pub fn load(&self) -> &str {
+        &self.load_average
+    }
+
     /// One line for the head of a report.
     pub fn line(&self) -> String {
         let Self { cpu, cores, memory_gib, kernel, date, load_average } = self;

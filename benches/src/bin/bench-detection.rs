@@ -12,10 +12,11 @@ use clap::Parser;
 use tidegauge_analyzer::config::{Config, KEYS};
 use tidegauge_benches::detection::captures::labelled;
 use tidegauge_benches::detection::judge::{Judged, incidents, judge};
+use tidegauge_benches::detection::live::Programs;
 use tidegauge_benches::detection::report::{self, OfCapture};
 use tidegauge_benches::detection::scene::{self, Trouble};
 use tidegauge_benches::detection::{faults, floods, live, misuse};
-use tidegauge_benches::machine::{Machine, sibling};
+use tidegauge_benches::machine::{Machine, find_program, sibling};
 use tidegauge_benches::scratch::Scratch;
 use tidegauge_tests::skip::is_root;
 
@@ -36,7 +37,8 @@ struct Args {
     /// Seeds of each scene.
     #[arg(long, default_value_t = 3)]
     seeds: u64,
-    /// Rounds of each scene that is played live, through two network namespaces; 0: none. Needs root.
+    /// Rounds of each scene that is played live, through two network namespaces, FastNetMon beside us at the
+    /// floods where it is installed; 0: none. Needs root.
     #[arg(long, default_value_t = 5)]
     live: u64,
     /// Only kinds whose name contains this; no captures.
@@ -146,8 +148,20 @@ fn of_live(args: &Args, tidegauge: &Path, troubles: &[&Trouble]) -> Result<()> {
         println!("\nNothing was played live: it needs root.");
         return Ok(());
     }
-    let series = live::run(tidegauge, troubles, args.live)?;
-    println!("\n{}", live::table(&series));
+    let limits =
+        live::limits(limit("conn_rate_limit_per_s"), limit("udp_flood_per_s"), limit("icmp_flood_per_s"));
+    let fastnetmon = find_program("fastnetmon");
+    let programs = Programs { tidegauge: tidegauge.to_owned(), fastnetmon, limits };
+    let before = Machine::read().line();
+    let series = live::run(&programs, troubles, args.live)?;
+    println!("\n{before}; load at the end {}\n\n{}", Machine::read().load(), live::table(&series));
+    match &programs.fastnetmon {
+        None => println!("- not measured: FastNetMon (not installed)"),
+        Some(_) => println!(
+            "FastNetMon, tuned: averages over 1 s; a host's TCP {:.0}, UDP {:.0}, ICMP {:.0} packets/s.",
+            limits.tcp_pps, limits.udp_pps, limits.icmp_pps
+        ),
+    }
     Ok(())
 }
 

@@ -11,6 +11,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
+use super::fastnetmon::Post;
 use crate::child::Running;
 
 const PORT: u16 = 8080;
@@ -70,9 +71,13 @@ impl Lab {
         Ok(())
     }
 
-    /// The network of the server, as a prefix.
-    pub fn server_network(&self) -> String {
-        format!("{}/32", self.server_addr)
+    /// Where FastNetMon listens: at the server, for the server.
+    pub fn post(&self) -> Post {
+        Post {
+            namespace: self.server_namespace.clone(),
+            iface: self.server_iface.clone(),
+            network: format!("{}/32", self.server_addr),
+        }
     }
 
     /// A command that runs `program` at one end.

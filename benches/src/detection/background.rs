@@ -11,6 +11,8 @@ pub const VICTIM: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 80);
 pub const VICTIM_PORT: u16 = 80;
 /// Connections per second at the busy listener.
 pub const BUSY_PER_S: u64 = 100;
+/// Segments of a [`connection`] that go to the listener.
+pub const SEGMENTS_IN: u64 = 6;
 const QUIET_PER_S: u64 = 10;
 const QUIET: [(Ipv4Addr, u16); 4] = [
     (Ipv4Addr::new(192, 0, 2, 10), 443),
@@ -139,4 +141,18 @@ pub fn dns(id: u16, flags: u16) -> Vec<u8> {
     message.extend([0, 1, 0, 0, 0, 0, 0, 0]);
     message.extend(*b"\x03www\x07example\x03net\x00\x00\x01\x00\x01");
     message
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_has_as_many_segments_to_its_listener_as_are_named() {
+        let mut packets = Vec::new();
+        connection(0, 1, (VICTIM, VICTIM_PORT), &mut Rng::new(1), &mut packets);
+        // Behind Ethernet's 14 bytes, at 16 of the IPv4 header.
+        let to_it = packets.iter().filter(|packet| packet.bytes[30..34] == VICTIM.octets()).count();
+        assert_eq!(to_it as u64, SEGMENTS_IN);
+    }
 }

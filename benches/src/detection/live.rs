@@ -1,32 +1,33 @@
-//! Scenes as they happen: played through a veth pair between two namespaces into `tidegauge live --source ring`, and
-//! the time from the first packet of the trouble until the line that says so arrived here.
+//! Scenes as they happen: played through a veth pair between two namespaces into `tidegauge live`, and the time from
+//! the first packet of the trouble until somebody said so. FastNetMon listens to the same packets of the floods.
 //!
-//! Both times are CLOCK_REALTIME of one host: that of the scene's beginning, before its first frame is sent, and ours
-//! when the line has been read. Needs root; namespaces are gone with their [`Lab`].
+//! All that listen do so at once, at one interface, so that they see the same packets on the same machine. Times are
+//! CLOCK_REALTIME of one host: that of the scene's beginning, before its first frame is sent, and that of the answer.
+//! Needs root; namespaces are gone with their [`Lab`].
 
-use std::io::{BufRead, BufReader};
-use std::path::Path;
-use std::process::Stdio;
-use std::sync::mpsc::{Receiver, channel};
+use std::path::PathBuf;
 use std::thread;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
-use serde_json::Value;
-use tidegauge_tests::netns::{CLIENT_IFACE, Lab, SERVER_IFACE, Side};
+use anyhow::{Context, Result};
+use tidegauge_tests::netns::{CLIENT_IFACE, Lab, Side};
 use tidegauge_tests::play::{Played, Timed, play};
 
+use super::background::{BUSY_PER_S, SEGMENTS_IN};
 use super::scene::{self, Trouble, WARM_UP_US};
-use crate::child::Running;
+use super::watcher::{Watcher, Watching};
+use crate::detect::fastnetmon::{Limits, Settings};
 use crate::table::Table;
 
 /// Ordinary traffic before the trouble: baselines are usable after ten seconds.
 const BEFORE_US: u64 = 12_000_000;
-/// How long a trouble lasts at most, and how long an answer is waited for then.
+/// How long a trouble lasts at most, and how long an answer is waited for then. FastNetMon looks at its averages each
+/// second, and without a flood they only fall.
 const LASTS_US: u64 = 6_000_000;
-const PATIENCE: Duration = Duration::from_secs(2);
-/// The source has to be in force by then.
-const START: Duration = Duration::from_secs(15);
+const PATIENCE: Duration = Duration::from_secs(4);
+/// FastNetMon's second begins when it starts: by so much more each round waits before it plays, up to a second, so that
+/// troubles begin all over that second. No multiple of our own tick.
+const PHASE_MS: u64 = 230;
 
 /// How much of a trouble.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -37,7 +38,7 @@ pub enum Strength {
     Times(f64),
 }
 
-/// What is played. The listener that is flooded serves 100 connections a second all the while.
+/// What is played. The listener that is flooded serves [`BUSY_PER_S`] connections a second all the while.
 pub const SCENES: [(&str, Strength); 6] = [
     ("udp_flood", Strength::Rate(20_000.0)),
     ("icmp_flood", Strength::Rate(20_000.0)),
@@ -46,38 +47,84 @@ pub const SCENES: [(&str, Strength); 6] = [
     ("port_scan", Strength::Times(2.0)),
     ("http_flood", Strength::Times(2.0)),
 ];
+/// Of these, what FastNetMon counts.
+const COUNTED: [&str; 3] = ["udp_flood", "icmp_flood", "syn_flood"];
 
-/// A scene that was played some times.
+/// The programs that listen.
+pub struct Programs {
+    /// Ours.
+    pub tidegauge: PathBuf,
+    /// FastNetMon, where it is installed.
+    pub fastnetmon: Option<PathBuf>,
+    /// The limits of its tuned settings.
+    pub limits: Limits,
+}
+
+/// What one program said of a scene that was played some times.
 #[derive(Clone, Debug)]
 pub struct Series {
     kind: &'static str,
     strength: Strength,
-    /// From the first packet to the line, seconds; `None` where none came.
+    /// The program and how it was run.
+    tool: String,
+    /// From the first packet to its answer, seconds; `None` where none came.
     after_s: Vec<Option<f64>>,
     /// What was said before the trouble began.
     false_alarms: usize,
-    /// Frames that the ring lost.
-    lost: u64,
+    /// Frames that it says it lost; `None` where it does not tell.
+    lost: Option<u64>,
     /// How late the player was at most, nanoseconds.
     late_ns_max: u64,
+}
+
+/// FastNetMon's limits that say the same as ours, given new connections, datagrams and messages per second. It cannot
+/// tell SYNs from other segments, so the segments of ordinary traffic at the listener are added to the first.
+pub fn limits(conn_per_s: f64, udp_per_s: f64, icmp_per_s: f64) -> Limits {
+    let ordinary_pps = (BUSY_PER_S * SEGMENTS_IN) as f64;
+    Limits { tcp_pps: conn_per_s + ordinary_pps, udp_pps: udp_per_s, icmp_pps: icmp_per_s }
 }
 
 /// Plays each of [`SCENES`] that is among `troubles`, `rounds` times.
 ///
 /// # Errors
-/// Without root, or where the lab or tidegauge does not come up.
-pub fn run(tidegauge: &Path, troubles: &[&Trouble], rounds: u64) -> Result<Vec<Series>> {
+/// Without root, or where the lab or a program does not come up.
+pub fn run(programs: &Programs, troubles: &[&Trouble], rounds: u64) -> Result<Vec<Series>> {
     let mut all = Vec::new();
     for (kind, strength) in SCENES {
         let Some(trouble) = troubles.iter().find(|trouble| trouble.kind == kind) else { continue };
-        let mut series =
-            Series { kind, strength, after_s: Vec::new(), false_alarms: 0, lost: 0, late_ns_max: 0 };
+        let watchers = watchers(programs, kind);
+        let mut of_scene: Vec<Series> = watchers
+            .iter()
+            .map(|watcher| Series {
+                kind,
+                strength,
+                tool: watcher.name(),
+                after_s: Vec::new(),
+                false_alarms: 0,
+                lost: None,
+                late_ns_max: 0,
+            })
+            .collect();
         for seed in 0..rounds {
-            once(tidegauge, trouble, seed, &mut series).with_context(|| format!("{kind}, live"))?;
+            once(&watchers, trouble, seed, &mut of_scene).with_context(|| format!("{kind}, live"))?;
+            eprintln!("  {kind}, live, round {}", seed + 1);
         }
-        all.push(series);
+        all.append(&mut of_scene);
     }
     Ok(all)
+}
+
+/// Who listens to a scene: the source of whole frames always, the default one where handshakes are flooded.
+fn watchers(programs: &Programs, kind: &str) -> Vec<Watcher> {
+    let mut all = vec![Watcher::Tidegauge(programs.tidegauge.clone(), "ring")];
+    if kind == "syn_flood" {
+        all.push(Watcher::Tidegauge(programs.tidegauge.clone(), "xdp"));
+    }
+    if let Some(program) = programs.fastnetmon.as_ref().filter(|_| COUNTED.contains(&kind)) {
+        all.push(Watcher::FastNetMon(program.clone(), Settings::Defaults));
+        all.push(Watcher::FastNetMon(program.clone(), Settings::Tuned(programs.limits)));
+    }
+    all
 }
 
 /// The table of what was played.
@@ -85,6 +132,7 @@ pub fn table(all: &[Series]) -> Table {
     let header = [
         "kind, live",
         "strength",
+        "tool",
         "found",
         "after s, median",
         "p95",
@@ -106,75 +154,40 @@ pub fn table(all: &[Series]) -> Table {
                 Strength::Rate(per_s) => format!("{per_s}/s"),
                 Strength::Times(times) => format!("x{times}"),
             },
+            series.tool.clone(),
             format!("{}/{}", times.len(), series.after_s.len()),
             quantile(0.5),
             quantile(0.95),
             series.false_alarms.to_string(),
-            series.lost.to_string(),
+            series.lost.map_or_else(|| "-".to_owned(), |lost| lost.to_string()),
             format!("{:.0}", series.late_ns_max as f64 / 1e6),
         ]);
     }
     table
 }
 
-/// A line, and when it was here.
-type Line = (u64, Value);
-
-fn once(tidegauge: &Path, trouble: &Trouble, seed: u64, series: &mut Series) -> Result<()> {
-    let times = match series.strength {
+fn once(watchers: &[Watcher], trouble: &Trouble, seed: u64, all: &mut [Series]) -> Result<()> {
+    let Some(strength) = all.first().map(|series| series.strength) else { return Ok(()) };
+    let times = match strength {
         Strength::Rate(per_s) => per_s / trouble.value,
         Strength::Times(times) => times,
     };
     let frames = frames(trouble, times, seed);
     let lab = Lab::new()?;
-    let mut command = lab.command(Side::Server, tidegauge);
-    command.args(["live", SERVER_IFACE, "--source", "ring", "--json"]);
-    let mut child = command.stdout(Stdio::piped()).spawn().context("start tidegauge")?;
-    let stdout = child.stdout.take().context("it has no output")?;
-    let running = Running::new(child);
-    let (said, lines) = channel();
-    let reader = thread::spawn(move || {
-        for text in BufReader::new(stdout).lines().map_while(Result::ok) {
-            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-            if let Ok(line) = serde_json::from_str(&text) {
-                // Nobody listens any more once the run is judged.
-                let _ = said.send((now.as_nanos() as u64, line));
-            }
-        }
-    });
-    wait_for_source(&lines)?;
+    let watching: Result<Vec<Watching>> = watchers.iter().map(|watcher| watcher.start(&lab)).collect();
+    let watching = watching?;
+    thread::sleep(Duration::from_millis(seed * PHASE_MS % 1_000));
     let Played { began_ns, late_ns_max, .. } = lab.inside(Side::Client, || play(CLIENT_IFACE, &frames))??;
     thread::sleep(PATIENCE);
-    drop(running);
-    ensure!(reader.join().is_ok(), "the reader of its lines failed");
-    let lines: Vec<Line> = lines.try_iter().collect();
     let trouble_ns = began_ns + BEFORE_US * 1_000;
-    let opened: Vec<&Line> = lines.iter().filter(|(_, line)| line["state"] == "opened").collect();
-    let found = opened.iter().find(|(at_ns, line)| *at_ns >= trouble_ns && is_it(trouble, line));
-    series.after_s.push(found.map(|(at_ns, _)| (at_ns - trouble_ns) as f64 / 1e9));
-    series.false_alarms += opened.iter().filter(|(at_ns, _)| *at_ns < trouble_ns).count();
-    let (_, summary) = lines.last().context("it said nothing")?;
-    series.lost += summary["quality"]["dropped"]["ring"].as_u64().unwrap_or_default();
-    series.late_ns_max = series.late_ns_max.max(late_ns_max);
-    Ok(())
-}
-
-fn wait_for_source(lines: &Receiver<Line>) -> Result<()> {
-    let started = Instant::now();
-    loop {
-        let left = START.saturating_sub(started.elapsed());
-        let (_, line) = lines.recv_timeout(left).context("tidegauge did not start")?;
-        if line["event"] == "source" {
-            return Ok(());
-        }
+    for (one, series) in watching.into_iter().zip(all) {
+        let heard = one.end(trouble, trouble_ns)?;
+        series.after_s.push(heard.found_ns.map(|at_ns| (at_ns - trouble_ns) as f64 / 1e9));
+        series.false_alarms += heard.false_alarms;
+        series.lost = heard.lost.map(|lost| lost + series.lost.unwrap_or_default()).or(series.lost);
+        series.late_ns_max = series.late_ns_max.max(late_ns_max);
     }
-}
-
-fn is_it(trouble: &Trouble, line: &Value) -> bool {
-    let (address, port) = trouble.target;
-    line["kind"] == trouble.kind
-        && line["target"]["addr"].as_str().is_some_and(|told| told.starts_with(address))
-        && port.is_none_or(|port| line["target"]["port"] == port)
+    Ok(())
 }
 
 fn frames(trouble: &Trouble, times: f64, seed: u64) -> Vec<Timed> {

@@ -11,8 +11,8 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::child;
+use crate::detect::fastnetmon::{Settings, write_files};
 use crate::detect::lab::{Lab, Side};
-use crate::detect::tool::write_fastnetmon_files;
 use crate::scratch::Scratch;
 
 /// Longest wait for a program to be ready.
@@ -96,7 +96,7 @@ impl Tool {
             }
             Self::FastNetMon(program) => {
                 let files = Scratch::new("fastnetmon").context("create a temporary directory")?;
-                let config = write_fastnetmon_files(files.path(), &files.path().join("alarms"), lab)?;
+                let config = write_files(files.path(), &lab.post(), &Settings::Defaults)?;
                 let mut command = lab.command(Side::Server, program);
                 command.arg("--configuration_file").arg(config);
                 command.arg("--log_file").arg(files.path().join("log")).arg("--disable_pid_logic");
