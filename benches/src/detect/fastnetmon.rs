@@ -40,7 +40,7 @@ pub struct Post {
 pub enum Settings {
     /// By Debian's file: 20,000 packets/s or 1,000 Mbit/s of a host, averaged over 5 s, checked each second.
     Defaults,
-    /// Beside that by these rates, averaged over 1 s, the shortest that it can.
+    /// Beside that by these rates, averaged over 1 s.
     Tuned(Limits),
 }
 
