@@ -112,7 +112,7 @@ pub struct Watched {
     reached: String,
     /// Severity at its worst, kind and target by incident.
     incidents: BTreeMap<String, (String, String, String)>,
-    /// Frames lost by place.
+    /// What was lost by place: frames, or entries of full tables.
     dropped: BTreeMap<String, u64>,
     verdict: String,
 }
@@ -154,7 +154,7 @@ pub fn run(tidegauge: &Path, only: Option<&str>) -> Result<Vec<Watched>> {
 
 /// The table of what was told.
 pub fn table(all: &[Watched]) -> Table {
-    let mut table = Table::new(&["load", "source", "reached", "told", "frames lost", "quality"]);
+    let mut table = Table::new(&["load", "source", "reached", "told", "lost", "quality"]);
     let list = |words: Vec<String>| if words.is_empty() { "-".to_owned() } else { words.join(", ") };
     for watched in all {
         let told = watched.incidents.values();
@@ -206,7 +206,9 @@ fn told(load: Load, source: &'static str, reached: String, lines: &[String]) -> 
         }
     }
     let quality = &summary["quality"];
-    let verdict = quality["verdict"].as_str().context("it told no summary")?.to_owned();
+    let verdict = quality["verdict"].as_str().context("it told no summary")?;
+    let why: Vec<&str> = quality["why"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let verdict = [&[verdict], &why[..]].concat().join(": ");
     let dropped = quality["dropped"].as_object().into_iter().flatten();
     let dropped = dropped.filter_map(|(place, count)| Some((place.clone(), count.as_u64()?)));
     let dropped = dropped.filter(|(_, count)| *count > 0).collect();
@@ -351,4 +353,47 @@ fn held(said: &str) -> Result<String> {
         "{} opened, {} broken, {} attempts failed, {} answers",
         said["opened"], said["broken"], said["failed"], said["answered"]
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SUMMARY: &str =
+        r#"{"event":"summary","quality":{"verdict":"complete","why":[],"dropped":{"ring":0}}}"#;
+
+    fn incident(severity: &str, kind: &str) -> String {
+        let target = r#"{"addr":"10.77.0.2","port":8080}"#;
+        format!(
+            r#"{{"event":"incident","id":"{kind}","severity":"{severity}","kind":"{kind}","target":{target}}}"#
+        )
+    }
+
+    fn shortcomings(load: Load, lines: &[String]) -> Vec<String> {
+        let lines = [lines, &[SUMMARY.to_owned()]].concat();
+        told(load, "xdp", String::new(), &lines).unwrap().shortcomings()
+    }
+
+    #[test]
+    fn only_a_surge_of_connections_may_be_told_and_only_where_there_is_one() {
+        let surge = [incident("P3", "conn_surge")];
+        assert!(shortcomings(Load::Restart, &surge).is_empty());
+        assert_eq!(shortcomings(Load::KeepAlive, &surge).len(), 1);
+        assert_eq!(shortcomings(Load::Restart, &[incident("P2", "syn_flood")]).len(), 1);
+    }
+
+    #[test]
+    fn the_worst_severity_of_an_incident_counts() {
+        let lines = ["P3", "P2", "P3"].map(|severity| incident(severity, "conn_surge"));
+        let told = shortcomings(Load::Restart, &lines);
+        assert_eq!(told, ["restart under 5,000 clients by xdp: P2 conn_surge at 10.77.0.2:8080"]);
+    }
+
+    #[test]
+    fn what_was_lost_has_to_be_lost_to_be_told() {
+        let blind = incident("P2", "capture_blind");
+        assert_eq!(shortcomings(Load::Wget, std::slice::from_ref(&blind)).len(), 1);
+        let lossy = SUMMARY.replace(r#""ring":0"#, r#""ring":7"#);
+        assert!(told(Load::Wget, "ring", String::new(), &[blind, lossy]).unwrap().shortcomings().is_empty());
+    }
 }
