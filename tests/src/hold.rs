@@ -2,7 +2,7 @@
 //! when they are silent, and opened again when the server goes away.
 //!
 //! A thread for each connection: that is simple, and good for some thousands. The wait before a connection is opened again is
-//! drawn evenly from [`AGAIN_MAX`], as clients that are not to come all at once do it.
+//! drawn evenly from two seconds, as clients that are not to come all at once do it.
 
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
