@@ -4,6 +4,7 @@
 //! labels. Both go through `tidegauge read`; what it says is held against what is known. Some scenes are played live, too.
 
 pub mod background;
+pub mod benign;
 pub mod captures;
 pub mod faults;
 pub mod floods;

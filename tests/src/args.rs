@@ -32,6 +32,8 @@ pub(crate) enum Task {
     },
     /// Send SYNs that nobody completes; only inside a lab
     Flood(FloodArgs),
+    /// Connections that stay, are asked now and then, and come back when the server went away
+    Hold(HoldArgs),
     /// Make two joined network namespaces, or remove them
     Lab {
         /// Make or remove
@@ -115,6 +117,26 @@ pub(crate) struct ConnectArgs {
     pub(crate) workers: usize,
 }
 
+/// Flags of `hold`.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct HoldArgs {
+    /// A `serve http` to connect to
+    #[arg(long)]
+    pub(crate) target: SocketAddr,
+    /// Own address, may be repeated; they take turns [default: the kernel's choice]
+    #[arg(long = "source")]
+    pub(crate) sources: Vec<IpAddr>,
+    /// Connections at the same time
+    #[arg(long)]
+    pub(crate) connections: u64,
+    /// Connections opened per second at first
+    #[arg(long)]
+    pub(crate) rate: u64,
+    /// How long in all, e.g. 6s, 2m
+    #[arg(long, value_parser = duration)]
+    pub(crate) duration: Duration,
+}
+
 /// Flags of `serve`.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct ServeArgs {
@@ -143,6 +165,8 @@ pub(crate) enum ServeMode {
         #[arg(long, default_value_t = 512)]
         bytes: usize,
     },
+    /// HTTP/1.1: GET /BYTES gets so many
+    Http,
     /// Nothing: everything is read
     Sink {
         /// Read slowly from a small buffer: small and zero windows
@@ -156,6 +180,7 @@ impl From<ServeMode> for Mode {
         match mode {
             ServeMode::Bulk { bytes } => Self::Bulk { bytes },
             ServeMode::EchoClose { bytes } => Self::EchoClose { answer_bytes: bytes },
+            ServeMode::Http => Self::Http,
             ServeMode::Sink { slow: false } => Self::Sink,
             ServeMode::Sink { slow: true } => Self::SlowSink,
         }

@@ -164,7 +164,7 @@ fn ask(target: SocketAddr, source: Option<IpAddr>) -> io::Result<u64> {
     read_to_end(&mut stream)
 }
 
-fn open(target: SocketAddr, source: Option<IpAddr>) -> io::Result<TcpStream> {
+pub(crate) fn open(target: SocketAddr, source: Option<IpAddr>) -> io::Result<TcpStream> {
     let socket = Socket::new(Domain::for_address(target), Type::STREAM, Some(Protocol::TCP))?;
     if let Some(source) = source {
         socket.bind(&SocketAddr::new(source, 0).into())?;

@@ -7,6 +7,7 @@
 pub mod client;
 pub mod conversation;
 pub mod flood;
+pub mod hold;
 pub mod kernel_tcp;
 pub mod known_frames;
 pub mod middlebox;

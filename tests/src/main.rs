@@ -8,7 +8,7 @@ use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
@@ -17,18 +17,20 @@ use serde_json::{Value, json};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use tidegauge_tests::client::{self, Counts, Load, Transfer};
 use tidegauge_tests::flood::{self, Delivery, Flood, Sources};
+use tidegauge_tests::hold::{Hold, hold};
 use tidegauge_tests::netns::{
     CLIENT_IFACE, CLIENT_V4, CLIENT_V6, Lab, SERVER_IFACE, SERVER_V4, SERVER_V6, Side,
 };
 use tidegauge_tests::server;
 
-use crate::args::{Args, ConnectArgs, FloodArgs, LabAction, ServeArgs, Task};
+use crate::args::{Args, ConnectArgs, FloodArgs, HoldArgs, LabAction, ServeArgs, Task};
 
 fn main() -> ExitCode {
     let done = match Args::parse().task {
         Task::Connect(args) => connect(args),
         Task::Download { target, connections } => moved(|| client::download(target, connections)),
         Task::Flood(args) => send_flood(args),
+        Task::Hold(args) => hold_open(args),
         Task::Lab { action, owner } => lab(action, owner),
         Task::Serve(args) => serve(&args),
         Task::Upload { target, bytes, connections } => moved(|| client::upload(target, bytes, connections)),
@@ -110,6 +112,18 @@ fn connect(args: ConnectArgs) -> Result<()> {
     line["asked_per_s"] = json!(load.rate_per_s);
     line["completed_per_s"] = json!(per_second(counts.completed, elapsed));
     print(&line)
+}
+
+fn hold_open(args: HoldArgs) -> Result<()> {
+    let HoldArgs { target, sources, connections, rate, duration } = args;
+    let held = hold(&Hold { target, sources, connections, rate_per_s: rate, duration })?;
+    let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+    print(&json!({
+        "opened": count(&held.opened),
+        "failed": count(&held.failed),
+        "broken": count(&held.broken),
+        "answered": count(&held.answered),
+    }))
 }
 
 fn moved(work: impl FnOnce() -> Result<Transfer>) -> Result<()> {

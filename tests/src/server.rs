@@ -34,6 +34,8 @@ pub enum Mode {
         /// Bytes of the answer.
         answer_bytes: usize,
     },
+    /// HTTP/1.1: `GET /BYTES` is answered with so many, over a connection that stays open unless asked otherwise.
+    Http,
     /// Read everything as fast as it comes.
     Sink,
     /// Read everything slowly from a small buffer: small and zero windows.
@@ -108,6 +110,7 @@ fn answer(mut stream: TcpStream, mode: Mode) -> io::Result<()> {
             read_request(&mut stream)?;
             send(&mut stream, answer_bytes as u64)
         }
+        Mode::Http => serve_http(&mut stream),
         Mode::Sink => read_all(&mut stream, &mut vec![0; CHUNK_BYTES], Duration::ZERO),
         Mode::SlowSink => read_all(&mut stream, &mut [0; SLOW_CHUNK_BYTES], SLOW_PAUSE),
     }
@@ -119,6 +122,35 @@ fn read_request(stream: &mut TcpStream) -> io::Result<()> {
         0 => Err(io::ErrorKind::UnexpectedEof.into()),
         _ => Ok(()),
     }
+}
+
+/// Answers requests without bodies, one after the other, until the client closes or wants it closed.
+fn serve_http(stream: &mut TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let mut head = [0; 2_048];
+    loop {
+        let count = stream.read(&mut head)?;
+        if count == 0 {
+            return Ok(());
+        }
+        let request = String::from_utf8_lossy(&head[..count]);
+        let bytes = body_bytes(&request);
+        let is_last = request.contains("Connection: close");
+        let connection = if is_last { "close" } else { "keep-alive" };
+        let answer =
+            format!("HTTP/1.1 200 OK\r\nContent-Length: {bytes}\r\nConnection: {connection}\r\n\r\n");
+        stream.write_all(answer.as_bytes())?;
+        send(stream, bytes)?;
+        if is_last {
+            return Ok(());
+        }
+    }
+}
+
+/// The number that is the path of a request; 0 where it is none.
+fn body_bytes(request: &str) -> u64 {
+    let path = request.split(' ').nth(1).and_then(|path| path.strip_prefix('/'));
+    path.and_then(|path| path.parse().ok()).unwrap_or_default()
 }
 
 /// Sends `bytes` bytes of filler.
@@ -140,4 +172,16 @@ fn read_all(stream: &mut TcpStream, buffer: &mut [u8], pause: Duration) -> io::R
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_path_of_a_request_is_the_length_of_its_answer() {
+        assert_eq!(body_bytes("GET /512 HTTP/1.1\r\n\r\n"), 512);
+        assert_eq!(body_bytes("GET / HTTP/1.1\r\n\r\n"), 0);
+        assert_eq!(body_bytes("x"), 0);
+    }
 }

@@ -2,12 +2,12 @@
 //!
 //! Labelled captures where they are present, and generated scenes of every kind at several strengths over ordinary
 //! traffic; some of them live, as root. Prints markdown. Exit code 1 where a scene at twice its threshold or more was not found, or ordinary traffic
-//! was called a P1; 2 where it could not run.
+//! was called a P1, or something else than expected was told of a real load; 2 where it could not run.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::Parser;
 use tidegauge_analyzer::config::{Config, KEYS};
 use tidegauge_benches::detection::captures::labelled;
@@ -15,7 +15,7 @@ use tidegauge_benches::detection::judge::{Judged, incidents, judge};
 use tidegauge_benches::detection::live::Programs;
 use tidegauge_benches::detection::report::{self, OfCapture};
 use tidegauge_benches::detection::scene::{self, Trouble};
-use tidegauge_benches::detection::{faults, floods, live, misuse};
+use tidegauge_benches::detection::{benign, faults, floods, live, misuse};
 use tidegauge_benches::machine::{Machine, find_program, sibling};
 use tidegauge_benches::scratch::Scratch;
 use tidegauge_tests::skip::is_root;
@@ -41,9 +41,12 @@ struct Args {
     /// floods where it is installed; 0: none. Needs root.
     #[arg(long, default_value_t = 5)]
     live: u64,
-    /// Only kinds whose name contains this; no captures.
+    /// Only kinds whose name contains this, with --benign only such loads; no captures.
     #[arg(long)]
     kind: Option<String>,
+    /// Instead of all that: real loads that are no trouble, through two network namespaces, watched live. Needs root.
+    #[arg(long)]
+    benign: bool,
     /// Keep the scenes here.
     #[arg(long)]
     keep: Option<PathBuf>,
@@ -70,6 +73,10 @@ fn run(args: &Args) -> Result<Vec<String>> {
     let tidegauge = args.tidegauge.clone().map_or_else(|| sibling("tidegauge", "tidegauge-analyzer"), Ok)?;
     println!("{}", Machine::read().line());
     let mut shortcomings = Vec::new();
+    if args.benign {
+        of_benign(args, &tidegauge, &mut shortcomings)?;
+        return Ok(shortcomings);
+    }
     if args.kind.is_none() {
         of_captures(args, &tidegauge, &mut shortcomings)?;
     }
@@ -162,6 +169,15 @@ fn of_live(args: &Args, tidegauge: &Path, troubles: &[&Trouble]) -> Result<()> {
             limits.tcp_pps, limits.udp_pps, limits.icmp_pps
         ),
     }
+    Ok(())
+}
+
+fn of_benign(args: &Args, tidegauge: &Path, shortcomings: &mut Vec<String>) -> Result<()> {
+    ensure!(is_root(), "real loads need root: they run in network namespaces");
+    let all = benign::run(tidegauge, args.kind.as_deref())?;
+    println!("\n{}", benign::table(&all));
+    shortcomings.extend(all.iter().flat_map(benign::Watched::shortcomings));
+    shortcomings.iter().for_each(|shortcoming| println!("- {shortcoming}"));
     Ok(())
 }
 

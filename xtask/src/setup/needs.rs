@@ -22,6 +22,8 @@ pub(crate) enum Group {
     Ebpf,
     /// Network namespaces with traffic in them.
     Lab,
+    /// Programs that make ordinary traffic, and much of it.
+    Load,
     /// Programs whose speed is compared with ours.
     Peers,
     /// Tests: another opinion on captures, the fuzzing engine's compiler, formatting and lints.
@@ -35,6 +37,7 @@ impl Group {
             "build" => Self::Build,
             "ebpf" => Self::Ebpf,
             "lab" => Self::Lab,
+            "load" => Self::Load,
             "peers" => Self::Peers,
             "test" => Self::Test,
             _ => return None,
@@ -111,6 +114,10 @@ pub(crate) const NEEDS: &[Need] = &[
     file(Group::Ebpf, "llvm-22-dev", "/usr/lib/llvm-22/include/llvm-c/Core.h"),
     file(Group::Ebpf, "libpolly-22-dev", "/usr/lib/llvm-22/lib/libPolly.a"),
     Need { group: Group::Ebpf, present: Present::BpfLinker, origin: Origin::BpfLinker },
+    program(Group::Load, "iperf3", "iperf3"),
+    program(Group::Load, "iputils-ping", "ping"),
+    program(Group::Load, "wget", "wget"),
+    program(Group::Load, "wrk", "wrk"),
     program(Group::Peers, "argus-server", "argus"),
     program(Group::Peers, "bpftool", "bpftool"),
     program(Group::Peers, "fastnetmon", "fastnetmon"),
