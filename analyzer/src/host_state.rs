@@ -134,8 +134,9 @@ impl HostState {
         }
     }
 
-    /// What it has learnt; `None`: nothing that is of use.
-    pub(crate) fn learnt(&self, addr: IpAddr) -> Option<LearntHost> {
+    /// What it has learnt when second number `seconds` ended; `None`: nothing that is of use.
+    pub(crate) fn learnt(&mut self, addr: IpAddr, seconds: u64) -> Option<LearntHost> {
+        self.wake(seconds);
         self.usual_udp.usual(SECONDS_MIN)?;
         Some(LearntHost {
             addr,
@@ -233,7 +234,8 @@ impl HostState {
     /// of one were silent.
     pub(crate) fn wake(&mut self, seconds: u64) {
         let silent = seconds.saturating_sub(self.seconds);
-        if self.seen_ns != 0 && silent != 0 {
+        let is_new = self.seen_ns == 0 && self.usual_udp.seconds().next().is_none();
+        if silent != 0 && !is_new {
             let usual =
                 [&mut self.usual_udp, &mut self.usual_icmp, &mut self.usual_stray, &mut self.usual_sent];
             usual.into_iter().for_each(|baseline| baseline.learn_silence(silent));

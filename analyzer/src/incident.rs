@@ -174,16 +174,26 @@ impl Target {
         }
     }
 
+    /// Address, prefix length where it is a network, port and protocol; nothing for the capture and the host themselves.
+    pub const fn place(&self) -> Option<(IpAddr, Option<u8>, Option<u16>, &'static str)> {
+        match *self {
+            Self::Capture | Self::Machine => None,
+            Self::Listener(key) => Some((key.address, None, Some(key.port), "tcp")),
+            Self::Host(host) => Some((host.address, None, host.port, host.protocol)),
+            Self::Network(network) => {
+                Some((network.address, Some(network.prefix_bits), network.port, network.protocol))
+            }
+        }
+    }
+
     /// Address, port and protocol as the output has them; nothing for the capture and the host themselves.
     pub fn parts(&self) -> Option<(String, Option<u16>, &'static str)> {
-        Some(match self {
-            Self::Capture | Self::Machine => return None,
-            Self::Listener(key) => (key.address.to_string(), Some(key.port), "tcp"),
-            Self::Host(HostTarget { address, port, protocol }) => (address.to_string(), *port, protocol),
-            Self::Network(NetworkTarget { address, prefix_bits, port, protocol }) => {
-                (format!("{address}/{prefix_bits}"), *port, protocol)
-            }
-        })
+        let (address, prefix_bits, port, protocol) = self.place()?;
+        let address = match prefix_bits {
+            Some(prefix_bits) => format!("{address}/{prefix_bits}"),
+            None => address.to_string(),
+        };
+        Some((address, port, protocol))
     }
 }
 

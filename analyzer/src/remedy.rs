@@ -14,7 +14,7 @@ use std::net::IpAddr;
 
 use serde::Serialize;
 
-use crate::incident::{Finding, Incident, Kind, Target};
+use crate::incident::{Finding, Incident, Kind};
 
 /// Share of forged sources from which on naming them is useless.
 const FORGED: f64 = 0.5;
@@ -136,14 +136,7 @@ const FRAGMENTS: &str = "prerouting priority -450";
 
 impl<'a> Scene<'a> {
     fn of(incident: &'a Incident) -> Option<Self> {
-        let (address, prefix_bits, port, protocol) = match incident.target {
-            Target::Capture | Target::Machine => return None,
-            Target::Listener(key) => (key.address, None, Some(key.port), "tcp"),
-            Target::Host(host) => (host.address, None, host.port, host.protocol),
-            Target::Network(network) => {
-                (network.address, Some(network.prefix_bits), network.port, network.protocol)
-            }
-        };
+        let (address, prefix_bits, port, protocol) = incident.target.place()?;
         let prefix_bits = prefix_bits.unwrap_or(if address.is_ipv4() { 32 } else { 128 });
         let finding = &incident.peak;
         let mut scene = Self { finding, address, prefix_bits, port, protocol, blocked: Vec::new() };

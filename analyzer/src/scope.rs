@@ -148,8 +148,8 @@ impl Scopes {
     }
 
     /// What is usual of the hosts that much comes to.
-    pub(crate) fn learnt(&self) -> Vec<LearntHost> {
-        let hosts = self.hosts.iter().filter_map(|(address, host)| host.learnt(*address));
+    pub(crate) fn learnt(&mut self) -> Vec<LearntHost> {
+        let hosts = self.hosts.iter_mut().filter_map(|(address, host)| host.learnt(*address, self.seconds));
         hosts.take(HOSTS_MAX).collect()
     }
 
@@ -318,6 +318,27 @@ mod tests {
     fn counts_of_the_kernel_are_enough_for_a_flood() {
         assert_eq!(opened(&[("192.0.2.7", 1_500)]), ["udp_flood 192.0.2.7/udp"]);
         assert_eq!(opened(&[("192.0.2.7", 1_500), ("198.51.100.1", 1_500)]).len(), 0);
+    }
+
+    #[test]
+    fn what_is_learnt_of_a_host_knows_that_it_fell_silent() {
+        let (config, mut scopes) = (Config::default(), Scopes::default());
+        for tick in 1..=600 {
+            let end_ns = tick * TICK_NS;
+            let mut window = Window { start_ns: end_ns - TICK_NS, end_ns, ..Window::default() };
+            if tick <= 200 {
+                window.targets = [(IpAddr::from([192, 0, 2, 7]), target(100))].into_iter().collect();
+            }
+            scopes.add(&window, tick, &config);
+            if tick % 10 == 0 {
+                scopes.end_second(end_ns);
+            }
+            if tick == 200 {
+                assert_eq!(scopes.learnt()[0].udp.iter().max(), Some(&1_000));
+            }
+        }
+        // Twenty seconds of traffic, forty of silence.
+        assert_eq!(scopes.learnt()[0].udp.iter().filter(|second| **second == 0).count(), 40);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use tidegauge_ebpf::packet::{Address, Fragment, Network, Packet, Transport};
 
-use crate::incident::{Incident, Kind, Target};
+use crate::incident::{Incident, Kind};
 use crate::layer::{IcmpVersion, quoted_route};
 
 /// Offsets of the addresses in an ARP packet of IPv4 over Ethernet (RFC 826).
@@ -31,14 +31,7 @@ pub struct Concern {
 impl Concern {
     /// Of an incident; `None` where it is about no packets.
     pub fn of(incident: &Incident) -> Option<Self> {
-        let (address, prefix_bits, port, protocol) = match incident.target {
-            Target::Capture | Target::Machine => return None,
-            Target::Listener(key) => (key.address, None, Some(key.port), "tcp"),
-            Target::Host(host) => (host.address, None, host.port, host.protocol),
-            Target::Network(network) => {
-                (network.address, Some(network.prefix_bits), network.port, network.protocol)
-            }
-        };
+        let (address, prefix_bits, port, protocol) = incident.target.place()?;
         let bits = match address {
             IpAddr::V4(_) => MAPPED_BITS.saturating_add(prefix_bits.unwrap_or(32)),
             IpAddr::V6(_) => prefix_bits.unwrap_or(128),
@@ -122,7 +115,7 @@ mod tests {
     use tidegauge_ebpf::packet::ipv4_mapped;
 
     use super::*;
-    use crate::incident::{Finding, HostTarget, NetworkTarget, Severity};
+    use crate::incident::{Finding, HostTarget, NetworkTarget, Severity, Target};
     use crate::quality::Interval;
     use crate::window::ListenerKey;
 

@@ -90,9 +90,10 @@ impl Memory {
             self.seconds.push_front(Second::default());
         }
         self.rates.learn_silence(seconds);
-        for _ in 0..(seconds / 60).min(MINUTES as u64) {
-            self.end_minute();
-        }
+        self.minute_seconds += seconds;
+        let minutes = self.minute_seconds / 60;
+        self.minute_seconds %= 60;
+        (0..minutes.min(MINUTES as u64)).for_each(|_| self.end_minute());
     }
 
     fn note_day(&mut self, second: &Second) {
