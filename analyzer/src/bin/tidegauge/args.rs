@@ -1,5 +1,6 @@
 //! What can be typed. Everything behind this file has checked values.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -47,6 +48,9 @@ pub(crate) enum Command {
     /// Say what this host, and an interface, can do for tidegauge, and what mends what is missing. Exit codes: 0 usable,
     /// 1 usable with limits, 2 not usable.
     Doctor(DoctorArgs),
+    /// Start a run (`live IFACE ...` or `read FILE ...`, with their options) and serve what it tells. The exit code is the
+    /// run's.
+    Serve(ServeArgs),
     /// Remove what `live --pin` keeps on an interface, and what a killed run left there.
     Unpin(UnpinArgs),
 }
@@ -383,6 +387,13 @@ pub(crate) struct DoctorArgs {
     /// One JSON object instead of text.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct ServeArgs {
+    /// The run: `live IFACE ...` or `read FILE ...`.
+    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "RUN")]
+    pub(crate) run: Vec<OsString>,
 }
 
 #[derive(Debug, ClapArgs)]

@@ -26,8 +26,10 @@ mod meter;
 mod pinned;
 mod progress;
 mod read;
+mod serve;
 mod sink;
 mod thresholds;
+mod watched;
 
 use std::io;
 use std::process::ExitCode;
@@ -64,6 +66,7 @@ fn main() -> ExitCode {
         Command::Learn(learn) => learn::run(&learn).map(Outcome::code),
         Command::Live(live) => live::run(&live).map(Outcome::code),
         Command::Read(read) => read::run(&read).map(Outcome::code),
+        Command::Serve(serve) => serve::run(&serve),
         Command::Unpin(unpin) => confine::unpin(&unpin).map(Outcome::code),
     };
     match ended {

@@ -1,0 +1,60 @@
+//! `tidegauge serve`: a run, and all that shows it.
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use clap::Parser;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use tidegauge_console::board::SharedBoard;
+use tidegauge_console::feed::Feed;
+
+use super::args::{Args, Command, ServeArgs};
+use super::watched::Watched;
+
+/// How often signals and the run's end are looked for.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// Starts the run and serves until a signal comes; the exit code is the run's.
+pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
+    check(&args.run)?;
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        signal_hook::flag::register(signal, Arc::clone(&stop)).context("cannot catch signals")?;
+    }
+    let mut feed = Feed::default();
+    let board = SharedBoard::of(&mut feed).context("cannot start a thread")?;
+    let mut watched = Watched::start(&args.run, feed)?;
+    while !stop.load(Ordering::Relaxed) && watched.ended()?.is_none() {
+        thread::sleep(LOOK);
+    }
+    end(&watched)?;
+    let status = watched.wait()?;
+    let _ = board.look().windows;
+    Ok(status.code().and_then(|code| u8::try_from(code).ok()).map_or(ExitCode::from(2), ExitCode::from))
+}
+
+/// What the run is asked to do must be right before anything starts.
+fn check(run: &[OsString]) -> anyhow::Result<()> {
+    let program = OsString::from("tidegauge");
+    let args =
+        Args::try_parse_from(std::iter::once(&program).chain(run)).unwrap_or_else(|error| error.exit());
+    match args.command {
+        Command::Live(_) | Command::Read(_) => Ok(()),
+        _ => bail!("only a run can be served: `live IFACE` or `read FILE`"),
+    }
+}
+
+/// Asks the run to end, with its summary.
+fn end(watched: &Watched) -> anyhow::Result<()> {
+    let process = rustix::process::Pid::from_raw(i32::try_from(watched.id()).unwrap_or(0));
+    if let Some(process) = process {
+        // It may have ended by itself.
+        let _ = rustix::process::kill_process(process, rustix::process::Signal::TERM);
+    }
+    Ok(())
+}
