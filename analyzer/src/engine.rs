@@ -6,8 +6,8 @@
 mod consequences;
 mod room;
 
+use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use tidegauge_capture::host::Sample;
@@ -30,6 +30,7 @@ use crate::sample::Sampling;
 use crate::scope::Scopes;
 use crate::sight::Sight;
 use crate::truth::Truth;
+use crate::watch_list::WatchList;
 use crate::window::{ListenerKey, Refused, TargetWindow, Window};
 
 /// Listeners remembered.
@@ -72,7 +73,7 @@ pub struct Engine {
     asleep: BTreeMap<ListenerKey, Box<ListenerState>>,
     /// Those in which a detector could find something, or has: the others are not looked at each tick. All with an open
     /// incident are here.
-    watched: BTreeSet<ListenerKey>,
+    watched: WatchList<ListenerKey>,
     /// Hosts, and who asks them.
     scopes: Scopes,
     /// The host we run on, live.
@@ -144,7 +145,7 @@ impl Engine {
             answers_visible,
             listeners: BTreeMap::new(),
             asleep: BTreeMap::new(),
-            watched: BTreeSet::new(),
+            watched: WatchList::default(),
             scopes: Scopes::default(),
             local_host: LocalHost::default(),
             tick: 0,
@@ -220,7 +221,7 @@ impl Engine {
         }
         self.run.refused.merge(window.refused);
         self.run.hosts_forgotten = self.scopes.forgotten();
-        self.graph.add_names(&window);
+        self.graph.note_names(&window);
         // Judged as they came; nobody reads them of longer windows.
         (window.hosts, window.actors) = (Keyed::default(), Keyed::default());
         (window.paths, window.troubles) = (Keyed::default(), Keyed::default());
@@ -318,17 +319,20 @@ impl Engine {
         }
         self.seconds += 1;
         let now_ns = self.now_ns;
-        let silent = self.listeners.extract_if(.., |key, listener| {
+        let mut silent = Vec::new();
+        for (key, listener) in &mut self.listeners {
             if listener.is_silent(now_ns) {
-                return true;
+                silent.push(*key);
+                continue;
             }
             listener.end_second(&self.config, self.seconds, self.tick, now_ns);
             if listener.is_worth_judging(&self.config) || listener.is_worth_a_long_look(now_ns) {
                 self.watched.insert(*key);
             }
-            false
-        });
-        self.asleep.extend(silent);
+        }
+        for key in silent {
+            self.asleep.extend(self.listeners.remove_entry(&key));
+        }
         self.scopes.end_second(self.now_ns);
         self.end_second(changes);
     }
@@ -341,7 +345,7 @@ impl Engine {
         window.host = self.local_host.take();
         let mut changed = Vec::new();
         let seen = self.sight.end_second(self.now_ns, &mut self.incident_numbers, &mut changed);
-        for key in &self.watched {
+        for key in self.watched.tidied() {
             let incidents = self.listeners.get_mut(key).map(|listener| listener.incidents.iter_mut());
             incidents.into_iter().flatten().for_each(|incident| incident.seen.merge(&seen));
         }

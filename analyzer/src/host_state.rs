@@ -95,6 +95,8 @@ pub(crate) struct HostState {
     /// Number of the engine's second that its memory of seconds has come to.
     seconds: u64,
     pub(crate) seen_ns: u64,
+    /// Whether ends of seconds are told to it.
+    pub(crate) is_awake: bool,
     pub(crate) incidents: OpenIncidents,
 }
 
@@ -117,6 +119,7 @@ impl Default for HostState {
             tick: 0,
             seconds: 0,
             seen_ns: 0,
+            is_awake: false,
             incidents: OpenIncidents::default(),
         }
     }

@@ -61,5 +61,6 @@ pub mod summary;
 pub mod time;
 pub mod track;
 pub mod truth;
+mod watch_list;
 pub mod window;
 pub mod worker;

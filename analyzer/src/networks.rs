@@ -58,30 +58,32 @@ struct Sum {
 impl Networks {
     /// Adds the window of tick number `tick`; `totals`: datagrams and ICMP messages since targets were last told.
     pub(crate) fn add(&mut self, window: &Window, totals: [u64; 2], hosts_min: u64, tick: u64) {
-        let mut sums: BTreeMap<IpAddr, Sum> = BTreeMap::new();
-        if window.targets.len() as u64 >= hosts_min {
-            for (address, target) in window.targets.iter() {
-                sums.entry(network_of(*address)).or_default().add_target(target);
-            }
-        }
-        if window.hosts.len() as u64 >= hosts_min {
-            for (address, facts) in window.hosts.iter() {
-                sums.entry(network_of(*address)).or_default().add_facts(facts);
-            }
-        }
-        for (address, sum) in sums {
-            let much = sum.hosts >= hosts_min && sum.packets >= WORTH_A_LOOK;
-            let known = self.0.contains_key(&address);
-            if much && !known && self.0.len() >= NETWORKS_MAX {
-                self.1 += 1;
-            } else if much || known {
-                self.0.entry(address).or_default().add(&sum, totals, tick, window.end_ns);
-            }
+        let looked_at = self.looked_at(window, hosts_min);
+        let sums = Sum::of(window, hosts_min, &looked_at);
+        for (address, sum) in looked_at.into_iter().zip(sums) {
+            self.0.entry(address).or_default().add(&sum, totals, tick, window.end_ns);
         }
         if self.0.len() >= NETWORKS_MAX {
             let end_ns = window.end_ns;
             self.0.retain(|_, network| network.state.is_live(end_ns));
         }
+    }
+
+    /// Networks that are known, or get enough to be, in order. Most do not, and their hosts are not added up.
+    fn looked_at(&mut self, window: &Window, hosts_min: u64) -> Vec<IpAddr> {
+        let mut networks = sizes_of_networks(window, hosts_min);
+        let mut places = NETWORKS_MAX.saturating_sub(self.0.len());
+        networks.retain(|(address, hosts, packets)| {
+            if self.0.contains_key(address) {
+                return true;
+            }
+            let is_much = *hosts >= hosts_min && *packets >= WORTH_A_LOOK;
+            let has_place = places != 0;
+            self.1 += u64::from(is_much && !has_place);
+            places -= usize::from(is_much && has_place);
+            is_much && has_place
+        });
+        networks.into_iter().map(|(address, _, _)| address).collect()
     }
 
     /// Times that a network found no place.
@@ -134,6 +136,53 @@ impl Networks {
     }
 }
 
+/// What comes to hosts in a window, one after the other: who has targets and facts is told twice.
+fn hosts_of(window: &Window, hosts_min: u64) -> impl Iterator<Item = (IpAddr, Share<'_>)> {
+    let targets = window.targets.iter().take_while(move |_| window.targets.len() as u64 >= hosts_min);
+    let hosts = window.hosts.iter().take_while(move |_| window.hosts.len() as u64 >= hosts_min);
+    let targets = targets.map(|(address, target)| (network_of(*address), Share::Target(target)));
+    targets.chain(hosts.map(|(address, facts)| (network_of(*address), Share::Facts(facts))))
+}
+
+/// A part of what came to one host.
+enum Share<'a> {
+    Facts(&'a HostWindow),
+    Target(&'a TargetWindow),
+}
+
+impl Share<'_> {
+    /// `None` where it does not count as a host.
+    fn packets(&self) -> Option<u64> {
+        match self {
+            Self::Facts(facts) if facts.facts.is_empty() => None,
+            Self::Facts(facts) => Some(facts.facts.total()),
+            Self::Target(target) => Some(target.packets()),
+        }
+    }
+}
+
+/// Networks of a window in order, each with its hosts and their packets.
+fn sizes_of_networks(window: &Window, hosts_min: u64) -> Vec<(IpAddr, u64, u64)> {
+    let mut sizes: Vec<(IpAddr, u64, u64)> = Vec::new();
+    for (network, share) in hosts_of(window, hosts_min) {
+        let (hosts, packets) = share.packets().map_or((0, 0), |packets| (1, packets));
+        match sizes.last_mut() {
+            // Hosts come in order.
+            Some((last, all, sum)) if *last == network => (*all, *sum) = (*all + hosts, *sum + packets),
+            _ => sizes.push((network, hosts, packets)),
+        }
+    }
+    sizes.sort_by_key(|(network, _, _)| *network);
+    sizes.dedup_by(|next, one| {
+        let same = next.0 == one.0;
+        if same {
+            (one.1, one.2) = (one.1 + next.1, one.2 + next.2);
+        }
+        same
+    });
+    sizes
+}
+
 impl Network {
     fn add(&mut self, sum: &Sum, [udp, icmp]: [u64; 2], tick: u64, end_ns: u64) {
         (self.hosts, self.busiest_share) = (sum.hosts, sum.busiest as f64 / sum.packets.max(1) as f64);
@@ -156,6 +205,22 @@ impl Network {
 }
 
 impl Sum {
+    /// Of these networks, which are in order.
+    fn of(window: &Window, hosts_min: u64, networks: &[IpAddr]) -> Vec<Self> {
+        let mut sums: Vec<Self> = networks.iter().map(|_| Self::default()).collect();
+        if networks.is_empty() {
+            return sums;
+        }
+        for (network, share) in hosts_of(window, hosts_min) {
+            let Ok(place) = networks.binary_search(&network) else { continue };
+            match share {
+                Share::Facts(facts) => sums[place].add_facts(facts),
+                Share::Target(target) => sums[place].add_target(target),
+            }
+        }
+        sums
+    }
+
     fn add_host(&mut self, packets: u64) {
         self.hosts += 1;
         self.packets += packets;

@@ -1,7 +1,8 @@
 //! What the engine remembers by key beside listeners: hosts that something comes to, and hosts that ask others. Bounded;
 //! the longest silent give way first, one with an open incident never.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::net::IpAddr;
 
 use tidegauge_ebpf::counter::Counter;
@@ -16,6 +17,7 @@ use crate::learnt::LearntHost;
 use crate::networks::{Networks, network_of};
 use crate::open_incidents::{Changing, Judging};
 use crate::path_state::PathState;
+use crate::watch_list::WatchList;
 use crate::window::{ActorKey, HostWindow, Window};
 
 /// Hosts remembered.
@@ -35,13 +37,13 @@ const HANDSHAKES_REMEMBERED: u64 = 2_000;
 pub(crate) struct Scopes {
     hosts: BTreeMap<IpAddr, Box<HostState>>,
     /// Those that something came to lately, or that have an open incident: ends of seconds are told to them alone.
-    awake_hosts: BTreeSet<IpAddr>,
+    awake_hosts: WatchList<IpAddr>,
     /// Seconds that ended.
     seconds: u64,
     actors: BTreeMap<ActorKey, Box<ActorState>>,
     /// Those that something came of in the tick, or that have an open incident; the others are looked at once a second.
-    watched_hosts: BTreeSet<IpAddr>,
-    watched_actors: BTreeSet<ActorKey>,
+    watched_hosts: WatchList<IpAddr>,
+    watched_actors: WatchList<ActorKey>,
     paths: BTreeMap<IpAddr, Box<PathState>>,
     networks: Networks,
     /// Datagrams and ICMP messages to all since targets were last told.
@@ -129,12 +131,14 @@ impl Scopes {
     }
 
     fn host(&mut self, address: IpAddr, packets: u64) -> Option<&mut HostState> {
-        if packets < PACKETS_WORTH_KEEPING && !self.hosts.contains_key(&address) {
-            return None;
-        }
+        let host = match self.hosts.entry(address) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(_) if packets < PACKETS_WORTH_KEEPING => return None,
+            Entry::Vacant(place) => place.insert(Box::default()),
+        };
         self.watched_hosts.insert(address);
-        let host = self.hosts.entry(address).or_default();
-        if self.awake_hosts.insert(address) {
+        if !host.is_awake {
+            self.awake_hosts.insert(address);
             host.wake(self.seconds);
         }
         Some(host)
@@ -156,7 +160,7 @@ impl Scopes {
     /// Has all looked at that live.
     pub(crate) fn watch_all(&mut self, now_ns: u64) {
         let is_live = |address: &&IpAddr| self.hosts.get(*address).is_some_and(|host| host.is_live(now_ns));
-        self.watched_hosts.extend(self.awake_hosts.iter().filter(is_live));
+        self.watched_hosts.extend(self.awake_hosts.tidied().iter().filter(is_live).copied());
     }
 
     /// A second ends.
@@ -165,9 +169,12 @@ impl Scopes {
         self.awake_hosts.retain(|address| {
             let Some(host) = self.hosts.get_mut(address) else { return false };
             host.end_second(self.seconds);
-            host.is_live(now_ns)
+            host.is_awake = host.is_live(now_ns);
+            if host.is_awake {
+                self.watched_hosts.insert(*address);
+            }
+            host.is_awake
         });
-        self.watch_all(now_ns);
         self.networks.end_second(self.seconds);
         self.actors.retain(|_, actor| actor.is_live(now_ns));
         self.paths.retain(|_, path| path.is_live(now_ns));

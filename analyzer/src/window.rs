@@ -433,8 +433,24 @@ pub fn trim_targets(targets: &mut Keyed<IpAddr, TargetWindow>, most: usize) -> u
     surplus as u64
 }
 
+/// Sources that are looked through one by one: a tree is slower.
+const FEW_SOURCES: usize = 3 * TOP_SOURCES_MAX;
+
 /// The union of two source lists. Counts of one source add: they come from different shards or periods.
 pub(crate) fn merge_sources(own: &mut Vec<(IpAddr, u32)>, more: &[(IpAddr, u32)]) {
+    if more.is_empty() {
+        return;
+    }
+    if own.len() + more.len() <= FEW_SOURCES {
+        for (address, attempts) in more {
+            match own.iter_mut().find(|(known, _)| known == address) {
+                Some((_, sum)) => *sum = sum.saturating_add(*attempts),
+                None => own.push((*address, *attempts)),
+            }
+        }
+        sort_sources(own);
+        return;
+    }
     let mut sums: BTreeMap<IpAddr, u32> = own.iter().copied().collect();
     for (address, attempts) in more {
         let sum = sums.entry(*address).or_default();

@@ -196,6 +196,7 @@ impl Accounts {
     pub fn end_tick(&mut self, start_ns: u64, end_ns: u64, everything: bool) -> Window {
         let mut window = Window { start_ns, end_ns, ..Window::default() };
         window.totals = std::mem::take(&mut self.totals);
+        self.round_trips.settle();
         self.listeners.hand_over(everything, &mut window, &self.sources);
         let others = [Counter::Udp, Counter::Icmp, Counter::OtherTransport, Counter::Fragments];
         let others = others.iter().map(|counter| window.totals.get(*counter)).sum();

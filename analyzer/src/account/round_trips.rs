@@ -6,8 +6,9 @@
 use std::collections::HashMap;
 use std::hash::BuildHasherDefault;
 
+use tidegauge_capture::memory::prefetch;
 use tidegauge_ebpf::flow::prefix_of;
-use tidegauge_ebpf::histogram::Histogram;
+use tidegauge_ebpf::histogram::{Histogram, bucket_of};
 
 use crate::digest::Digest;
 use crate::window::ip_addr;
@@ -46,7 +47,55 @@ pub struct PlaceRtt {
     pub ack_us: Histogram,
 }
 
-type Places = HashMap<u64, Box<PlaceRtt>, BuildHasherDefault<Hashed>>;
+/// Places by key, and samples on their way to them.
+#[derive(Default)]
+struct Places {
+    index: HashMap<u64, u32, BuildHasherDefault<Hashed>>,
+    places: Vec<Box<PlaceRtt>>,
+    /// Samples whose counts are being fetched: place and microseconds.
+    waiting: [Option<(u32, u32)>; WAITING],
+    next: usize,
+}
+
+/// Samples that wait for memory at a time: of some thousand histograms hardly any count is in the cache.
+const WAITING: usize = 8;
+
+impl Places {
+    /// The place of a key; a new one is made while there is room.
+    fn place(&mut self, key: u64, new: impl FnOnce() -> Box<PlaceRtt>) -> Option<u32> {
+        if let Some(place) = self.index.get(&key) {
+            return Some(*place);
+        }
+        if self.places.len() == PLACES_MAX {
+            return None;
+        }
+        let place = self.places.len() as u32;
+        self.places.push(new());
+        self.index.insert(key, place);
+        Some(place)
+    }
+
+    /// Asks for the count of a sample, and counts the one that has waited longest.
+    #[inline]
+    fn record(&mut self, place: u32, us: u32) {
+        prefetch(&self.places[place as usize].ack_us.buckets[bucket_of(us)]);
+        let waited = self.waiting[self.next].replace((place, us));
+        self.next = (self.next + 1) % WAITING;
+        self.count(waited);
+    }
+
+    fn count(&mut self, waited: Option<(u32, u32)>) {
+        if let Some((place, us)) = waited {
+            self.places[place as usize].ack_us.record(us);
+        }
+    }
+
+    /// Counts all that wait.
+    fn settle(&mut self) {
+        let waiting = std::mem::take(&mut self.waiting);
+        waiting.into_iter().for_each(|waited| self.count(waited));
+    }
+}
 
 /// All of them.
 #[derive(Default)]
@@ -57,7 +106,7 @@ pub struct RoundTrips {
 }
 
 impl RoundTrips {
-    /// A round trip to the end that sent the digest's ACK.
+    /// A round trip to the end that sent the digest's ACK. It is told from the next [`Self::settle`] on.
     #[inline]
     pub(super) fn record(&mut self, digest: &Digest, by_listener: bool, us: u32) {
         let packet = &digest.packet;
@@ -69,30 +118,34 @@ impl RoundTrips {
             let low = u64::from(network[2]) << 32 | u64::from(network[3]);
             (&mut self.networks, (high ^ low.rotate_left(17)).wrapping_mul(SPREAD), network, 0)
         };
-        if let Some(place) = places.get_mut(&key) {
-            place.ack_us.record(us);
-        } else if places.len() < PLACES_MAX {
-            let mut place =
-                Box::new(PlaceRtt { address: ip_addr(address), port, ack_us: Histogram::default() });
-            place.ack_us.record(us);
-            places.insert(key, place);
-        } else {
-            self.untold += 1;
+        let new = || Box::new(PlaceRtt { address: ip_addr(address), port, ack_us: Histogram::default() });
+        match places.place(key, new) {
+            Some(place) => places.record(place, us),
+            None => self.untold += 1,
         }
     }
 
+    /// Samples so far are told from here on.
+    pub(super) fn settle(&mut self) {
+        self.listeners.settle();
+        self.networks.settle();
+    }
+
     /// Adds another worker's.
-    pub fn merge(&mut self, other: Self) {
+    pub fn merge(&mut self, mut other: Self) {
+        self.settle();
+        other.settle();
         self.untold += other.untold;
         let pairs = [(&mut self.listeners, other.listeners), (&mut self.networks, other.networks)];
         for (own, more) in pairs {
-            for (key, place) in more {
-                if let Some(known) = own.get_mut(&key) {
-                    known.ack_us.merge(&place.ack_us);
-                } else if own.len() < PLACES_MAX {
-                    own.insert(key, place);
-                } else {
-                    self.untold += place.ack_us.count();
+            let Places { index, places, .. } = more;
+            for (key, place) in index {
+                let PlaceRtt { address, port, ack_us } = &*places[place as usize];
+                let new =
+                    || Box::new(PlaceRtt { address: *address, port: *port, ack_us: Histogram::default() });
+                match own.place(key, new) {
+                    Some(known) => own.places[known as usize].ack_us.merge(ack_us),
+                    None => self.untold += ack_us.count(),
                 }
             }
         }
@@ -118,7 +171,7 @@ impl RoundTrips {
 const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
 
 fn sorted(places: &Places) -> Vec<&PlaceRtt> {
-    let mut counted: Vec<_> = places.values().map(|place| (place.ack_us.count(), &**place)).collect();
+    let mut counted: Vec<_> = places.places.iter().map(|place| (place.ack_us.count(), &**place)).collect();
     counted.sort_by(|a, b| b.0.cmp(&a.0).then((a.1.address, a.1.port).cmp(&(b.1.address, b.1.port))));
     counted.into_iter().map(|(_, place)| place).collect()
 }

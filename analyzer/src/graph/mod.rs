@@ -86,32 +86,53 @@ pub struct NodeState {
 pub struct Graph {
     nodes: BTreeMap<Node, NodeState>,
     edges: BTreeMap<(Node, Node), Traffic>,
+    /// Who was asked for names in the second that is not over.
+    names: BTreeMap<IpAddr, Names>,
     nodes_forgotten: u64,
     edges_forgotten: u64,
 }
 
+/// What a name server was asked in a second.
+#[derive(Clone, Debug, Default)]
+struct Names {
+    asked: u64,
+    sources: Vec<(IpAddr, u32)>,
+    networks: Vec<(IpAddr, u32)>,
+}
+
 impl Graph {
-    /// Adds a second's window: who asks busy listeners.
+    /// Adds a second's window: who asks busy listeners; and with it who asked name servers.
     pub fn add_second(&mut self, window: &Window) {
         for (key, listener) in window.listeners.iter().filter(|(_, listener)| !listener.sources.is_empty()) {
             let asked = listener.get(ListenerCounter::Attempted);
             let named = listener.sources.iter().take(NAMED_MAX);
             self.asked(*key, asked, named.copied(), &listener.prefixes);
         }
-        self.make_room();
-    }
-
-    /// Adds a tick's hosts: who asks name servers. Windows longer than a tick do not have them.
-    pub fn add_names(&mut self, window: &Window) {
-        for (address, host) in window.hosts.iter().filter(|(_, host)| host.facts.get(Fact::Query) != 0) {
-            let key = ListenerKey { address: *address, port: DNS_PORT };
-            let asked = host.facts.get(Fact::Query);
-            self.asked(key, asked, host.sources.iter().take(NAMED_MAX).copied(), &host.prefixes);
+        for (address, Names { asked, sources, networks }) in std::mem::take(&mut self.names) {
+            let key = ListenerKey { address, port: DNS_PORT };
+            self.asked(key, asked, sources.into_iter(), &networks);
             let all = Traffic { asked, ..Traffic::default() };
             self.edge(Node::Listener(key), Node::Service("dns"), &all);
             self.node(Node::Service("dns"), &all);
         }
         self.make_room();
+    }
+
+    /// Notes a tick's hosts: who asks name servers. Windows longer than a tick do not have them.
+    pub fn note_names(&mut self, window: &Window) {
+        for (address, host) in window.hosts.iter().filter(|(_, host)| host.facts.get(Fact::Query) != 0) {
+            if self.names.len() >= NODES_MAX && !self.names.contains_key(address) {
+                self.nodes_forgotten += 1;
+                continue;
+            }
+            let names = self.names.entry(*address).or_default();
+            names.asked = names.asked.saturating_add(host.facts.get(Fact::Query));
+            // Running sums: the newest has those before.
+            if !host.sources.is_empty() {
+                names.sources = host.sources.iter().take(NAMED_MAX).copied().collect();
+                names.networks = host.prefixes.iter().take(NAMED_MAX).copied().collect();
+            }
+        }
     }
 
     /// Somebody asked a listener so often; sources and networks are running sums of a second.

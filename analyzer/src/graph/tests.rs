@@ -29,8 +29,8 @@ fn who_asks_is_known_by_windows() {
     resolver.sources.push((address(1), 1));
     window.hosts = [(address(2), resolver)].into_iter().collect();
     let mut graph = Graph::default();
+    graph.note_names(&window);
     graph.add_second(&window);
-    graph.add_names(&window);
     assert!(graph.asks(address(700), address(1)) && graph.asks(address(1), address(2)));
     assert!(!graph.asks(address(1), address(700)));
     assert_eq!(graph.clients_of(key), Some(network_of(address(700))));
