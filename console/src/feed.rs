@@ -22,6 +22,15 @@ pub struct Losses {
 struct Subscriber {
     queue: SyncSender<Arc<Line>>,
     losses: Arc<Losses>,
+    when_full: WhenFull,
+}
+
+/// What becomes of lines that do not fit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum WhenFull {
+    Lose,
+    /// The other end is a file.
+    Wait,
 }
 
 /// From one run to many subscribers.
@@ -34,9 +43,18 @@ pub struct Feed {
 impl Feed {
     /// Somebody who wants lines: at most `lines_max` wait for it. When no more come, the run is over.
     pub fn subscribe(&mut self, lines_max: usize) -> (Receiver<Arc<Line>>, Arc<Losses>) {
+        self.add(lines_max, WhenFull::Lose)
+    }
+
+    /// The same where lines come from a file, which can wait: none is lost.
+    pub fn subscribe_waiting(&mut self, lines_max: usize) -> (Receiver<Arc<Line>>, Arc<Losses>) {
+        self.add(lines_max, WhenFull::Wait)
+    }
+
+    fn add(&mut self, lines_max: usize, when_full: WhenFull) -> (Receiver<Arc<Line>>, Arc<Losses>) {
         let (queue, items) = sync_channel(lines_max);
         let losses = Arc::new(Losses::default());
-        self.subscribers.push(Subscriber { queue, losses: Arc::clone(&losses) });
+        self.subscribers.push(Subscriber { queue, losses: Arc::clone(&losses), when_full });
         (items, losses)
     }
 
@@ -64,13 +82,18 @@ impl Feed {
     }
 
     fn hand_out(&mut self, line: &Arc<Line>) {
-        self.subscribers.retain(|subscriber| match subscriber.queue.try_send(Arc::clone(line)) {
-            Ok(()) => true,
-            Err(TrySendError::Full(_)) => {
-                subscriber.losses.not_taken.fetch_add(1, Ordering::Relaxed);
-                true
+        self.subscribers.retain(|subscriber| {
+            if subscriber.when_full == WhenFull::Wait {
+                return subscriber.queue.send(Arc::clone(line)).is_ok();
             }
-            Err(TrySendError::Disconnected(_)) => false,
+            match subscriber.queue.try_send(Arc::clone(line)) {
+                Ok(()) => true,
+                Err(TrySendError::Full(_)) => {
+                    subscriber.losses.not_taken.fetch_add(1, Ordering::Relaxed);
+                    true
+                }
+                Err(TrySendError::Disconnected(_)) => false,
+            }
         });
     }
 }

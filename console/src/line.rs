@@ -76,12 +76,20 @@ impl Line {
     pub fn parse(text: &str) -> Result<Self, LineError> {
         let text = text.trim_end();
         let json: Value = serde_json::from_str(text).map_err(|_| LineError::NotJson)?;
+        Self::of(json, text.to_owned())
+    }
+
+    /// Of what a line says, and the line.
+    ///
+    /// # Errors
+    /// Where it is not one of the contract's.
+    pub fn of(json: Value, text: String) -> Result<Self, LineError> {
         if !json.is_object() {
             return Err(LineError::NotJson);
         }
         let event = json["event"].as_str().and_then(Event::from_name).ok_or(LineError::NoEvent)?;
         let ts_ns = json["ts"].as_str().and_then(time_ns).ok_or(LineError::NoTime)?;
-        Ok(Self { event, ts_ns, json, text: text.to_owned() })
+        Ok(Self { event, ts_ns, json, text })
     }
 
     /// The number at a path of names divided by dots; `None` where it is not there, or not known.

@@ -51,7 +51,7 @@ pub struct PlaceRtt {
 #[derive(Default)]
 struct Places {
     index: HashMap<u64, u32, BuildHasherDefault<Hashed>>,
-    places: Vec<Box<PlaceRtt>>,
+    places: Vec<PlaceRtt>,
     /// Samples whose counts are being fetched: place and microseconds.
     waiting: [Option<(u32, u32)>; WAITING],
     next: usize,
@@ -62,7 +62,7 @@ const WAITING: usize = 8;
 
 impl Places {
     /// The place of a key; a new one is made while there is room.
-    fn place(&mut self, key: u64, new: impl FnOnce() -> Box<PlaceRtt>) -> Option<u32> {
+    fn place(&mut self, key: u64, new: impl FnOnce() -> PlaceRtt) -> Option<u32> {
         if let Some(place) = self.index.get(&key) {
             return Some(*place);
         }
@@ -118,7 +118,7 @@ impl RoundTrips {
             let low = u64::from(network[2]) << 32 | u64::from(network[3]);
             (&mut self.networks, (high ^ low.rotate_left(17)).wrapping_mul(SPREAD), network, 0)
         };
-        let new = || Box::new(PlaceRtt { address: ip_addr(address), port, ack_us: Histogram::default() });
+        let new = || PlaceRtt { address: ip_addr(address), port, ack_us: Histogram::default() };
         match places.place(key, new) {
             Some(place) => places.record(place, us),
             None => self.untold += 1,
@@ -140,9 +140,8 @@ impl RoundTrips {
         for (own, more) in pairs {
             let Places { index, places, .. } = more;
             for (key, place) in index {
-                let PlaceRtt { address, port, ack_us } = &*places[place as usize];
-                let new =
-                    || Box::new(PlaceRtt { address: *address, port: *port, ack_us: Histogram::default() });
+                let PlaceRtt { address, port, ack_us } = &places[place as usize];
+                let new = || PlaceRtt { address: *address, port: *port, ack_us: Histogram::default() };
                 match own.place(key, new) {
                     Some(known) => own.places[known as usize].ack_us.merge(ack_us),
                     None => self.untold += ack_us.count(),
@@ -171,7 +170,7 @@ impl RoundTrips {
 const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
 
 fn sorted(places: &Places) -> Vec<&PlaceRtt> {
-    let mut counted: Vec<_> = places.places.iter().map(|place| (place.ack_us.count(), &**place)).collect();
+    let mut counted: Vec<_> = places.places.iter().map(|place| (place.ack_us.count(), place)).collect();
     counted.sort_by(|a, b| b.0.cmp(&a.0).then((a.1.address, a.1.port).cmp(&(b.1.address, b.1.port))));
     counted.into_iter().map(|(_, place)| place).collect()
 }

@@ -47,7 +47,8 @@ pub struct Point {
 pub const LAYERS: [&str; 5] = ["link", "network", "transport", "application", "resource"];
 
 impl Point {
-    pub(super) fn of(line: &Line) -> Self {
+    /// Of a `window` line.
+    pub fn of(line: &Line) -> Self {
         let number = |path: &str| line.number(path);
         Self {
             ts_ns: line.ts_ns,

@@ -48,6 +48,9 @@ pub(crate) enum Command {
     /// Say what this host, and an interface, can do for tidegauge, and what mends what is missing. Exit codes: 0 usable,
     /// 1 usable with limits, 2 not usable.
     Doctor(DoctorArgs),
+    /// Make a report of a run that was saved (`read --json`, `live --json`): what was wrong, charts, and the numbers behind
+    /// them. Exit codes: 0 done, 2 could not run.
+    Report(ReportArgs),
     /// Start a run (`live IFACE ...` or `read FILE ...`, with their options) and serve what it tells. The exit code is the
     /// run's.
     Serve(ServeArgs),
@@ -138,6 +141,19 @@ pub(crate) struct ExportArgs {
     /// Write what talks to what, with the incidents at it: as DOT where FILE ends in `.dot`, else as JSON.
     #[arg(long, value_name = "FILE")]
     pub(crate) graph: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) report: ReportFileArgs,
+}
+
+/// Where a report goes.
+#[derive(Debug, Default, ClapArgs)]
+pub(crate) struct ReportFileArgs {
+    /// Write a report as a page of its own: what was wrong, charts, and the numbers behind them.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) html: Option<PathBuf>,
+    /// Write the report as Markdown, without the charts.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) markdown: Option<PathBuf>,
 }
 
 /// The packets behind incidents.
@@ -387,6 +403,15 @@ pub(crate) struct DoctorArgs {
     /// One JSON object instead of text.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct ReportArgs {
+    /// JSON Lines that a run printed; `-` is standard input.
+    #[arg(value_name = "RUN")]
+    pub(crate) run: PathBuf,
+    #[command(flatten)]
+    pub(crate) files: ReportFileArgs,
 }
 
 #[derive(Debug, ClapArgs)]

@@ -7,6 +7,7 @@ use std::mem;
 use std::path::Path;
 
 use anyhow::Context;
+use serde_json::Value;
 use tidegauge_analyzer::evidence::{Recorder, Totals};
 use tidegauge_analyzer::flow_record::FlowRecord;
 use tidegauge_analyzer::graph::Graph;
@@ -17,6 +18,7 @@ use tidegauge_analyzer::quality::Quality;
 use tidegauge_analyzer::window::Window;
 
 use super::args::ExportArgs;
+use super::reports::ReportFiles;
 
 /// What was asked for; nothing by default.
 #[derive(Default)]
@@ -25,6 +27,7 @@ pub(crate) struct Exports {
     tables: Option<ParquetSink>,
     log: Option<HlogWriter<BufWriter<File>>>,
     graph: Option<GraphFile>,
+    report: Option<ReportFiles>,
     /// The packets behind incidents.
     pub(crate) evidence: Option<Recorder>,
 }
@@ -71,7 +74,8 @@ impl Exports {
             log = Some(HlogWriter::new(BufWriter::new(file))?);
         }
         let graph = args.graph.as_deref().map(GraphFile::open).transpose()?;
-        Ok(Self { flow_lines: args.flows, tables, log, graph, evidence: None })
+        let report = ReportFiles::open(&args.report)?;
+        Ok(Self { flow_lines: args.flows, tables, log, graph, report, evidence: None })
     }
 
     /// Whether connections are lines of standard output.
@@ -86,7 +90,19 @@ impl Exports {
 
     /// Whether windows are needed at all.
     pub(crate) const fn wants_windows(&self) -> bool {
-        self.tables.is_some() || self.log.is_some()
+        self.tables.is_some() || self.log.is_some() || self.report.is_some()
+    }
+
+    /// Whether lines of the output contract are made into something.
+    pub(crate) const fn wants_lines(&self) -> bool {
+        self.report.is_some()
+    }
+
+    /// A line of the output contract.
+    pub(crate) fn line(&mut self, line: &Value) {
+        if let Some(report) = &mut self.report {
+            report.take(line);
+        }
     }
 
     /// A window that is over.
@@ -140,6 +156,7 @@ impl Exports {
     /// The end: tables get their names; `graph` is what windows and incidents say.
     pub(crate) fn finish(&mut self, graph: &Graph) -> io::Result<()> {
         self.graph.take().map_or(Ok(()), |file| file.write(graph))?;
+        self.report.take().map_or(Ok(()), ReportFiles::write)?;
         if let Some(mut log) = self.log.take() {
             log.flush()?;
         }

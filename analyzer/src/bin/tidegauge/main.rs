@@ -26,6 +26,7 @@ mod meter;
 mod pinned;
 mod progress;
 mod read;
+mod reports;
 mod serve;
 mod sink;
 mod thresholds;
@@ -66,6 +67,7 @@ fn main() -> ExitCode {
         Command::Learn(learn) => learn::run(&learn).map(Outcome::code),
         Command::Live(live) => live::run(&live).map(Outcome::code),
         Command::Read(read) => read::run(&read).map(Outcome::code),
+        Command::Report(report) => reports::run(&report).map(Outcome::code),
         Command::Serve(serve) => serve::run(&serve),
         Command::Unpin(unpin) => confine::unpin(&unpin).map(Outcome::code),
     };

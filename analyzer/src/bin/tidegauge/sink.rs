@@ -286,6 +286,9 @@ impl Sink {
     fn incident(&mut self, incident: &Incident, quality: &Quality) -> io::Result<()> {
         self.exports.incident(incident, quality)?;
         self.failed |= self.fail_on.is_some_and(|severity| incident.worst_severity <= severity);
+        if self.exports.wants_lines() {
+            self.exports.line(&json::incident(incident, &self.source, quality));
+        }
         match &mut self.format {
             Format::Json(out) => out.put(json::incident(incident, &self.source, quality)),
             // The engine keeps those that closed, and all do.
@@ -404,12 +407,21 @@ impl Sink {
         let quality = Quality::of(&seen, losses);
         let window_s = self.window_ns as f64 / 1e9;
         self.exports.window(&window, window_s, self.source.resolution_us, &quality)?;
-        let Format::Json(out) = &mut self.format else { return Ok(()) };
-        self.told.add(&window);
+        let is_printed = matches!(self.format, Format::Json(_));
+        if !is_printed && !self.exports.wants_lines() {
+            return Ok(());
+        }
+        if is_printed {
+            self.told.add(&window);
+        }
         let cost = self.costs.window.take().map(|cost| self.costs.complete(cost));
         let mut line = json::window(&window, window_s, &self.source, &quality, cost.as_ref());
         json::add_outlook(&mut line, &outlook);
-        out.put(line)
+        self.exports.line(&line);
+        match &mut self.format {
+            Format::Json(out) => out.put(line),
+            Format::Incidents(_) | Format::Text { .. } => Ok(()),
+        }
     }
 
     /// The end: what is pending, the summary or the report, and the run's outcome.
@@ -426,6 +438,9 @@ impl Sink {
             recorder.finish();
         }
         let evidence = self.exports.evidence_totals();
+        if self.exports.wants_lines() {
+            self.exports.line(&json::summary(summary, evidence.as_ref(), now_ns, &self.source));
+        }
         match &mut self.format {
             Format::Json(out) => out.put(json::summary(summary, evidence.as_ref(), now_ns, &self.source))?,
             Format::Text { out, told_as_they_happen } => {
