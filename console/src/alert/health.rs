@@ -1,0 +1,135 @@
+//! How receivers fare: counters that others show, and faults that are said once.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde_json::{Value, json};
+
+use super::desk::DeskCounts;
+
+/// Says something to whoever runs the program.
+pub type Say = Arc<dyn Fn(&str) + Send + Sync>;
+
+/// What became of a receiver's messages.
+#[derive(Debug, Default)]
+pub struct Counts {
+    /// Messages that were to be told.
+    pub taken: AtomicU64,
+    /// Told.
+    pub delivered: AtomicU64,
+    /// Attempts that failed and are made again.
+    pub retried: AtomicU64,
+    /// Given up: the receiver will not have them.
+    pub refused: AtomicU64,
+    /// Gone because too much waited.
+    pub dropped_full: AtomicU64,
+    /// Gone because they waited too long.
+    pub dropped_old: AtomicU64,
+    /// Found half-written on disk.
+    pub torn: AtomicU64,
+    /// Found on disk when the program started.
+    pub found: AtomicU64,
+    /// Not on disk, because it failed.
+    pub unkept: AtomicU64,
+    /// Waiting now.
+    pub waiting: AtomicU64,
+    /// From the line's arrival to the newest delivery, microseconds.
+    pub latest_us: AtomicU64,
+}
+
+/// A receiver's counters, and what is wrong with it.
+pub struct ReceiverHealth {
+    /// Its name.
+    pub name: String,
+    /// Its kind.
+    pub how: &'static str,
+    /// What became of its messages.
+    pub counts: Counts,
+    /// Whether it is told nothing at the moment.
+    pub is_down: AtomicBool,
+    /// The newest fault.
+    pub fault: Mutex<Option<String>>,
+}
+
+/// All of it.
+#[derive(Clone)]
+pub struct Health {
+    /// In the order of the file.
+    pub receivers: Arc<Vec<Arc<ReceiverHealth>>>,
+    /// What was not told, and why.
+    pub desk: Arc<Mutex<DeskCounts>>,
+    /// Lines that came faster than they were looked at.
+    pub feed: Arc<crate::feed::Losses>,
+}
+
+pub(super) fn add(counter: &AtomicU64, count: u64) {
+    counter.fetch_add(count, Ordering::Relaxed);
+}
+
+impl ReceiverHealth {
+    pub(super) fn new(name: &str, how: &'static str) -> Self {
+        Self {
+            name: name.to_owned(),
+            how,
+            counts: Counts::default(),
+            is_down: AtomicBool::new(false),
+            fault: Mutex::new(None),
+        }
+    }
+
+    fn json(&self) -> Value {
+        let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let counts = &self.counts;
+        json!({
+            "name": self.name, "type": self.how, "is_down": self.is_down.load(Ordering::Relaxed),
+            "fault": self.fault.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            "taken": of(&counts.taken), "delivered": of(&counts.delivered), "retried": of(&counts.retried),
+            "refused": of(&counts.refused), "dropped_full": of(&counts.dropped_full),
+            "dropped_old": of(&counts.dropped_old), "torn": of(&counts.torn), "found": of(&counts.found),
+            "unkept": of(&counts.unkept), "waiting": of(&counts.waiting),
+            "latest_ms": of(&counts.latest_us) as f64 / 1000.0,
+        })
+    }
+}
+
+impl Health {
+    /// For pages and metrics.
+    pub fn json(&self) -> Value {
+        let desk = *self.desk.lock().unwrap_or_else(PoisonError::into_inner);
+        json!({
+            "receivers": self.receivers.iter().map(|receiver| receiver.json()).collect::<Vec<_>>(),
+            "lines": desk.lines, "lines_lost": self.feed.not_taken.load(Ordering::Relaxed),
+            "consequences": desk.consequences, "summed": desk.summed, "quiet": desk.quiet,
+            "forgotten": desk.forgotten, "not_understood": desk.not_understood,
+        })
+    }
+}
+
+/// A fault that is said when it begins and when it is over, and not in between.
+pub(super) struct Fault {
+    say: Say,
+    who: String,
+    is_said: bool,
+}
+
+impl Fault {
+    pub(super) fn new(say: &Say, who: String) -> Self {
+        Self { say: Arc::clone(say), who, is_said: false }
+    }
+
+    /// It goes on.
+    pub(super) fn is(&mut self, what: &str) {
+        if !self.is_said {
+            (self.say)(&format!("{}: {what}", self.who));
+        }
+        self.is_said = true;
+    }
+
+    /// It does not.
+    pub(super) fn is_over(&mut self, what: &str) {
+        if self.is_said {
+            (self.say)(&format!("{}: {what}", self.who));
+        }
+        self.is_said = false;
+    }
+}
