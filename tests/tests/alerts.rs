@@ -91,7 +91,8 @@ fn says(ran: &Ran, code: i32, words: &str) {
 fn a_flood_is_told_once_by_each_way() {
     let dir = tempfile::tempdir().unwrap();
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o777)).unwrap();
-    let (eve, told, program) = (dir.path().join("eve.json"), dir.path().join("told"), dir.path().join("hook"));
+    let (eve, told, program) =
+        (dir.path().join("eve.json"), dir.path().join("told"), dir.path().join("hook"));
     fs::write(&program, "#!/bin/sh\necho \"$TIDEGAUGE_STATE $TIDEGAUGE_KEY\" >> \"$1\"\n").unwrap();
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
     let ((web, web_address), (log, log_address)) = (listener(), listener());
@@ -134,7 +135,9 @@ fn what_a_killed_program_could_not_tell_the_next_one_tells() {
     let until = Instant::now() + PATIENCE;
     let waiting = || {
         let entries = fs::read_dir(spool.join("ops")).ok().into_iter().flatten();
-        entries.filter(|entry| entry.as_ref().unwrap().path().extension().is_some_and(|is| is == "alert")).count()
+        entries
+            .filter(|entry| entry.as_ref().unwrap().path().extension().is_some_and(|is| is == "alert"))
+            .count()
     };
     while waiting() < 2 {
         assert!(Instant::now() < until, "nothing waits");
@@ -176,7 +179,9 @@ fn a_test_is_told_to_be_one_and_what_failed_is_said() {
     let posts = hook(web);
     let two = webhook(up) + &webhook(down).replace("ops", "gone");
     let alerts = file(&dir, &two);
-    let test = |rest: &[&str]| run(Command::new(tidegauge()).args(["test-alert", "--alerts"]).arg(&alerts).args(rest));
+    let test = |rest: &[&str]| {
+        run(Command::new(tidegauge()).args(["test-alert", "--alerts"]).arg(&alerts).args(rest))
+    };
     says(&test(&[]), 1, "gone (webhook): not told: ");
     says(&test(&["--receiver", "ops"]), 0, "ops (webhook): told in ");
     says(&test(&["--receiver", "pager"]), 2, "no receiver is called pager in ");

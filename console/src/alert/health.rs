@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -105,20 +106,27 @@ impl Health {
     }
 }
 
-/// A fault that is said when it begins and when it is over, and not in between.
+/// A fault that did not come again for so long is over.
+const SETTLED: Duration = Duration::from_secs(5);
+
+/// A fault that is said when it begins and when it is over, and not in between; one that comes and goes has not gone.
 pub(super) struct Fault {
     say: Say,
     who: String,
     is_said: bool,
+    latest: Instant,
+    /// What is said when it is over for long enough.
+    over: Option<&'static str>,
 }
 
 impl Fault {
     pub(super) fn new(say: &Say, who: String) -> Self {
-        Self { say: Arc::clone(say), who, is_said: false }
+        Self { say: Arc::clone(say), who, is_said: false, latest: Instant::now(), over: None }
     }
 
     /// It goes on.
     pub(super) fn is(&mut self, what: &str) {
+        (self.latest, self.over) = (Instant::now(), None);
         if !self.is_said {
             (self.say)(&format!("{}: {what}", self.who));
         }
@@ -126,10 +134,18 @@ impl Fault {
     }
 
     /// It does not.
-    pub(super) fn is_over(&mut self, what: &str) {
+    pub(super) fn is_over(&mut self, what: &'static str) {
         if self.is_said {
-            (self.say)(&format!("{}: {what}", self.who));
+            self.over = Some(what);
+            self.settle();
         }
-        self.is_said = false;
+    }
+
+    /// To be called now and then.
+    pub(super) fn settle(&mut self) {
+        if let Some(what) = self.over.filter(|_| self.latest.elapsed() >= SETTLED) {
+            (self.say)(&format!("{}: {what}", self.who));
+            (self.is_said, self.over) = (false, None);
+        }
     }
 }

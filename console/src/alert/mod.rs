@@ -10,12 +10,14 @@
 mod backoff;
 mod desk;
 mod health;
+mod keeper;
 mod limit;
 mod message;
 mod outbox;
 mod pending;
 mod quiet;
 mod receive;
+mod sender;
 pub mod settings;
 mod spool;
 

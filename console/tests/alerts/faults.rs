@@ -17,9 +17,10 @@ fn child_that_is_killed() {
     let Some(spool) = std::env::var_os(SPOOL) else { return };
     let settings = format!("spool_dir = {:?}\n{}", Path::new(&spool), webhook("ops", nobody()));
     let mut run = Run::start(&settings);
-    for number in 0..9_000 {
+    for number in 0..5_000 {
         run.tell(&line(&format!("i{number}"), "opened", "P2"));
         println!("told {number}");
+        std::thread::sleep(Duration::from_millis(2));
     }
     std::thread::sleep(Duration::from_secs(60));
 }
@@ -38,7 +39,10 @@ fn killed_while_it_writes() {
             .unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let count = 40 + 37 * round;
-        assert_eq!(lines.map_while(Result::ok).filter(|line| line.starts_with("told")).take(count).count(), count);
+        assert_eq!(
+            lines.map_while(Result::ok).filter(|line| line.starts_with("told")).take(count).count(),
+            count
+        );
         child.kill().unwrap();
         child.wait().unwrap();
         let hook = Hook::new();
@@ -50,6 +54,8 @@ fn killed_while_it_writes() {
         let keys: Vec<_> = hook.posts().iter().map(|post| post.key().to_owned()).collect();
         assert_eq!(keys, (0..found).map(|number| format!("run/i{number}/0")).collect::<Vec<_>>());
         println!("killed after {count} incidents: {found} were on disk and are told");
+        // What was on its way from the line to the file; the machine may be busy.
+        assert!(found as usize * 2 > count, "{found} of {count}");
     }
     println!("half-written: {torn}");
 }
@@ -119,32 +125,30 @@ fn a_full_disk_holds_up_nothing_and_is_said_once() {
     let of = |who: &str| said.iter().filter(|text| text.starts_with(who)).count();
     assert_eq!((of("ops (disk)"), of("down (disk)"), of("eve (eve)")), (1, 1, 1), "{said:?}");
     disk.free();
+    let is_kept = |text: &String| text == "down (disk): what waits is kept on disk again";
+    eventually("what waits is brought to the disk", || run.said().iter().any(is_kept));
     eventually("the file is whole", || run.count(2, "delivered") == 51);
     let late = Hook::at(&address.to_string(), |_| 200);
     let keys: BTreeSet<_> = late.wait(51).iter().map(|post| post.key().to_owned()).collect();
     assert_eq!((keys.len(), late.posts().len()), (51, 51), "once each, from memory and from disk");
     assert_eq!(std::fs::read_to_string(&eve).unwrap().lines().count(), 51);
     assert_eq!(run.end(SECONDS), 0);
-    let said = run.said();
-    assert!(said.iter().any(|text| text.ends_with("kept on disk again")), "{said:?}");
 }
 
 #[test]
 fn what_has_no_room_goes_by_severity_and_is_said_once() {
     let spool = tempfile::tempdir().unwrap();
     let address = nobody();
-    let settings =
-        format!("spool_dir = {:?}\nspool_mib_max = 1\n{}", spool.path(), webhook("ops", address));
+    let settings = format!("spool_dir = {:?}\nspool_mib_max = 1\n{}", spool.path(), webhook("ops", address));
     let mut run = Run::start(&settings);
     for number in 0..2_000 {
         let severity = if number % 10 == 0 { "P1" } else { "P3" };
         run.tell(&line(&format!("i{number}"), "opened", severity));
         if number % 500 == 499 {
-            eventually("all are taken", || run.count(0, "taken") == number + 1);
-            std::thread::sleep(Duration::from_millis(200));
+            let kept = |run: &Run| run.count(0, "waiting") + run.count(0, "dropped_full");
+            eventually("all are taken", || kept(&run) == number + 1);
         }
     }
-    eventually("some are dropped", || run.count(0, "dropped_full") + run.count(0, "waiting") == 2_000);
     let dropped = run.count(0, "dropped_full");
     assert!(dropped > 0);
     let bytes: u64 = std::fs::read_dir(spool.path().join("ops"))
@@ -152,7 +156,12 @@ fn what_has_no_room_goes_by_severity_and_is_said_once() {
         .map(|entry| entry.unwrap().metadata().unwrap().len())
         .sum();
     assert!(bytes <= 1 << 20, "{bytes}");
-    assert_eq!(run.said().iter().filter(|text| text.starts_with("ops (room)")).count(), 1, "{:?}", run.said());
+    assert_eq!(
+        run.said().iter().filter(|text| text.starts_with("ops (room)")).count(),
+        1,
+        "{:?}",
+        run.said()
+    );
     let hook = Hook::at(&address.to_string(), |_| 200);
     let posts = hook.wait(2_000 - dropped as usize);
     let worst = posts.iter().filter(|post| post.json()["severity"] == "P1").count();

@@ -1,7 +1,7 @@
 //! Real receivers for tests, and a run whose lines are written by the test.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, PipeWriter, Read, Write};
+use std::io::{BufRead, BufReader, PipeWriter, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex};
 use std::thread;

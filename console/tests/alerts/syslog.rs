@@ -16,7 +16,9 @@ const SECONDS: Duration = Duration::from_secs(5);
 
 fn table(address: &std::net::SocketAddr, transport: &str) -> String {
     let address = format!("localhost:{}", address.port());
-    format!("[[syslog]]\nname = \"log\"\naddress = {address:?}\ntransport = {transport:?}\nfacility = \"local0\"\n")
+    format!(
+        "[[syslog]]\nname = \"log\"\naddress = {address:?}\ntransport = {transport:?}\nfacility = \"local0\"\n"
+    )
 }
 
 #[test]
@@ -30,7 +32,10 @@ fn datagrams_are_messages() {
     let mut bytes = [0; 65_536];
     let length = socket.recv(&mut bytes).unwrap();
     let text = std::str::from_utf8(&bytes[..length]).unwrap();
-    assert!(text.starts_with("<26>1 ") && text.contains(" tidegauge ") && text.contains(" id=\"a\""), "{text}");
+    assert!(
+        text.starts_with("<26>1 ") && text.contains(" tidegauge ") && text.contains(" id=\"a\""),
+        "{text}"
+    );
     assert!(length <= 1_400);
     assert_eq!(run.end(SECONDS), 0);
 }

@@ -25,7 +25,10 @@ fn the_journal_gets_fields() {
     for field in ["PRIORITY=2", "SYSLOG_IDENTIFIER=tidegauge", "TIDEGAUGE_ID=a", "TIDEGAUGE_STATE=opened"] {
         assert!(fields.contains(&field), "{field} in {text}");
     }
-    assert_eq!(fields.last(), Some(&format!("TIDEGAUGE_INCIDENT={}", line("a", "opened", "P1").trim_end()).as_str()));
+    assert_eq!(
+        fields.last(),
+        Some(&format!("TIDEGAUGE_INCIDENT={}", line("a", "opened", "P1").trim_end()).as_str())
+    );
     assert_eq!(run.end(SECONDS), 0);
 }
 
@@ -41,7 +44,10 @@ fn an_alertmanager_is_told_again_until_it_is_over() {
     run.tell(&line("a", "opened", "P2"));
     let first = alerts(0);
     let labels = &first[0]["labels"];
-    assert_eq!((&labels["alertname"], &labels["severity"]), (&"tidegauge_syn_flood".into(), &"warning".into()));
+    assert_eq!(
+        (&labels["alertname"], &labels["severity"]),
+        (&"tidegauge_syn_flood".into(), &"warning".into())
+    );
     assert_eq!((&labels["site"], &labels["target"]), (&"here".into(), &"10.0.0.1:80/tcp".into()));
     assert_eq!(server.posts()[0].path, "/api/v2/alerts");
     let again = alerts(1);
@@ -55,15 +61,19 @@ fn an_alertmanager_is_told_again_until_it_is_over() {
     let of = |wanted: usize| {
         let mut found = None;
         eventually("it is told", || {
-            found = server.posts()[before..].iter().map(super::support::Post::json).find(|alerts| {
-                alerts.as_array().unwrap().len() == wanted
-            });
+            found = server.posts()[before..]
+                .iter()
+                .map(super::support::Post::json)
+                .find(|alerts| alerts.as_array().unwrap().len() == wanted);
             found.is_some()
         });
         found.unwrap()
     };
     let changed = of(2);
-    assert_eq!((&changed[0]["labels"]["priority"], &changed[1]["labels"]["priority"]), (&"P1".into(), &"P2".into()));
+    assert_eq!(
+        (&changed[0]["labels"]["priority"], &changed[1]["labels"]["priority"]),
+        (&"P1".into(), &"P2".into())
+    );
     assert!(time(&changed[1]["endsAt"]) <= jiff::Timestamp::now(), "the one of P2 is over");
     run.tell(&line("a", "closed", "P1"));
     assert_eq!(run.end(SECONDS), 0);
@@ -94,5 +104,8 @@ fn programs_and_files_are_told_in_order() {
         .lines()
         .map(|line| serde_json::from_str::<Value>(line).unwrap()["alert"]["signature"].clone())
         .collect();
-    assert_eq!(signatures, ["tidegauge syn_flood opened", "tidegauge syn_flood updated", "tidegauge syn_flood closed"]);
+    assert_eq!(
+        signatures,
+        ["tidegauge syn_flood opened", "tidegauge syn_flood updated", "tidegauge syn_flood closed"]
+    );
 }

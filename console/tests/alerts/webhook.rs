@@ -45,6 +45,7 @@ fn what_came_while_it_was_down_is_told_in_order_and_once() {
     let keys: Vec<_> = hook.wait(200).iter().map(|post| post.key().to_owned()).collect();
     assert_eq!(keys, (0..200).map(|number| format!("run/i{number}/0")).collect::<Vec<_>>());
     eventually("nothing waits", || run.count(0, "waiting") == 0);
+    eventually("it is said to be over", || run.said().len() > 1);
     let said = run.said();
     assert_eq!(said.len(), 2, "once when it begins and once when it is over: {said:?}");
     assert!(said[0].starts_with("ops (webhook): cannot be told") && said[1].ends_with("is told again"));
@@ -162,7 +163,10 @@ fn signatures_are_those_that_others_make() {
     let signature = post.headers["x-tidegauge-signature"].strip_prefix("sha256=").unwrap();
     let python = "import hmac,sys;print(hmac.new(b'0123456789abcdef-secret',sys.stdin.buffer.read(),'sha256').hexdigest())";
     let openssl = ["dgst", "-sha256", "-hmac", "0123456789abcdef-secret"];
-    let said = [judged("python3", &["-c", python], signed.as_bytes()), judged("openssl", &openssl, signed.as_bytes())];
+    let said = [
+        judged("python3", &["-c", python], signed.as_bytes()),
+        judged("openssl", &openssl, signed.as_bytes()),
+    ];
     for said in said.iter().flatten() {
         assert!(said.trim().ends_with(signature), "{said} and not {signature}");
     }
