@@ -42,7 +42,7 @@ pub use self::health::{Counts, Health, ReceiverHealth, Say};
 pub use self::message::{Change, Message, Severity, What};
 
 /// Lines that may wait for the desk, which takes microseconds for one.
-const LINES_MAX: usize = 4_096;
+const LINES_MAX: usize = 2_048;
 /// How often the desk looks at the clock.
 const TICK: Duration = Duration::from_millis(500);
 /// How often it is looked whether all is told.

@@ -147,8 +147,7 @@ fn signatures_are_those_that_others_make() {
     let dir = tempfile::tempdir().unwrap();
     let secret = dir.path().join("secret");
     std::fs::write(&secret, "0123456789abcdef-secret\n").unwrap();
-    let template = r#"{"text": {{ text }}, "severity": {{ severity }}, "addr": {{ incident.target.addr | default("-") }}}"#;
-    let template = template.replace("incident.target.addr", "(incident.target or {}).addr");
+    let template = r#"{"text": {{ text }}, "severity": {{ severity }}, "addr": {{ incident.target.addr }}}"#;
     let settings = format!(
         "{}secret_file = {secret:?}\ntemplate = '{template}'\nheaders = {{ X-Team = \"net\" }}\nbearer_file = {secret:?}\n",
         hook.table("ops")

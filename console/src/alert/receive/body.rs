@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use minijinja::{AutoEscape, Environment, UndefinedBehavior, Value, context};
+use minijinja::{AutoEscape, Environment, UndefinedBehavior, Value, context, escape_formatter};
 use serde_json::json;
 
 use crate::alert::message::{Change, Message, Severity, What};
@@ -30,17 +30,17 @@ impl Body {
         environment.set_auto_escape_callback(move |_| escape);
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
         environment.set_fuel(Some(FUEL));
+        environment.set_formatter(|out, state, value| {
+            // What one incident has and another has not: nothing, in the language of the body.
+            let is_json = state.auto_escape() == AutoEscape::Json;
+            let nothing = Value::from(());
+            escape_formatter(out, state, if value.is_undefined() && is_json { &nothing } else { value })
+        });
         environment.add_template_owned("body", template).map_err(|error| words(&error))?;
-        for message in [sample(), Message::test("run", 0)] {
-            let body = render(&environment, &message).map_err(|error| words(&error))?;
-            if is_json && let Err(error) = serde_json::from_str::<serde_json::Value>(&body) {
-                return Err(format!(
-                    "it does not make JSON ({error}): values are printed with their quotes, so write {{{{ text }}}} and not \"{{{{ text }}}}\""
-                ));
-            }
-        }
-        // Kinds of incidents differ in their facts: what one does not have is empty then, and no reason to say nothing.
+        tried(&environment, &sample(), is_json)?;
+        // Kinds of incidents differ in their facts, and some have no target: no reason to say nothing.
         environment.set_undefined_behavior(UndefinedBehavior::Chainable);
+        tried(&environment, &Message::test("run", 0), is_json)?;
         Ok(Self::Template(Arc::new(environment)))
     }
 
@@ -54,6 +54,16 @@ impl Body {
                 .unwrap_or_else(|| message.line.clone()),
         }
     }
+}
+
+fn tried(environment: &Environment<'_>, message: &Message, is_json: bool) -> Result<(), String> {
+    let body = render(environment, message).map_err(|error| words(&error))?;
+    if is_json && let Err(error) = serde_json::from_str::<serde_json::Value>(&body) {
+        return Err(format!(
+            "it does not make JSON ({error}): values are printed with their quotes, so write {{{{ text }}}} and not \"{{{{ text }}}}\""
+        ));
+    }
+    Ok(())
 }
 
 fn words(error: &minijinja::Error) -> String {
@@ -104,9 +114,9 @@ mod tests {
 
     #[test]
     fn what_is_printed_into_json_is_json() {
-        let body = Body::template(r#"{"text": {{ text }}, "addr": {{ incident.target.addr }}}"#.into(), true);
-        // A test has no target.
-        assert!(body.is_err());
+        let body = Body::template(r#"{"addr": {{ incident.target.addr }}}"#.into(), true).unwrap();
+        assert_eq!(body.of(&sample()), r#"{"addr": "192.0.2.1"}"#);
+        assert_eq!(body.of(&Message::test("run", 0)), r#"{"addr": null}"#, "a test has no target");
         let body = Body::template(r#"{"text": {{ text }}, "of": {{ (incident.kind ~ "!") }}}"#.into(), true)
             .unwrap();
         let json: serde_json::Value = serde_json::from_str(&body.of(&sample())).unwrap();
