@@ -2,6 +2,7 @@
 //! outlives a kill, and `test-alert` says what is wrong.
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
+#[expect(dead_code, reason = "events on standard output are other tests'")]
 mod support;
 
 use std::fs;

@@ -255,20 +255,31 @@ impl Desk {
             let held: Vec<_> =
                 self.lanes[index].held.iter().map(|(id, line)| (id.clone(), Arc::clone(line))).collect();
             for (id, line) in held {
-                let Some(severity) = self.known.get(&id).map(|known| known.severity) else {
-                    self.lanes[index].held.remove(&id);
-                    continue;
-                };
-                if self.verdict(index, &line, severity, now) != Verdict::Later {
-                    let before = self.known.get(&id).and_then(|known| match known.told[index] {
-                        Told::Severity(before) => Some(before),
-                        Told::Nothing | Told::Summed(_) => None,
-                    });
-                    messages.extend(self.tell_one(index, &id, &line, severity, before, now));
-                }
+                messages.extend(self.release(index, &id, &line, now));
             }
         }
         messages
+    }
+
+    /// Tells of what was held back, unless it is quiet still, or there is nothing to tell any more.
+    fn release(&mut self, index: usize, id: &str, line: &Arc<Line>, now: Timestamp) -> Option<Addressed> {
+        let known = self.known.get(id).map(|known| (known.severity, known.told[index]));
+        let (severity, before) = match known {
+            Some((severity, Told::Severity(before))) if before != severity => (severity, Some(before)),
+            Some((severity, Told::Nothing)) => (severity, None),
+            _ => {
+                self.lanes[index].held.remove(id);
+                return None;
+            }
+        };
+        match self.verdict(index, line, severity, now) {
+            Verdict::Later => None,
+            Verdict::Not if before.is_none() => {
+                self.lanes[index].held.remove(id);
+                None
+            }
+            Verdict::Not | Verdict::Now => self.tell_one(index, id, line, severity, before, now),
+        }
     }
 
     /// Sums that are not told yet; nothing follows.

@@ -94,6 +94,27 @@ impl ReceiverHealth {
 }
 
 impl Health {
+    /// What was to be told and never will be, in words, for each receiver of which that is so.
+    pub fn losses(&self) -> Vec<String> {
+        let of = |receiver: &Arc<ReceiverHealth>| {
+            let counts = &receiver.counts;
+            let lost = [
+                (&counts.refused, "refused"),
+                (&counts.dropped_full, "dropped for want of room"),
+                (&counts.dropped_old, "dropped as too old"),
+                (&counts.torn, "half-written"),
+            ];
+            let lost = lost.map(|(counter, what)| (counter.load(Ordering::Relaxed), what));
+            let words: Vec<_> = lost
+                .iter()
+                .filter(|(count, _)| *count > 0)
+                .map(|(count, what)| format!("{count} {what}"))
+                .collect();
+            if words.is_empty() { None } else { Some(format!("{}: {}", receiver.name, words.join(", "))) }
+        };
+        self.receivers.iter().filter_map(of).collect()
+    }
+
     /// For pages and metrics.
     pub fn json(&self) -> Value {
         let desk = *self.desk.lock().unwrap_or_else(PoisonError::into_inner);

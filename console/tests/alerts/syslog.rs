@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
-use super::support::{Run, counted, line};
+use super::support::{Run, counted, eventually, line, nobody, skip};
 
 const SECONDS: Duration = Duration::from_secs(5);
 
@@ -118,7 +118,7 @@ fn tls_is_for_those_who_are_trusted() {
     let (_, other) = certificate(&other);
     let mut run = Run::start(&format!("{}ca_file = {other:?}\n", table(&address, "tls")));
     run.tell(&line("secret", "opened", "P2"));
-    super::support::eventually("it is refused", || !run.said().is_empty());
+    eventually("it is refused", || !run.said().is_empty());
     assert!(run.said()[0].contains("certificate"), "{:?}", run.said());
     assert!(messages.try_recv().is_err());
     assert_eq!(run.end(Duration::from_millis(100)), 1);
@@ -146,4 +146,66 @@ fn https_is_spoken_to_webhooks() {
     run.tell(&line("a", "opened", "P1"));
     assert_eq!(run.end(SECONDS), 0);
     assert!(server.join().unwrap().starts_with("POST /hook HTTP/1.1\r\n"));
+}
+
+/// A real receiver, which ends with the test.
+struct Rsyslog(std::process::Child, tempfile::TempDir);
+
+impl Rsyslog {
+    fn start(port: u16) -> Option<Self> {
+        let dir = tempfile::tempdir().unwrap();
+        let (config, out) = (dir.path().join("conf"), dir.path().join("out"));
+        let text = format!(
+            "module(load=\"imtcp\")\nmodule(load=\"imudp\")\n\
+             input(type=\"imtcp\" port=\"{port}\" address=\"127.0.0.1\")\n\
+             input(type=\"imudp\" port=\"{port}\" address=\"127.0.0.1\")\n\
+             template(name=\"fields\" type=\"string\" string=\"%syslogseverity-text%|%app-name%|%msgid%|%structured-data%|%msg%\\n\")\n\
+             action(type=\"omfile\" file={out:?} template=\"fields\")\n"
+        );
+        std::fs::write(&config, text).unwrap();
+        let child = std::process::Command::new("rsyslogd")
+            .args(["-n", "-iNONE", "-f"])
+            .arg(&config)
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .ok()?;
+        Some(Self(child, dir))
+    }
+
+    fn lines(&self) -> Vec<String> {
+        let text = std::fs::read_to_string(self.1.path().join("out")).unwrap_or_default();
+        text.lines().map(str::to_owned).collect()
+    }
+}
+
+impl Drop for Rsyslog {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_real_receiver_takes_messages_apart() {
+    let port = nobody().port();
+    let Some(receiver) = Rsyslog::start(port) else {
+        return skip("a_real_receiver_takes_messages_apart", "rsyslog is not here");
+    };
+    eventually("it listens", || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok());
+    for (transport, id) in [("tcp", "by-tcp"), ("udp", "by-udp")] {
+        let address = format!("127.0.0.1:{port}");
+        let mut run = Run::start(&format!(
+            "[[syslog]]\nname = \"log\"\naddress = {address:?}\ntransport = {transport:?}\n"
+        ));
+        run.tell(&line(id, "opened", "P1"));
+        assert_eq!(run.end(SECONDS), 0);
+        let of_it = |line: &String| line.contains(&format!(" id=\"{id}\""));
+        eventually("it is written", || receiver.lines().iter().any(of_it));
+        let found = receiver.lines().into_iter().find(of_it).unwrap();
+        let fields: Vec<_> = found.split('|').collect();
+        assert_eq!(fields[..3], ["crit", "tidegauge", "incident"], "{found}");
+        assert!(fields[3].starts_with("[tidegauge@32473 id=") && fields[3].ends_with("\"]"), "{found}");
+        assert!(fields[4].contains("P1 syn_flood opened: 10.0.0.1:80/tcp"), "{found}");
+    }
 }

@@ -30,7 +30,11 @@ pub(crate) fn start(path: Option<&Path>, feed: &mut Feed) -> anyhow::Result<Opti
 /// After the run's end.
 pub(crate) fn finish(alerts: Option<Alerts>) {
     let Some(alerts) = alerts else { return };
+    let health = alerts.health();
     let waiting = alerts.finish(END_WAIT);
+    for lost in health.losses() {
+        say(&format!("not told: {lost}"));
+    }
     if waiting > 0 {
         say(&format!(
             "{waiting} messages could not be told; with a spool_dir they wait there for the next run"

@@ -148,6 +148,23 @@ fn in_quiet_hours_the_worst_is_told_and_what_is_still_there_afterwards() {
 }
 
 #[test]
+fn what_is_in_the_morning_as_it_was_in_the_evening_is_no_news() {
+    let quiet = "[[route]]\nreceivers = [\"one\"]\nseverities = [\"P1\", \"P2\"]\n\
+                 quiet = { from = \"22:00\", to = \"07:00\", zone = \"Europe/Berlin\" }\n";
+    let mut desk = Desk::new("run".into(), &settings(quiet), noon());
+    let (night, morning) = (at("2026-01-10T23:00:00Z"), at("2026-01-11T06:00:00Z"));
+    for (severity, told) in [("P1", 1), ("P2", 0), ("P1", 0)] {
+        assert_eq!(desk.take(&line("a", "updated", severity), night).len(), told, "{severity}");
+    }
+    // Held as P2, and of no interest since.
+    for severity in ["P2", "P3"] {
+        assert_eq!(short(&desk.take(&line("b", "updated", severity), night)), nothing());
+    }
+    assert_eq!(short(&desk.tick(morning)), nothing());
+    assert!(desk.lanes[0].held.is_empty());
+}
+
+#[test]
 fn what_is_followed_is_bounded() {
     let mut desk = Desk::new("run".into(), &settings(""), noon());
     for number in 0..INCIDENTS_MAX + 10 {
