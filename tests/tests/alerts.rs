@@ -179,6 +179,7 @@ fn a_test_is_told_to_be_one_and_what_failed_is_said() {
     let ((web, up), (closed, down)) = (listener(), listener());
     drop(closed);
     let posts = hook(web);
+    let log = format!("[[syslog]]\nname = \"log\"\naddress = \"{down}\"\ntransport = \"udp\"\n");
     let two = webhook(up) + &webhook(down).replace("ops", "gone");
     let alerts = file(&dir, &two);
     let test = |rest: &[&str]| {
@@ -187,6 +188,8 @@ fn a_test_is_told_to_be_one_and_what_failed_is_said() {
     says(&test(&[]), 1, "gone (webhook): not told: ");
     says(&test(&["--receiver", "ops"]), 0, "ops (webhook): told in ");
     says(&test(&["--receiver", "pager"]), 2, "no receiver is called pager in ");
+    fs::write(&alerts, two.clone() + &log).unwrap();
+    says(&test(&["--receiver", "log"]), 0, "log (syslog): sent; UDP does not tell");
     let (_, post) = posts.recv_timeout(PATIENCE).unwrap();
     assert_eq!((&post["event"], &post["test"]), (&"test".into(), &true.into()));
     fs::write(&alerts, format!("{two}[[route]]\nreceivers = [\"pager\"]\n")).unwrap();

@@ -8,8 +8,9 @@ use super::message::{Message, Severity};
 
 /// Messages that may wait for one receiver, wherever they are.
 pub(super) const MESSAGES_MAX: usize = 10_000;
-/// Bytes of messages in memory; more of them are read back from disk.
-pub(super) const MEMORY_BYTES_MAX: u64 = 8 * 1024 * 1024;
+/// Bytes of messages in memory, as they would be on disk (taken apart they are some times that); more of them are read
+/// back from there.
+pub(super) const MEMORY_BYTES_MAX: u64 = 2 * 1024 * 1024;
 
 /// One that waits.
 pub(super) struct Entry {

@@ -59,7 +59,10 @@ pub(crate) fn test(args: &TestAlertArgs) -> anyhow::Result<ExitCode> {
         let told = tell(receiver, &message);
         let (name, how) = (&receiver.name, receiver.how.name());
         let said = match told {
-            Ok(()) => format!("{name} ({how}): told in {} ms", started.elapsed().as_millis()),
+            Ok(()) if receiver.how.is_answered() => {
+                format!("{name} ({how}): told in {} ms", started.elapsed().as_millis())
+            }
+            Ok(()) => format!("{name} ({how}): sent; UDP does not tell whether it arrived"),
             Err(why) => {
                 all_told = false;
                 format!("{name} ({how}): not told: {why}")

@@ -17,7 +17,7 @@ use crate::alert::settings::ExecSettings;
 const SAID_BYTES_MAX: usize = 400;
 /// How often it is looked whether it has ended, when it has closed its pipes.
 const LOOK: Duration = Duration::from_millis(10);
-/// "Try again" (sysexits.h) is no more than any other failure here: all are tried again, so often.
+/// Where programs look for others; nothing of our own environment is theirs.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// One receiver.
@@ -33,7 +33,11 @@ impl Exec {
     }
 
     pub(super) fn tell(&mut self, message: &Message) -> Result<(), Failure> {
-        let Err(why) = self.run(message) else { return Ok(()) };
+        let name = self.settings.program.0.display();
+        // A program that is not there is a receiver that is down: it may be installed again.
+        let child =
+            self.start(message).map_err(|error| Failure::again(format!("cannot start {name}: {error}")))?;
+        let Err(why) = self.run(child, message) else { return Ok(()) };
         if self.failed.0 != message.key {
             self.failed = (message.key.clone(), 0);
         }
@@ -44,9 +48,8 @@ impl Exec {
         Err(Failure::Refused(format!("{why}, {} times", self.failed.1)))
     }
 
-    fn run(&self, message: &Message) -> Result<(), String> {
+    fn run(&self, mut child: Child, message: &Message) -> Result<(), String> {
         let name = self.settings.program.0.display();
-        let mut child = self.start(message).map_err(|error| format!("cannot start {name}: {error}"))?;
         let timeout = Duration::from_millis(self.settings.timeout_ms.get());
         let mut said = Vec::new();
         let ended = follow(&mut child, message.line.as_bytes(), timeout, &mut said);
@@ -245,6 +248,19 @@ mod tests {
         assert!(why.contains("exit status: 3: xxx") && why.len() < 600, "{why}");
         let Err(Failure::Refused(why)) = exec.tell(&sample()) else { panic!("it fails twice") };
         assert!(why.ends_with("2 times"), "{why}");
+    }
+
+    #[test]
+    fn a_program_that_is_not_there_is_waited_for() {
+        let (dir, mut exec) = exec("exit 0", "tries_max = 1");
+        let (program, elsewhere) = (dir.path().join("hook"), dir.path().join("elsewhere"));
+        fs::rename(&program, &elsewhere).unwrap();
+        for _ in 0..3 {
+            let Err(Failure::Again { why, .. }) = exec.tell(&sample()) else { panic!("it is not there") };
+            assert!(why.starts_with("cannot start "), "{why}");
+        }
+        fs::rename(&elsewhere, &program).unwrap();
+        assert_eq!(exec.tell(&sample()), Ok(()));
     }
 
     #[test]

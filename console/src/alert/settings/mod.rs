@@ -149,12 +149,12 @@ impl Settings {
             let at = error.span().map_or(0, |span| span.start);
             wrong(text, at, error.message().lines().collect::<Vec<_>>().join(" "))
         })?;
-        let receivers = receivers::all(text, file.webhook, file.syslog)?;
-        let mut receivers = receivers;
+        let mut receivers = receivers::all(text, file.webhook, file.syslog)?;
         receivers.extend(file.alertmanager.into_iter().map(Into::into));
         receivers.extend(file.eve.into_iter().map(Into::into));
         receivers.extend(file.exec.into_iter().map(Into::into));
         receivers.extend(file.journald.into_iter().map(Into::into));
+        receivers.sort_by_key(|receiver| receiver.at);
         check_names(text, &receivers)?;
         if file.route.len() > ROUTES_MAX {
             let at = file.route[ROUTES_MAX].span().start;

@@ -79,6 +79,13 @@ impl How {
     }
 }
 
+impl How {
+    /// Whether it is known that what was sent has arrived.
+    pub fn is_answered(&self) -> bool {
+        !matches!(self, Self::Syslog(syslog) if *syslog.transport.get_ref() == Transport::Udp)
+    }
+}
+
 /// `[[webhook]]`
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
