@@ -12,6 +12,7 @@
 //! The [`feed::Feed`] always reads, whatever its subscribers do: each has a bounded queue, and what does not fit is counted.
 #![forbid(unsafe_code)]
 
+pub mod alert;
 pub mod board;
 pub mod feed;
 pub mod line;

@@ -54,6 +54,9 @@ pub(crate) enum Command {
     /// Start a run (`live IFACE ...` or `read FILE ...`, with their options) and serve what it tells. The exit code is the
     /// run's.
     Serve(ServeArgs),
+    /// Tell receivers of alerts of nothing, to see whether they hear. Exit codes: 0 all were told, 1 some were not, 2 could
+    /// not run.
+    TestAlert(TestAlertArgs),
     /// Remove what `live --pin` keeps on an interface, and what a killed run left there.
     Unpin(UnpinArgs),
 }
@@ -416,9 +419,22 @@ pub(crate) struct ReportArgs {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct ServeArgs {
+    /// Tell the receivers in FILE (TOML) of incidents.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) alerts: Option<PathBuf>,
     /// The run: `live IFACE ...` or `read FILE ...`.
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "RUN")]
     pub(crate) run: Vec<OsString>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct TestAlertArgs {
+    /// The file of receivers (TOML), as for `serve`.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) alerts: PathBuf,
+    /// Only this one.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) receiver: Option<String>,
 }
 
 #[derive(Debug, ClapArgs)]

@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod ahead;
+mod alerts;
 mod args;
 mod backtest;
 mod baselines;
@@ -69,6 +70,7 @@ fn main() -> ExitCode {
         Command::Read(read) => read::run(&read).map(Outcome::code),
         Command::Report(report) => reports::run(&report).map(Outcome::code),
         Command::Serve(serve) => serve::run(&serve),
+        Command::TestAlert(test) => alerts::test(&test),
         Command::Unpin(unpin) => confine::unpin(&unpin).map(Outcome::code),
     };
     match ended {

@@ -13,6 +13,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use tidegauge_console::board::SharedBoard;
 use tidegauge_console::feed::Feed;
 
+use super::alerts;
 use super::args::{Args, Command, ServeArgs};
 use super::watched::Watched;
 
@@ -28,12 +29,14 @@ pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     }
     let mut feed = Feed::default();
     let board = SharedBoard::of(&mut feed).context("cannot start a thread")?;
+    let alerts = alerts::start(args.alerts.as_deref(), &mut feed)?;
     let mut watched = Watched::start(&args.run, feed)?;
     while !stop.load(Ordering::Relaxed) && watched.ended()?.is_none() {
         thread::sleep(LOOK);
     }
     end(&watched)?;
     let status = watched.wait()?;
+    alerts::finish(alerts);
     let _ = board.look().windows;
     Ok(status.code().and_then(|code| u8::try_from(code).ok()).map_or(ExitCode::from(2), ExitCode::from))
 }

@@ -1,0 +1,84 @@
+//! `serve --alerts FILE` and `tidegauge test-alert`: alerts between the command line and the console.
+
+use std::io::Write;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use jiff::Timestamp;
+use tidegauge_console::alert::settings::Settings;
+use tidegauge_console::alert::{Alerts, Message, Say, run_name, test as tell};
+use tidegauge_console::feed::Feed;
+
+use super::args::TestAlertArgs;
+
+/// How long the end waits for receivers; what is not told then waits on disk.
+const END_WAIT: Duration = Duration::from_secs(5);
+
+/// Starts them, if there is a file of receivers.
+pub(crate) fn start(path: Option<&Path>, feed: &mut Feed) -> anyhow::Result<Option<Alerts>> {
+    let Some(path) = path else { return Ok(None) };
+    let settings = settings(path)?;
+    let say: Say = Arc::new(|text: &str| say(text));
+    let alerts = Alerts::start(&settings, &run_name(Timestamp::now()), feed, &say)
+        .with_context(|| format!("cannot start the alerts of {}", path.display()))?;
+    Ok(Some(alerts))
+}
+
+/// After the run's end.
+pub(crate) fn finish(alerts: Option<Alerts>) {
+    let Some(alerts) = alerts else { return };
+    let health = alerts.health();
+    let waiting = alerts.finish(END_WAIT);
+    for lost in health.losses() {
+        say(&format!("not told: {lost}"));
+    }
+    if waiting > 0 {
+        say(&format!(
+            "{waiting} messages could not be told; with a spool_dir they wait there for the next run"
+        ));
+    }
+}
+
+/// Tells each receiver of nothing.
+pub(crate) fn test(args: &TestAlertArgs) -> anyhow::Result<ExitCode> {
+    let settings = settings(&args.alerts)?;
+    let is_meant = |name: &str| args.receiver.as_deref().is_none_or(|meant| meant == name);
+    let receivers: Vec<_> = settings.receivers.iter().filter(|receiver| is_meant(&receiver.name)).collect();
+    if let (true, Some(name)) = (receivers.is_empty(), &args.receiver) {
+        let names: Vec<_> = settings.receivers.iter().map(|receiver| receiver.name.as_str()).collect();
+        bail!("no receiver is called {name} in {}: there are {}", args.alerts.display(), names.join(", "));
+    }
+    let now = Timestamp::now();
+    let message = Message::test(&run_name(now), i64::try_from(now.as_nanosecond()).unwrap_or(0));
+    let mut all_told = true;
+    for receiver in receivers {
+        let started = Instant::now();
+        let told = tell(receiver, &message);
+        let (name, how) = (&receiver.name, receiver.how.name());
+        let said = match told {
+            Ok(()) if receiver.how.is_answered() => {
+                format!("{name} ({how}): told in {} ms", started.elapsed().as_millis())
+            }
+            Ok(()) => format!("{name} ({how}): sent; UDP does not tell whether it arrived"),
+            Err(why) => {
+                all_told = false;
+                format!("{name} ({how}): not told: {why}")
+            }
+        };
+        writeln!(anstream::stdout(), "{said}")?;
+    }
+    Ok(if all_told { ExitCode::SUCCESS } else { ExitCode::from(1) })
+}
+
+fn settings(path: &Path) -> anyhow::Result<Settings> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    Settings::from_toml(&text).with_context(|| format!("{} is not a file of receivers", path.display()))
+}
+
+fn say(text: &str) {
+    // Standard error may be gone; there is nobody left to tell.
+    let _ = writeln!(std::io::stderr(), "tidegauge: alerts: {text}");
+}

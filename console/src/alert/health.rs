@@ -1,0 +1,172 @@
+//! How receivers fare: counters that others show, and faults that are said once.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use super::desk::DeskCounts;
+
+/// Says something to whoever runs the program.
+pub type Say = Arc<dyn Fn(&str) + Send + Sync>;
+
+/// What became of a receiver's messages.
+#[derive(Debug, Default)]
+pub struct Counts {
+    /// Messages that were to be told.
+    pub taken: AtomicU64,
+    /// Told.
+    pub delivered: AtomicU64,
+    /// Attempts that failed and are made again.
+    pub retried: AtomicU64,
+    /// Given up: the receiver will not have them.
+    pub refused: AtomicU64,
+    /// Gone because too much waited.
+    pub dropped_full: AtomicU64,
+    /// Gone because they waited too long.
+    pub dropped_old: AtomicU64,
+    /// Found half-written on disk.
+    pub torn: AtomicU64,
+    /// Found on disk when the program started.
+    pub found: AtomicU64,
+    /// Not on disk, because it failed.
+    pub unkept: AtomicU64,
+    /// Waiting now.
+    pub waiting: AtomicU64,
+    /// From the line's arrival to the newest delivery, microseconds.
+    pub latest_us: AtomicU64,
+}
+
+/// A receiver's counters, and what is wrong with it.
+pub struct ReceiverHealth {
+    /// Its name.
+    pub name: String,
+    /// Its kind.
+    pub how: &'static str,
+    /// What became of its messages.
+    pub counts: Counts,
+    /// Whether it is told nothing at the moment.
+    pub is_down: AtomicBool,
+    /// The newest fault.
+    pub fault: Mutex<Option<String>>,
+}
+
+/// All of it.
+#[derive(Clone)]
+pub struct Health {
+    /// In the order of the file.
+    pub receivers: Arc<Vec<Arc<ReceiverHealth>>>,
+    /// What was not told, and why.
+    pub desk: Arc<Mutex<DeskCounts>>,
+    /// Lines that came faster than they were looked at.
+    pub feed: Arc<crate::feed::Losses>,
+}
+
+pub(super) fn add(counter: &AtomicU64, count: u64) {
+    counter.fetch_add(count, Ordering::Relaxed);
+}
+
+impl ReceiverHealth {
+    pub(super) fn new(name: &str, how: &'static str) -> Self {
+        Self {
+            name: name.to_owned(),
+            how,
+            counts: Counts::default(),
+            is_down: AtomicBool::new(false),
+            fault: Mutex::new(None),
+        }
+    }
+
+    fn json(&self) -> Value {
+        let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let counts = &self.counts;
+        json!({
+            "name": self.name, "type": self.how, "is_down": self.is_down.load(Ordering::Relaxed),
+            "fault": self.fault.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            "taken": of(&counts.taken), "delivered": of(&counts.delivered), "retried": of(&counts.retried),
+            "refused": of(&counts.refused), "dropped_full": of(&counts.dropped_full),
+            "dropped_old": of(&counts.dropped_old), "torn": of(&counts.torn), "found": of(&counts.found),
+            "unkept": of(&counts.unkept), "waiting": of(&counts.waiting),
+            "latest_ms": of(&counts.latest_us) as f64 / 1000.0,
+        })
+    }
+}
+
+impl Health {
+    /// What was to be told and never will be, in words, for each receiver of which that is so.
+    pub fn losses(&self) -> Vec<String> {
+        let of = |receiver: &Arc<ReceiverHealth>| {
+            let counts = &receiver.counts;
+            let lost = [
+                (&counts.refused, "refused"),
+                (&counts.dropped_full, "dropped for want of room"),
+                (&counts.dropped_old, "dropped as too old"),
+                (&counts.torn, "half-written"),
+            ];
+            let lost = lost.map(|(counter, what)| (counter.load(Ordering::Relaxed), what));
+            let words: Vec<_> = lost
+                .iter()
+                .filter(|(count, _)| *count > 0)
+                .map(|(count, what)| format!("{count} {what}"))
+                .collect();
+            if words.is_empty() { None } else { Some(format!("{}: {}", receiver.name, words.join(", "))) }
+        };
+        self.receivers.iter().filter_map(of).collect()
+    }
+
+    /// For pages and metrics.
+    pub fn json(&self) -> Value {
+        let desk = *self.desk.lock().unwrap_or_else(PoisonError::into_inner);
+        json!({
+            "receivers": self.receivers.iter().map(|receiver| receiver.json()).collect::<Vec<_>>(),
+            "lines": desk.lines, "lines_lost": self.feed.not_taken.load(Ordering::Relaxed),
+            "consequences": desk.consequences, "summed": desk.summed, "quiet": desk.quiet,
+            "forgotten": desk.forgotten, "not_understood": desk.not_understood,
+        })
+    }
+}
+
+/// A fault that did not come again for so long is over.
+const SETTLED: Duration = Duration::from_secs(5);
+
+/// A fault that is said when it begins and when it is over, and not in between; one that comes and goes has not gone.
+pub(super) struct Fault {
+    say: Say,
+    who: String,
+    is_said: bool,
+    latest: Instant,
+    /// What is said when it is over for long enough.
+    over: Option<&'static str>,
+}
+
+impl Fault {
+    pub(super) fn new(say: &Say, who: String) -> Self {
+        Self { say: Arc::clone(say), who, is_said: false, latest: Instant::now(), over: None }
+    }
+
+    /// It goes on.
+    pub(super) fn is(&mut self, what: &str) {
+        (self.latest, self.over) = (Instant::now(), None);
+        if !self.is_said {
+            (self.say)(&format!("{}: {what}", self.who));
+        }
+        self.is_said = true;
+    }
+
+    /// It does not.
+    pub(super) fn is_over(&mut self, what: &'static str) {
+        if self.is_said {
+            self.over = Some(what);
+            self.settle();
+        }
+    }
+
+    /// To be called now and then.
+    pub(super) fn settle(&mut self) {
+        if let Some(what) = self.over.filter(|_| self.latest.elapsed() >= SETTLED) {
+            (self.say)(&format!("{}: {what}", self.who));
+            (self.is_said, self.over) = (false, None);
+        }
+    }
+}
