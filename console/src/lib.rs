@@ -15,5 +15,6 @@
 pub mod alert;
 pub mod board;
 pub mod feed;
+pub mod history;
 pub mod line;
 pub mod report;

@@ -39,6 +39,17 @@ impl Series {
         &self.points
     }
 
+    /// The run in at most `most` points.
+    pub fn condensed(&self, most: usize) -> Vec<Point> {
+        let together = self.points.len().div_ceil(most.max(1)).max(1);
+        let condensed = self.points.chunks(together).map(|points| {
+            let mut one = points[0].clone();
+            points[1..].iter().for_each(|next| merge(&mut one, next));
+            one
+        });
+        condensed.collect()
+    }
+
     /// Windows in a point: of more than one, sums and rates are of all, other numbers are the worst.
     pub const fn windows_per_point(&self) -> u64 {
         self.windows

@@ -1,6 +1,5 @@
 //! What can be typed. Everything behind this file has checked values.
 
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -11,6 +10,10 @@ use tidegauge_analyzer::follow::{MEMORY_MIB_DEFAULT, MEMORY_MIB_MIN};
 use tidegauge_analyzer::incident::Severity;
 use tidegauge_analyzer::pipeline::WORKERS_MAX;
 use tidegauge_ebpf::settings::{INWARD, OUTWARD};
+
+pub(crate) use super::args_console::{
+    HistoryArgs, HistoryKeepArgs, ReportArgs, ReportFileArgs, ServeArgs, TestAlertArgs,
+};
 
 /// Counts packets on the NIC fast path, in packet rings and in capture files, and names what is wrong.
 #[derive(Debug, Parser)]
@@ -48,6 +51,8 @@ pub(crate) enum Command {
     /// Say what this host, and an interface, can do for tidegauge, and what mends what is missing. Exit codes: 0 usable,
     /// 1 usable with limits, 2 not usable.
     Doctor(DoctorArgs),
+    /// Tell what `serve --history` kept: incidents, and the time in a few rows.
+    History(HistoryArgs),
     /// Make a report of a run that was saved (`read --json`, `live --json`): what was wrong, charts, and the numbers behind
     /// them. Exit codes: 0 done, 2 could not run.
     Report(ReportArgs),
@@ -146,17 +151,6 @@ pub(crate) struct ExportArgs {
     pub(crate) graph: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) report: ReportFileArgs,
-}
-
-/// Where a report goes.
-#[derive(Debug, Default, ClapArgs)]
-pub(crate) struct ReportFileArgs {
-    /// Write a report as a page of its own: what was wrong, charts, and the numbers behind them.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) html: Option<PathBuf>,
-    /// Write the report as Markdown, without the charts.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) markdown: Option<PathBuf>,
 }
 
 /// The packets behind incidents.
@@ -406,35 +400,6 @@ pub(crate) struct DoctorArgs {
     /// One JSON object instead of text.
     #[arg(long)]
     pub(crate) json: bool,
-}
-
-#[derive(Debug, ClapArgs)]
-pub(crate) struct ReportArgs {
-    /// JSON Lines that a run printed; `-` is standard input.
-    #[arg(value_name = "RUN")]
-    pub(crate) run: PathBuf,
-    #[command(flatten)]
-    pub(crate) files: ReportFileArgs,
-}
-
-#[derive(Debug, ClapArgs)]
-pub(crate) struct ServeArgs {
-    /// Tell the receivers in FILE (TOML) of incidents.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) alerts: Option<PathBuf>,
-    /// The run: `live IFACE ...` or `read FILE ...`.
-    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "RUN")]
-    pub(crate) run: Vec<OsString>,
-}
-
-#[derive(Debug, ClapArgs)]
-pub(crate) struct TestAlertArgs {
-    /// The file of receivers (TOML), as for `serve`.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) alerts: PathBuf,
-    /// Only this one.
-    #[arg(long, value_name = "NAME")]
-    pub(crate) receiver: Option<String>,
 }
 
 #[derive(Debug, ClapArgs)]

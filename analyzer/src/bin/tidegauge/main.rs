@@ -6,6 +6,7 @@
 mod ahead;
 mod alerts;
 mod args;
+mod args_console;
 mod backtest;
 mod baselines;
 mod config;
@@ -16,6 +17,7 @@ mod doctor;
 mod evidence;
 mod exports;
 mod files;
+mod history;
 mod lane;
 mod learn;
 mod live;
@@ -65,6 +67,7 @@ fn main() -> ExitCode {
         Command::Config { command } => config::run(&command).map(Outcome::code),
         Command::Diff(diff) => diff::run(&diff).map(Outcome::code),
         Command::Doctor(doctor) => doctor::run(&doctor),
+        Command::History(args) => history::run(&args).map(Outcome::code),
         Command::Learn(learn) => learn::run(&learn).map(Outcome::code),
         Command::Live(live) => live::run(&live).map(Outcome::code),
         Command::Read(read) => read::run(&read).map(Outcome::code),

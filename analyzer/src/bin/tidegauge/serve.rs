@@ -15,6 +15,7 @@ use tidegauge_console::feed::Feed;
 
 use super::alerts;
 use super::args::{Args, Command, ServeArgs};
+use super::history;
 use super::watched::Watched;
 
 /// How often signals and the run's end are looked for.
@@ -30,6 +31,7 @@ pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     let mut feed = Feed::default();
     let board = SharedBoard::of(&mut feed).context("cannot start a thread")?;
     let alerts = alerts::start(args.alerts.as_deref(), &mut feed)?;
+    let history = history::start(&args.history, &mut feed)?;
     let mut watched = Watched::start(&args.run, feed)?;
     while !stop.load(Ordering::Relaxed) && watched.ended()?.is_none() {
         thread::sleep(LOOK);
@@ -37,6 +39,7 @@ pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     end(&watched)?;
     let status = watched.wait()?;
     alerts::finish(alerts);
+    history::finish(history);
     let _ = board.look().windows;
     Ok(status.code().and_then(|code| u8::try_from(code).ok()).map_or(ExitCode::from(2), ExitCode::from))
 }
