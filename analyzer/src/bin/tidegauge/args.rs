@@ -391,6 +391,9 @@ pub(crate) struct DoctorArgs {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct ServeArgs {
+    /// Write metrics for Prometheus to FILE, replaced once a second (for node_exporter's textfile collector: *.prom).
+    #[arg(long, value_name = "FILE")]
+    pub(crate) metrics_file: Option<PathBuf>,
     /// The run: `live IFACE ...` or `read FILE ...`.
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "RUN")]
     pub(crate) run: Vec<OsString>,

@@ -12,8 +12,10 @@ use clap::Parser;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use tidegauge_console::board::SharedBoard;
 use tidegauge_console::feed::Feed;
+use tidegauge_console::metrics::Metrics;
 
 use super::args::{Args, Command, ServeArgs};
+use super::metrics_file::MetricsFile;
 use super::watched::Watched;
 
 /// How often signals and the run's end are looked for.
@@ -28,12 +30,17 @@ pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     }
     let mut feed = Feed::default();
     let board = SharedBoard::of(&mut feed).context("cannot start a thread")?;
+    let metrics = Metrics::of(&mut feed).context("cannot start a thread")?;
+    let mut metrics_file =
+        args.metrics_file.as_ref().map(|path| MetricsFile::create(path, metrics.clone())).transpose()?;
     let mut watched = Watched::start(&args.run, feed)?;
     while !stop.load(Ordering::Relaxed) && watched.ended()?.is_none() {
+        metrics_file.iter_mut().for_each(MetricsFile::tick);
         thread::sleep(LOOK);
     }
     end(&watched)?;
     let status = watched.wait()?;
+    metrics_file.iter_mut().for_each(MetricsFile::finish);
     let _ = board.look().windows;
     Ok(status.code().and_then(|code| u8::try_from(code).ok()).map_or(ExitCode::from(2), ExitCode::from))
 }
