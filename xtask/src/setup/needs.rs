@@ -105,6 +105,8 @@ pub(crate) const NEEDS: &[Need] = &[
     program(Group::Lab, "iproute2", "ip"),
     program(Group::Lab, "tcpdump", "tcpdump"),
     program(Group::Test, "g++", "c++"),
+    program(Group::Test, "prometheus", "promtool"),
+    program(Group::Test, "python3", "python3"),
     program(Group::Test, "tshark", "tshark"),
     component(Group::Test, "clippy", Present::Program("cargo-clippy")),
     component(Group::Test, "rustfmt", Present::Program("cargo-fmt")),

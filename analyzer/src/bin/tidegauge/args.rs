@@ -51,6 +51,9 @@ pub(crate) enum Command {
     /// Start a run (`live IFACE ...` or `read FILE ...`, with their options) and serve what it tells. The exit code is the
     /// run's.
     Serve(ServeArgs),
+    /// Write manual pages and shell completions.
+    #[command(hide = true)]
+    Generate(super::generate::GenerateArgs),
     /// Remove what `live --pin` keeps on an interface, and what a killed run left there.
     Unpin(UnpinArgs),
 }

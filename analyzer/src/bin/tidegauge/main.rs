@@ -15,6 +15,7 @@ mod doctor;
 mod evidence;
 mod exports;
 mod files;
+mod generate;
 mod lane;
 mod learn;
 mod live;
@@ -28,6 +29,7 @@ mod pinned;
 mod progress;
 mod read;
 mod serve;
+mod service;
 mod sink;
 mod thresholds;
 mod watched;
@@ -64,6 +66,7 @@ fn main() -> ExitCode {
         Command::Config { command } => config::run(&command).map(Outcome::code),
         Command::Diff(diff) => diff::run(&diff).map(Outcome::code),
         Command::Doctor(doctor) => doctor::run(&doctor),
+        Command::Generate(generate) => generate::run(&generate).map(Outcome::code),
         Command::Learn(learn) => learn::run(&learn).map(Outcome::code),
         Command::Live(live) => live::run(&live).map(Outcome::code),
         Command::Read(read) => read::run(&read).map(Outcome::code),
