@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::listeners::whole;
 use super::table::{COUNT_MAPS, COUNTS, Count, CountMap};
-use crate::line::{Line, number};
+use crate::line::Line;
 
 /// Names in an object of the line that are told apart; what else there is, is `other`.
 const NAMES_MAX: usize = 32;
@@ -42,10 +42,9 @@ impl Sums {
         }
         for (map, sums) in COUNT_MAPS.iter().zip(&mut self.maps) {
             let object = map.path.split('.').try_fold(&line.json, |at, name| at.get(name));
-            for name in
-                object.and_then(serde_json::Value::as_object).into_iter().flat_map(|object| object.keys())
-            {
-                let Some(more) = object.and_then(|object| number(object, name)) else { continue };
+            let Some(object) = object.and_then(serde_json::Value::as_object) else { continue };
+            for (name, more) in object.iter().filter(|(name, _)| !map.except.contains(&name.as_str())) {
+                let Some(more) = more.as_f64() else { continue };
                 let is_told_apart = sums.contains_key(name) || sums.len() < NAMES_MAX;
                 let name = if is_told_apart { name.as_str() } else { "other" };
                 *sums.entry(name.to_owned()).or_default() += whole(Some(more));

@@ -18,6 +18,8 @@ pub(super) struct CountMap {
     pub(super) help: &'static str,
     pub(super) label: &'static str,
     pub(super) path: &'static str,
+    /// Names that are counted elsewhere.
+    pub(super) except: &'static [&'static str],
 }
 
 /// A gauge: as [`Count`], of the newest window.
@@ -216,18 +218,22 @@ pub(super) const COUNT_MAPS: &[CountMap] = &[
         help: "Frames lost before they could be looked at, by the place that lost them",
         label: "place",
         path: "quality.dropped",
+        // These are no frames: see `table_losses`.
+        except: &["flow_table", "half_open_cache", "listener_table"],
     },
     CountMap {
         name: "frames_malformed",
         help: "Frames whose headers are broken",
         label: "reason",
         path: "quality.malformed",
+        except: &[],
     },
     CountMap {
         name: "frames_unsupported",
         help: "Frames that are not read",
         label: "reason",
         path: "quality.unsupported",
+        except: &[],
     },
 ];
 

@@ -12,7 +12,7 @@ fn value<'a>(text: &'a str, series: &str) -> Option<&'a str> {
 
 fn window(fields: &str) -> Arc<Line> {
     let text = format!(
-        r#"{{"ts":"1970-01-01T00:00:01.5Z","event":"window","window_s":1.0,"quality":{{"verdict":"complete","dropped":{{"ring":3}}}},{fields}}}"#
+        r#"{{"ts":"1970-01-01T00:00:01.5Z","event":"window","window_s":1.0,"quality":{{"verdict":"complete","dropped":{{"nic":null,"ring":3,"flow_table":9}}}},{fields}}}"#
     );
     Arc::new(Line::parse(&text).unwrap())
 }
@@ -26,6 +26,7 @@ fn counters_are_sums_and_gauges_are_the_newest() {
     assert_eq!(value(&text, "tidegauge_packets_total"), Some("12"));
     assert_eq!(value(&text, "tidegauge_tcp_segments_total{flag=\"syn\"}"), Some("3"));
     assert_eq!(value(&text, "tidegauge_frames_dropped_total{place=\"ring\"}"), Some("6"));
+    assert_eq!(text.matches("tidegauge_frames_dropped_total{").count(), 1);
     assert_eq!(value(&text, "tidegauge_health_worst_score"), Some("19.5"));
     assert_eq!(value(&text, "tidegauge_quality{verdict=\"complete\"}"), Some("1.0"));
     assert_eq!(value(&text, "tidegauge_window_end_timestamp_seconds"), Some("1.5"));

@@ -187,7 +187,7 @@ fn every_query_of_the_board_is_answered_of_a_run_with_a_flood() {
             prometheus.since(start_s, &query).unwrap_or_else(|error| panic!("{title}: {query}: {error}"));
         let may_be_empty = EMPTY.iter().any(|(panel, _)| *panel == title)
             || EMPTY_QUERIES.iter().any(|(name, _)| query.contains(name));
-        assert_eq!(found.is_empty(), may_be_empty, "{title}: {query}: {found:?}");
+        assert!(!found.is_empty() || may_be_empty, "{title}: {query}: nothing");
     }
     let ever = |query: &str| !prometheus.since(start_s, query).unwrap().is_empty();
     assert!(ever("tidegauge_incidents_open{kind=\"syn_flood\"} == 1"));
