@@ -88,7 +88,7 @@ fn of_binary(binary: &Path, directory: &Path) -> Result<PathBuf> {
     let architecture = shell::output(Command::new("dpkg").arg("--print-architecture"))?;
     let package = directory.join(format!("{NAME}_{}_{architecture}.deb", version(binary)?));
     let mut build = Command::new("dpkg-deb");
-    shell::run(build.args(["--root-owner-group", "--build"]).args([&stage, &package]))?;
+    shell::run(build.args(["--root-owner-group", "-Zxz", "-z2", "--build"]).args([&stage, &package]))?;
     Ok(package)
 }
 

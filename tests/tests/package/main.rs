@@ -13,6 +13,7 @@ mod unit;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use installed::Installed;
 use nix::sys::signal::Signal;
@@ -138,6 +139,11 @@ fn the_units_command_is_ready_alive_reloaded_and_ended_without_roots_rights() {
     service.wait_for("READY=1");
     service.wait_for("WATCHDOG=1");
     service.wait_for("STATUS=");
+    // A run that is stuck is no sign of life.
+    service.signal_run(Signal::SIGSTOP);
+    assert!(!service.says_within(Duration::from_secs(4), "WATCHDOG=1"), "nobody sees that the run is stuck");
+    service.signal_run(Signal::SIGCONT);
+    service.wait_for("WATCHDOG=1");
     service.signal(Signal::SIGHUP);
     service.wait_for("RELOADING=1");
     service.wait_for("READY=1");
@@ -145,11 +151,7 @@ fn the_units_command_is_ready_alive_reloaded_and_ended_without_roots_rights() {
     service.wait_for("STOPPING=1");
     let ran = service.ended();
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
-    assert!(
-        ran.stderr.contains("the run is over: ") && ran.stderr.contains("quality complete"),
-        "{}",
-        ran.stderr
-    );
+    assert!(ran.stderr.contains("the run is over: "), "{}", ran.stderr);
     let metrics = fs::read_to_string(directory.path().join("metrics.prom")).unwrap();
     assert!(metrics.contains("tidegauge_run_up 0") && metrics.contains("kind=\"xdp\""), "{metrics}");
     assert!(directory.path().join("baselines.json").exists(), "what was learnt is kept");

@@ -68,23 +68,35 @@ impl Service {
 
     /// Waits until systemd would have heard this, after what was waited for before.
     pub(crate) fn wait_for(&mut self, word: &str) {
+        if !self.says_within(PATIENCE, word) {
+            let _ = self.child.kill();
+            panic!("{word} was not said on {SERVER_IFACE}, but {:?}", self.said);
+        }
+    }
+
+    /// Whether systemd hears this in so long.
+    pub(crate) fn says_within(&mut self, patience: Duration, word: &str) -> bool {
         let since = Instant::now();
         let mut bytes = [0; 4_096];
-        while since.elapsed() < PATIENCE {
-            if let Ok(count) = self.listening.recv(&mut bytes) {
-                let text = String::from_utf8_lossy(&bytes[..count]).into_owned();
-                let is_it = text.lines().any(|line| line.starts_with(word));
-                self.said.push(text);
-                if is_it {
-                    return;
-                }
-            }
-            if self.child.try_wait().unwrap().is_some() && self.listening.recv(&mut bytes).is_err() {
-                break;
+        while since.elapsed() < patience {
+            let Ok(count) = self.listening.recv(&mut bytes) else { continue };
+            let text = String::from_utf8_lossy(&bytes[..count]).into_owned();
+            let is_it = text.lines().any(|line| line.starts_with(word));
+            self.said.push(text);
+            if is_it {
+                return true;
             }
         }
-        let _ = self.child.kill();
-        panic!("{word} was not said on {SERVER_IFACE}, but {:?}", self.said);
+        false
+    }
+
+    /// Signals the run itself, which is the service's child.
+    pub(crate) fn signal_run(&self, signal: Signal) {
+        let service = self.child.id();
+        let tasks = std::fs::read_dir(format!("/proc/{service}/task")).unwrap().flatten();
+        let children = tasks.map(|task| std::fs::read_to_string(task.path().join("children")).unwrap());
+        let run = children.collect::<String>().trim().parse().expect("a service has one child");
+        kill(Pid::from_raw(run), signal).unwrap();
     }
 
     pub(crate) fn signal(&self, signal: Signal) {

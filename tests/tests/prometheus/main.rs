@@ -107,6 +107,27 @@ fn a_file_that_cannot_be_written_is_said_before_anything_runs() {
 }
 
 #[test]
+fn a_file_that_cannot_be_written_any_more_is_said_once() {
+    let directory = TempDir::new().unwrap();
+    let below = directory.path().join("below");
+    fs::create_dir(&below).unwrap();
+    let mut serve = Command::new(tidegauge());
+    serve.arg("serve").arg("--metrics-file").arg(below.join("a.prom")).args(["read", "-"]);
+    let mut serve = serve.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    serve.stdin.as_mut().unwrap().write_all(&fs::read(demo()).unwrap()).unwrap();
+    while !below.join("a.prom").exists() {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    fs::remove_dir_all(&below).unwrap();
+    std::thread::sleep(Duration::from_secs(4));
+    drop(serve.stdin.take());
+    let output = serve.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "the run is none the worse for it: {said}");
+    assert_eq!(said.matches("cannot write metrics to").count(), 1, "{said}");
+}
+
+#[test]
 fn promtool_finds_nothing_to_say_of_names() {
     if !have("promtool_finds_nothing_to_say_of_names", &["promtool"]) {
         return;

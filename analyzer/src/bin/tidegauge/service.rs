@@ -71,23 +71,19 @@ fn in_short(line: &Line) -> String {
     let number =
         |path: &str| line.number(path).map_or_else(|| "unknown".to_owned(), |number| number.to_string());
     let quality = line.json["quality"]["verdict"].as_str().unwrap_or("unknown");
-    let incidents = line.json["incidents"]
-        .as_object()
-        .map_or(0, |kinds| kinds.values().filter_map(serde_json::Value::as_u64).sum());
-    match line.event {
-        Event::Summary => format!(
-            "{} packets in {} s, {} attempts, {incidents} incidents, quality {quality}",
-            number("packets"),
-            number("duration_s"),
-            number("handshake.attempted")
-        ),
-        _ => format!(
-            "{} packets, {} attempts, health {}, quality {quality}",
-            number("packets"),
-            number("handshake.attempted"),
+    let (packets, attempts) = (number("packets"), number("handshake.attempted"));
+    if line.event == Event::Window {
+        return format!(
+            "packets {packets}, attempts {attempts}, health {}, quality {quality}",
             number("health.score")
-        ),
+        );
     }
+    let kinds = line.json["incidents"].as_object().into_iter().flat_map(|kinds| kinds.values());
+    let incidents: u64 = kinds.filter_map(serde_json::Value::as_u64).sum();
+    let duration_s = line.number("duration_s").unwrap_or_default();
+    format!(
+        "packets {packets} in {duration_s:.1} s, attempts {attempts}, incidents {incidents}, quality {quality}"
+    )
 }
 
 /// Whoever does not listen is no reason to end.
