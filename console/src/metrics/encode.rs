@@ -53,7 +53,7 @@ impl Writer<'_> {
         let source = state.source.as_ref().or(state.window.as_ref());
         if let Some(source) = source.map(|line| &line.json["source"]) {
             let text = |name: &str| source[name].as_str().unwrap_or_default();
-            let labels = ["kind", "mode", "name"].map(|name| (name, text(name)));
+            let labels = ["kind", "mode"].map(|name| (name, text(name)));
             self.family("source", "Where frames are counted", MetricType::Info)?.encode_info(&labels)?;
         }
         self.gauge("run_up", "Whether the run goes on", Some(f64::from(u8::from(!state.is_over))))?;

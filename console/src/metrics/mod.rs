@@ -2,7 +2,8 @@
 //!
 //! Windows are increments, so counters are sums of them and begin at zero with the run; gauges are of the newest window;
 //! what is not known has no series. Quantiles come as gauges of the newest window: lines have no buckets that a histogram
-//! could be made of. The number of series is bounded: [`LISTENERS_MAX`] listeners, all others together; names that
+//! could be made of. All series have the label `source`, which is what the run looks at: several runs of one host may end
+//! up in one scrape. The number of series is bounded: [`LISTENERS_MAX`] listeners, all others together; names that
 //! lines bring are limited where they are kept.
 //!
 //! Whoever scrapes looks at [`Metrics::text`]; the lines come by [`Metrics::of`], or one by one by [`Metrics::take`].
@@ -13,6 +14,7 @@ mod listeners;
 mod sums;
 mod table;
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -37,6 +39,9 @@ pub const CONTENT_TYPE: &str = prometheus_text::CONTENT_TYPE;
 /// Before every name.
 const PREFIX: &str = "tidegauge";
 
+/// The label of all series.
+const SOURCE: &str = "source";
+
 /// Lines that may wait to be counted; a line takes tens of microseconds.
 const LINES_MAX: usize = 1_024;
 
@@ -47,6 +52,8 @@ pub struct Metrics(Arc<Mutex<State>>);
 #[derive(Debug, Default)]
 struct State {
     source: Option<Arc<Line>>,
+    /// What the run looks at, once it is known: the label of all series, so that runs of one host can be told apart.
+    name: Option<String>,
     window: Option<Arc<Line>>,
     sums: Sums,
     incidents: Incidents,
@@ -74,6 +81,9 @@ impl Metrics {
     /// Takes a line.
     pub fn take(&self, line: &Arc<Line>) {
         let mut state = self.look();
+        if state.name.is_none() {
+            state.name = line.json["source"]["name"].as_str().map(str::to_owned);
+        }
         match line.event {
             Event::Incident => state.incidents.take(line),
             Event::Source => state.source = Some(Arc::clone(line)),
@@ -88,7 +98,8 @@ impl Metrics {
 
     /// All metrics, as Prometheus reads them ([`CONTENT_TYPE`]).
     pub fn text(&self) -> String {
-        let mut registry = Registry::with_prefix(PREFIX);
+        let name = self.look().name.clone().map(|name| (Cow::from(SOURCE), Cow::from(name)));
+        let mut registry = Registry::with_prefix_and_labels(PREFIX, name.into_iter());
         registry.register_collector(Box::new(self.clone()));
         let mut text = String::new();
         // Writing to a string does not fail.

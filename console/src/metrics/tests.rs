@@ -43,6 +43,17 @@ fn what_is_not_known_has_no_series() {
 }
 
 #[test]
+fn runs_of_one_host_can_be_told_apart() {
+    let metrics = Metrics::default();
+    metrics.take(&window(
+        r#""packets":5,"tcp":{"syn":1},"source":{"kind":"xdp","mode":"native","name":"eth1"}"#,
+    ));
+    let text = metrics.text();
+    assert_eq!(value(&text, "tidegauge_packets_total{source=\"eth1\"}"), Some("5"));
+    assert!(text.lines().all(|line| line.starts_with('#') || line.contains("source=\"eth1\"")), "{text}");
+}
+
+#[test]
 fn names_of_others_are_escaped() {
     let metrics = Metrics::default();
     metrics.take(&window(r#""listeners":[{"target":{"addr":"a\"\n","port":1},"packets":1}]"#));

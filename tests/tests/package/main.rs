@@ -153,6 +153,9 @@ fn the_units_command_is_ready_alive_reloaded_and_ended_without_roots_rights() {
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
     assert!(ran.stderr.contains("the run is over: "), "{}", ran.stderr);
     let metrics = fs::read_to_string(directory.path().join("metrics.prom")).unwrap();
-    assert!(metrics.contains("tidegauge_run_up 0") && metrics.contains("kind=\"xdp\""), "{metrics}");
+    assert!(
+        metrics.contains("tidegauge_run_up{source=\"vb\"} 0") && metrics.contains("kind=\"xdp\""),
+        "{metrics}"
+    );
     assert!(directory.path().join("baselines.json").exists(), "what was learnt is kept");
 }

@@ -57,13 +57,16 @@ fn demo() -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("data/demo.pcap")
 }
 
-/// Series and their values.
-fn series(text: &str) -> BTreeMap<&str, f64> {
+/// Series and their values, without the label that all have.
+fn series(text: &str) -> BTreeMap<String, f64> {
+    let label = format!("source=\"{}\"", demo().display());
+    let without = |name: &str| {
+        assert!(name.contains(&label), "{name}");
+        name.replace(&format!("{{{label}}}"), "").replace(&format!("{label},"), "")
+    };
     let lines = text.lines().filter(|line| !line.starts_with('#'));
-    lines
-        .filter_map(|line| line.rsplit_once(' '))
-        .map(|(name, value)| (name, value.parse().unwrap()))
-        .collect()
+    let parts = lines.filter_map(|line| line.rsplit_once(' '));
+    parts.map(|(name, value)| (without(name), value.parse().unwrap())).collect()
 }
 
 #[test]
@@ -169,11 +172,26 @@ fn queries() -> Vec<(String, String)> {
     let opened = board["annotations"]["list"][0]["expr"].as_str().unwrap();
     queries.push(("annotations".into(), opened.to_owned()));
     for (_, query) in &mut queries {
-        *query = query.replace("$instance", ".*").replace("$__rate_interval", "10s");
+        *query = query.replace("$instance", ".*").replace("$source", ".*").replace("$__rate_interval", "10s");
         assert!(!query.contains('$'), "what is {query}?");
     }
     assert!(queries.len() > 30);
     queries
+}
+
+#[test]
+fn panels_of_the_board_do_not_overlap() {
+    let text = fs::read_to_string(packaging("grafana/tidegauge.json")).unwrap();
+    let board: Value = serde_json::from_str(&text).unwrap();
+    let mut taken = BTreeMap::new();
+    for panel in board["panels"].as_array().unwrap() {
+        let [x, y, w, h] = ["x", "y", "w", "h"].map(|side| panel["gridPos"][side].as_u64().unwrap());
+        assert!(x + w <= 24, "{panel}");
+        for cell in (x..x + w).flat_map(|x| (y..y + h).map(move |y| (x, y))) {
+            let other = taken.insert(cell, panel["title"].clone());
+            assert_eq!(other, None, "under {}", panel["title"]);
+        }
+    }
 }
 
 #[test]
