@@ -21,7 +21,7 @@ const FILES: [(&str, &str); 7] = [
     ("packaging/prometheus/alerts.yml", "usr/share/tidegauge/prometheus/alerts.yml"),
     ("packaging/prometheus/rules.yml", "usr/share/tidegauge/prometheus/rules.yml"),
     ("packaging/prometheus/tests.yml", "usr/share/tidegauge/prometheus/tests.yml"),
-    ("packaging/systemd/tidegauge@.service", "lib/systemd/system/tidegauge@.service"),
+    ("packaging/systemd/tidegauge@.service", "usr/lib/systemd/system/tidegauge@.service"),
     ("LICENSE-MIT", "usr/share/doc/tidegauge/LICENSE-MIT"),
 ];
 

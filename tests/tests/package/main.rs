@@ -23,7 +23,7 @@ use tidegauge_tests::netns::SERVER_IFACE;
 use tidegauge_tests::skip::{lab_or_skip, skip};
 use unit::{NOBODY, Service, words};
 
-const UNIT: &str = "lib/systemd/system/tidegauge@.service";
+const UNIT: &str = "usr/lib/systemd/system/tidegauge@.service";
 const THRESHOLDS: &str = "etc/tidegauge/tidegauge.toml";
 
 /// Beyond this `systemd-analyze security` (tenths, 100 is the worst) would say "medium".
