@@ -17,4 +17,5 @@ pub mod board;
 pub mod feed;
 pub mod history;
 pub mod line;
+pub mod metrics;
 pub mod report;

@@ -7,6 +7,7 @@ mod bench;
 mod demo;
 mod ebpf;
 mod fuzz;
+mod package;
 mod setup;
 mod shell;
 mod test;
@@ -28,6 +29,7 @@ cargo xtask <command>
   bench <packet|tick|read|detect|live|conformance|detection|all> [--peers] [ARGS...]
                                           measure; --peers installs and runs the programs we compare with;
                                           conformance: as right as tshark, tcptrace and the kernel? fails if not
+  package [BINARY DIR]                    a Debian package of the release binary; or of BINARY, in DIR
   tidy                                    the style guide as a test
 ";
 
@@ -62,6 +64,8 @@ fn run(words: &[&str]) -> Result<Verdict> {
         ["ebpf"] => ebpf::rebuild(),
         ["ebpf", "--check"] => ebpf::check_alone(),
         ["fuzz", seconds] => fuzz::run_alone(seconds),
+        ["package"] => package::run(),
+        ["package", binary, directory] => package::of(binary, directory),
         ["setup", groups @ ..] => setup::run(groups),
         ["test"] => test::run(),
         ["tidy"] => tidy::run(),

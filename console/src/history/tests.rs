@@ -73,13 +73,13 @@ fn whatever_a_killed_process_left_only_the_half_line_is_gone() {
 #[test]
 fn the_oldest_goes_first_and_all_stay_within_their_room() {
     let dir = TempDir::new().unwrap();
-    let limits = Limits { bytes_max: 16_384, ..SMALL };
-    assert_eq!(keep(dir.path(), limits, &lines(0..20_000)), 0);
+    let limits = Limits { bytes_max: 8_192, ..SMALL };
+    assert_eq!(keep(dir.path(), limits, &lines(0..4_000)), 0);
     let on_disk: u64 =
         fs::read_dir(dir.path()).unwrap().map(|file| file.unwrap().metadata().unwrap().len()).sum();
     assert!(on_disk <= limits.bytes_max + limits.segment_bytes, "{on_disk}");
     let kept = seconds(dir.path(), &Query::default());
-    assert_eq!(kept.last(), Some(&19_999));
+    assert_eq!(kept.last(), Some(&3_999));
     assert!(
         kept.len() > 100 && kept.windows(2).all(|pair| pair[0] + 1 == pair[1]),
         "the newest, without a gap"

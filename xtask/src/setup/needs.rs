@@ -108,6 +108,8 @@ pub(crate) const NEEDS: &[Need] = &[
     program(Group::Test, "openssl", "openssl"),
     program(Group::Test, "prometheus-alertmanager", "prometheus-alertmanager"),
     program(Group::Test, "rsyslog", "rsyslogd"),
+    program(Group::Test, "prometheus", "promtool"),
+    program(Group::Test, "python3", "python3"),
     program(Group::Test, "tshark", "tshark"),
     component(Group::Test, "clippy", Present::Program("cargo-clippy")),
     component(Group::Test, "rustfmt", Present::Program("cargo-fmt")),

@@ -62,6 +62,9 @@ pub(crate) enum Command {
     /// Tell receivers of alerts of nothing, to see whether they hear. Exit codes: 0 all were told, 1 some were not, 2 could
     /// not run.
     TestAlert(TestAlertArgs),
+    /// Write manual pages and shell completions.
+    #[command(hide = true)]
+    Generate(super::generate::GenerateArgs),
     /// Remove what `live --pin` keeps on an interface, and what a killed run left there.
     Unpin(UnpinArgs),
 }

@@ -30,6 +30,9 @@ pub(crate) struct ServeArgs {
     /// Tell the receivers in FILE (TOML) of incidents.
     #[arg(long, value_name = "FILE")]
     pub(crate) alerts: Option<PathBuf>,
+    /// Write metrics for Prometheus to FILE, replaced once a second (for node_exporter's textfile collector: *.prom).
+    #[arg(long, value_name = "FILE")]
+    pub(crate) metrics_file: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) history: HistoryKeepArgs,
     /// The run: `live IFACE ...` or `read FILE ...`.

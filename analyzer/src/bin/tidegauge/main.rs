@@ -17,6 +17,7 @@ mod doctor;
 mod evidence;
 mod exports;
 mod files;
+mod generate;
 mod history;
 mod lane;
 mod learn;
@@ -26,11 +27,13 @@ mod live_frames;
 mod live_ring;
 mod live_xdp;
 mod meter;
+mod metrics_file;
 mod pinned;
 mod progress;
 mod read;
 mod reports;
 mod serve;
+mod service;
 mod sink;
 mod thresholds;
 mod watched;
@@ -68,6 +71,7 @@ fn main() -> ExitCode {
         Command::Diff(diff) => diff::run(&diff).map(Outcome::code),
         Command::Doctor(doctor) => doctor::run(&doctor),
         Command::History(args) => history::run(&args).map(Outcome::code),
+        Command::Generate(generate) => generate::run(&generate).map(Outcome::code),
         Command::Learn(learn) => learn::run(&learn).map(Outcome::code),
         Command::Live(live) => live::run(&live).map(Outcome::code),
         Command::Read(read) => read::run(&read).map(Outcome::code),

@@ -9,13 +9,17 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::Parser;
-use signal_hook::consts::{SIGINT, SIGTERM};
+use rustix::process::Signal;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use tidegauge_console::board::SharedBoard;
 use tidegauge_console::feed::Feed;
+use tidegauge_console::metrics::Metrics;
 
 use super::alerts;
 use super::args::{Args, Command, ServeArgs};
 use super::history;
+use super::metrics_file::MetricsFile;
+use super::service;
 use super::watched::Watched;
 
 /// How often signals and the run's end are looked for.
@@ -28,18 +32,32 @@ pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     for signal in [SIGINT, SIGTERM] {
         signal_hook::flag::register(signal, Arc::clone(&stop)).context("cannot catch signals")?;
     }
+    let reload = Arc::new(AtomicBool::new(false));
+    signal_hook::flag::register(SIGHUP, Arc::clone(&reload)).context("cannot catch signals")?;
     let mut feed = Feed::default();
+    service::tell(&mut feed)?;
     let board = SharedBoard::of(&mut feed).context("cannot start a thread")?;
     let alerts = alerts::start(args.alerts.as_deref(), &mut feed)?;
     let history = history::start(&args.history, &mut feed)?;
+    let metrics = Metrics::of(&mut feed).context("cannot start a thread")?;
+    let mut metrics_file =
+        args.metrics_file.as_ref().map(|path| MetricsFile::create(path, metrics.clone())).transpose()?;
     let mut watched = Watched::start(&args.run, feed)?;
     while !stop.load(Ordering::Relaxed) && watched.ended()?.is_none() {
+        metrics_file.iter_mut().for_each(MetricsFile::tick);
+        if reload.swap(false, Ordering::Relaxed) {
+            service::reloading();
+            send(&watched, Signal::HUP);
+        }
         thread::sleep(LOOK);
     }
-    end(&watched)?;
+    service::stopping();
+    // With its summary, if it did not end by itself.
+    send(&watched, Signal::TERM);
     let status = watched.wait()?;
     alerts::finish(alerts);
     history::finish(history);
+    metrics_file.iter_mut().for_each(MetricsFile::finish);
     let _ = board.look().windows;
     Ok(status.code().and_then(|code| u8::try_from(code).ok()).map_or(ExitCode::from(2), ExitCode::from))
 }
@@ -55,12 +73,10 @@ fn check(run: &[OsString]) -> anyhow::Result<()> {
     }
 }
 
-/// Asks the run to end, with its summary.
-fn end(watched: &Watched) -> anyhow::Result<()> {
+/// Passes a signal on; the run may have ended by itself.
+fn send(watched: &Watched, signal: Signal) {
     let process = rustix::process::Pid::from_raw(i32::try_from(watched.id()).unwrap_or(0));
     if let Some(process) = process {
-        // It may have ended by itself.
-        let _ = rustix::process::kill_process(process, rustix::process::Signal::TERM);
+        let _ = rustix::process::kill_process(process, signal);
     }
-    Ok(())
 }

@@ -1,0 +1,102 @@
+//! A real Prometheus that scrapes a directory of files, both ended with their handle.
+
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+/// A loaded machine may take its time.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The name of the scraped file; Prometheus takes its kind from the ending.
+pub(crate) const SCRAPED: &str = "metrics.txt";
+
+/// Where a program of an administrator is, if it is.
+pub(crate) fn program(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).map(|directory| directory.join(name)).find(|file| file.is_file())
+}
+
+/// A directory of the repository's packaging.
+pub(crate) fn packaging(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../packaging").join(name)
+}
+
+/// Both processes.
+pub(crate) struct Prometheus {
+    files: Child,
+    server: Child,
+    port: u16,
+}
+
+impl Prometheus {
+    /// Serves the files of `directory` and scrapes them once a second, with the packaged rules.
+    pub(crate) fn start(directory: &Path) -> Self {
+        let (files_port, port) = (free_port(), free_port());
+        let mut files = Command::new("python3");
+        files.args(["-m", "http.server", &files_port.to_string(), "--bind", "127.0.0.1", "--directory"]);
+        files.arg(directory).stdout(Stdio::null()).stderr(Stdio::null());
+        let rules = packaging("prometheus");
+        let config = directory.join("prometheus.yml");
+        let text = format!(
+            "global: {{scrape_interval: 1s, evaluation_interval: 1s}}\nrule_files: [{0}/rules.yml, {0}/alerts.yml]\n\
+             scrape_configs:\n  - job_name: tidegauge\n    metrics_path: /{SCRAPED}\n    static_configs: \
+             [{{targets: ['127.0.0.1:{files_port}']}}]\n",
+            rules.display()
+        );
+        std::fs::write(&config, text).unwrap();
+        let mut server = Command::new("prometheus");
+        server.arg(format!("--config.file={}", config.display()));
+        server.arg(format!("--storage.tsdb.path={}", directory.join("tsdb").display()));
+        server.arg(format!("--web.listen-address=127.0.0.1:{port}"));
+        server.stdout(Stdio::null()).stderr(Stdio::null());
+        let prometheus = Self { files: files.spawn().unwrap(), server: server.spawn().unwrap(), port };
+        let since = Instant::now();
+        while prometheus.instant("up{job=\"tidegauge\"} == 1").is_empty() {
+            assert!(since.elapsed() < PATIENCE, "Prometheus does not scrape");
+            std::thread::sleep(Duration::from_millis(200));
+        }
+        prometheus
+    }
+
+    /// What a query gives now; nothing where there is no answer.
+    pub(crate) fn instant(&self, query: &str) -> Vec<Value> {
+        self.ask(&["instant"], query).unwrap_or_default()
+    }
+
+    /// What a query gave at any second since `start_s` (Unix time), series by series; or why it is none.
+    pub(crate) fn since(&self, start_s: u64, query: &str) -> Result<Vec<Value>, String> {
+        self.ask(&["range", "--step=1s", &format!("--start={start_s}")], query)
+    }
+
+    fn ask(&self, kind: &[&str], query: &str) -> Result<Vec<Value>, String> {
+        let mut command = Command::new("promtool");
+        command
+            .args(["query", "-o", "json"])
+            .args(kind)
+            .arg(format!("http://127.0.0.1:{}", self.port))
+            .arg(query);
+        let output = command.output().unwrap();
+        if !output.status.success() {
+            return Err(String::from_utf8_lossy(&output.stderr).into_owned());
+        }
+        serde_json::from_slice(&output.stdout).map_err(|error| error.to_string())
+    }
+}
+
+impl Drop for Prometheus {
+    fn drop(&mut self) {
+        for child in [&mut self.files, &mut self.server] {
+            // It may have ended by itself.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// A port that nobody has now.
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
