@@ -12,6 +12,8 @@ use tidegauge_analyzer::incident::Severity;
 use tidegauge_analyzer::pipeline::WORKERS_MAX;
 use tidegauge_ebpf::settings::{INWARD, OUTWARD};
 
+use super::screen::{ReplayArgs, ShowArgs};
+
 /// Counts packets on the NIC fast path, in packet rings and in capture files, and names what is wrong.
 #[derive(Debug, Parser)]
 #[command(
@@ -119,6 +121,8 @@ pub(crate) struct ReadArgs {
     pub(crate) exports: ExportArgs,
     #[command(flatten)]
     pub(crate) evidence: EvidenceArgs,
+    #[command(flatten)]
+    pub(crate) show: ReplayArgs,
     #[command(flatten)]
     pub(crate) common: CommonArgs,
 }
@@ -330,6 +334,8 @@ pub(crate) struct LiveArgs {
     pub(crate) cost: CostArg,
     #[command(flatten)]
     pub(crate) evidence: EvidenceArgs,
+    #[command(flatten)]
+    pub(crate) show: ShowArgs,
     #[command(flatten)]
     pub(crate) common: CommonArgs,
 }

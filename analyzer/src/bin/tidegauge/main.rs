@@ -26,6 +26,7 @@ mod meter;
 mod pinned;
 mod progress;
 mod read;
+mod screen;
 mod serve;
 mod sink;
 mod thresholds;
@@ -37,6 +38,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use args::{Args, Command};
+use screen::Show;
 
 /// How a run that came to its end is judged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,8 +66,14 @@ fn main() -> ExitCode {
         Command::Diff(diff) => diff::run(&diff).map(Outcome::code),
         Command::Doctor(doctor) => doctor::run(&doctor),
         Command::Learn(learn) => learn::run(&learn).map(Outcome::code),
-        Command::Live(live) => live::run(&live).map(Outcome::code),
-        Command::Read(read) => read::run(&read).map(Outcome::code),
+        Command::Live(live) => match Show::of_live(&live) {
+            Some(show) => screen::run(show),
+            None => live::run(&live).map(Outcome::code),
+        },
+        Command::Read(read) => match Show::of_read(&read) {
+            Some(show) => screen::run(show),
+            None => read::run(&read).map(Outcome::code),
+        },
         Command::Serve(serve) => serve::run(&serve),
         Command::Unpin(unpin) => confine::unpin(&unpin).map(Outcome::code),
     };

@@ -1,0 +1,214 @@
+//! The terminal itself: taken, drawn to at most once a second and once for each key, and given back whatever happens.
+
+use std::io::{self, Stdout, Write as _, stdout};
+use std::sync::Arc;
+use std::sync::Once;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use ratatui::Terminal;
+use ratatui::backend::CrosstermBackend;
+use ratatui::crossterm::cursor::Show;
+use ratatui::crossterm::event::{self, Event};
+use ratatui::crossterm::execute;
+use ratatui::crossterm::terminal::{
+    EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
+};
+
+use super::view::Wish;
+use super::{Player, Progress, Screen, State, View};
+use crate::board::{Board, SharedBoard};
+use crate::feed::Losses;
+
+/// Between two redraws that nobody asked for.
+const REDRAW: Duration = Duration::from_secs(1);
+/// Between two redraws for keys that are held down.
+const KEY_REDRAW: Duration = Duration::from_millis(50);
+/// How often signals and the run's end are looked for.
+const LOOK: Duration = Duration::from_millis(100);
+/// Without a new window for so many of them, it is said.
+const SILENT_WINDOWS: f64 = 3.0;
+
+/// Where what is shown comes from.
+#[derive(Debug)]
+pub enum Origin {
+    /// A run that goes on.
+    Live(SharedBoard),
+    /// One that is shown again.
+    Replay(Box<Player>),
+}
+
+/// A person at a terminal.
+#[derive(Debug)]
+pub struct Session {
+    origin: Origin,
+    view: View,
+    state: State,
+    losses: Vec<Arc<Losses>>,
+    /// What is shown; of a live run a copy, so that looking holds nobody up.
+    shown: Board,
+    /// When the newest window came.
+    news: Instant,
+}
+
+impl Session {
+    /// Of a run with this title; `losses` are those of all that is between the run and here.
+    pub fn new(origin: Origin, view: View, title: String, losses: Vec<Arc<Losses>>) -> Self {
+        let state = State { title, ..State::default() };
+        Self { origin, view, state, losses, shown: Board::default(), news: Instant::now() }
+    }
+
+    /// Shows it until the person quits, `stop` is set, or a live run has ended. The terminal is what it was before.
+    ///
+    /// # Errors
+    /// Where the terminal cannot be had.
+    pub fn run(&mut self, stop: &AtomicBool, mut has_ended: impl FnMut() -> bool) -> io::Result<()> {
+        let mut tty = Tty::take()?;
+        let mut drawn: Option<Instant> = None;
+        let mut looked = Instant::now();
+        let mut is_due = true;
+        while !stop.load(Ordering::Relaxed) && !HAS_PANICKED.load(Ordering::Relaxed) {
+            if matches!(self.origin, Origin::Live(_)) && has_ended() {
+                break;
+            }
+            let now = Instant::now();
+            self.pass(now.duration_since(looked));
+            looked = now;
+            let since = drawn.map_or(REDRAW, |drawn| now.duration_since(drawn));
+            if since >= REDRAW || (is_due && since >= KEY_REDRAW) {
+                self.refresh(now);
+                tty.draw(&self.screen())?;
+                (drawn, is_due) = (Some(now), false);
+            }
+            let wait = if is_due { KEY_REDRAW } else { LOOK.min(REDRAW.saturating_sub(since)) };
+            if !event::poll(wait.max(Duration::from_millis(1)))? {
+                continue;
+            }
+            match event::read()? {
+                Event::Key(key) => {
+                    is_due = true;
+                    let wish = self.view.key(key, &self.shown);
+                    if self.grant(wish) == Wish::Quit {
+                        break;
+                    }
+                }
+                Event::Resize(..) => is_due = true,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// What is shown, as text for when the screen is gone.
+    pub fn board(&self) -> Board {
+        match &self.origin {
+            Origin::Live(board) => board.look().clone(),
+            Origin::Replay(player) => player.board.clone(),
+        }
+    }
+
+    fn pass(&mut self, time: Duration) {
+        if let Origin::Replay(player) = &mut self.origin
+            && !self.state.is_paused
+        {
+            player.pass(i64::try_from(time.as_nanos()).unwrap_or(i64::MAX));
+        }
+    }
+
+    fn screen(&self) -> Screen<'_> {
+        Screen { board: &self.shown, view: &self.view, state: &self.state }
+    }
+
+    /// Looks at what is new.
+    fn refresh(&mut self, now: Instant) {
+        let count = |losses: &Arc<Losses>| {
+            losses.not_taken.load(Ordering::Relaxed) + losses.not_understood.load(Ordering::Relaxed)
+        };
+        self.state.lines_lost = self.losses.iter().map(count).sum();
+        match &self.origin {
+            Origin::Live(board) => {
+                let board = board.look();
+                let missed = board.windows.saturating_sub(self.shown.windows);
+                if missed > 0 {
+                    self.news = now;
+                }
+                if !self.state.is_paused {
+                    self.shown = board.clone();
+                }
+                drop(board);
+                let window_s = self.shown.points().next_back().map_or(1.0, |point| point.window_s);
+                let silent_s = now.duration_since(self.news).as_secs_f64();
+                let silent_s = (silent_s >= window_s * SILENT_WINDOWS).then_some(silent_s as u64);
+                self.state.lines_lost += self.shown.lines_lost;
+                self.state.progress = Progress::Live { silent_s, missed };
+            }
+            Origin::Replay(player) => {
+                self.shown = player.board.clone();
+                self.state.progress = player.progress();
+            }
+        }
+    }
+
+    /// Does what a key asked of the run.
+    fn grant(&mut self, wish: Wish) -> Wish {
+        if wish == Wish::Pause {
+            self.state.is_paused = !self.state.is_paused;
+        }
+        if let Origin::Replay(player) = &mut self.origin {
+            match wish {
+                Wish::NextSpeed => player.next_speed(),
+                Wish::Seek(steps) => player.seek(steps),
+                Wish::SeekStart => player.seek_start(),
+                Wish::SeekEnd => player.seek_end(),
+                Wish::Nothing | Wish::Pause | Wish::Quit => {}
+            }
+        }
+        wish
+    }
+}
+
+/// A terminal that is ours until this is dropped.
+struct Tty(Terminal<CrosstermBackend<Stdout>>);
+
+impl Tty {
+    fn take() -> io::Result<Self> {
+        restore_on_panic();
+        enable_raw_mode()?;
+        execute!(stdout(), EnterAlternateScreen).inspect_err(|_| restore())?;
+        Terminal::new(CrosstermBackend::new(stdout())).map(Self).inspect_err(|_| restore())
+    }
+
+    fn draw(&mut self, screen: &Screen<'_>) -> io::Result<()> {
+        self.0.draw(|frame| screen.draw(frame.area(), frame.buffer_mut()))?;
+        Ok(())
+    }
+}
+
+impl Drop for Tty {
+    fn drop(&mut self) {
+        restore();
+    }
+}
+
+/// Gives the terminal back. It may be gone: then there is nothing to give back, and nobody to tell.
+fn restore() {
+    let _ = execute!(stdout(), LeaveAlternateScreen, Show);
+    let _ = disable_raw_mode();
+    let _ = stdout().flush();
+}
+
+/// The terminal was given back because something panicked, in whichever thread.
+static HAS_PANICKED: AtomicBool = AtomicBool::new(false);
+
+/// Before a panic is told: on the screen that goes away nobody would read it.
+fn restore_on_panic() {
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        let tell = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            HAS_PANICKED.store(true, Ordering::Relaxed);
+            restore();
+            tell(panic);
+        }));
+    });
+}
