@@ -77,7 +77,8 @@ impl Session {
             let since = drawn.map_or(REDRAW, |drawn| now.duration_since(drawn));
             if since >= REDRAW || (is_due && since >= KEY_REDRAW) {
                 self.refresh(now);
-                tty.draw(&self.screen())?;
+                let scrolled_max = tty.draw(&self.screen())?;
+                self.view.scrolled = self.view.scrolled.min(scrolled_max);
                 (drawn, is_due) = (Some(now), false);
             }
             let wait = if is_due { KEY_REDRAW } else { LOOK.min(REDRAW.saturating_sub(since)) };
@@ -178,9 +179,10 @@ impl Tty {
         Terminal::new(CrosstermBackend::new(stdout())).map(Self).inspect_err(|_| restore())
     }
 
-    fn draw(&mut self, screen: &Screen<'_>) -> io::Result<()> {
-        self.0.draw(|frame| screen.draw(frame.area(), frame.buffer_mut()))?;
-        Ok(())
+    /// Draws what has changed; how far it could be scrolled.
+    fn draw(&mut self, screen: &Screen<'_>) -> io::Result<u16> {
+        let drawn = self.0.draw(|frame| screen.draw(frame.area(), frame.buffer_mut()))?;
+        Ok(screen.scrolled_max(drawn.area))
     }
 }
 

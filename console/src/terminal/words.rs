@@ -109,15 +109,16 @@ pub(super) fn cut(text: &str, columns: usize) -> String {
 pub(super) fn wrapped(text: &str, columns: usize, indent: usize) -> Vec<String> {
     let indent = indent.min(columns / 2);
     let mut lines = Vec::new();
-    let mut line = String::new();
-    let mut used = 0;
-    for word in text.split(' ') {
+    // What a text begins with is its own indent.
+    let mut used = (text.len() - text.trim_start_matches(' ').len()).min(columns / 2);
+    let mut line = " ".repeat(used);
+    for word in text.trim_start_matches(' ').split(' ') {
         let mut word = word;
-        let gap = usize::from(used > 0 && !line.trim().is_empty());
+        let gap = usize::from(!line.trim().is_empty());
         if used + gap + word.chars().count() > columns && !line.trim().is_empty() {
             lines.push(std::mem::replace(&mut line, " ".repeat(indent)));
             used = indent;
-        } else if !lines.is_empty() || !line.is_empty() {
+        } else {
             line.push_str(&" ".repeat(gap));
             used += gap;
         }
@@ -171,6 +172,7 @@ mod tests {
     fn lines_break_between_words_or_within_long_ones() {
         assert_eq!(wrapped("one two three", 8, 2), ["one two", "  three"]);
         assert_eq!(wrapped("abcdefghij", 4, 0), ["abcd", "efgh", "ij"]);
+        assert_eq!(wrapped("  an indent", 8, 4), ["  an", "    inde", "    nt"]);
         assert_eq!(wrapped("", 4, 0), [""; 0]);
         for columns in 0..20 {
             let lines = wrapped("a bc def ghijklmnop qrs", columns, 3);

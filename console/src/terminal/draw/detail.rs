@@ -23,12 +23,33 @@ pub(super) fn lines(screen: &Screen<'_>, columns: u16) -> Option<Vec<Line<'stati
     };
     let mut text = Text { screen, columns: usize::from(columns), lines: Vec::new() };
     text.head(card);
-    text.measured(card);
-    text.causes(card);
-    text.sources(card);
+    text.peak_and_now(card);
+    text.why(card);
+    text.because(card);
     text.todo(card);
+    text.sources(card);
+    text.causes(card);
+    text.mitigation(card);
+    text.rule(card);
     text.timeline(card);
     Some(text.lines)
+}
+
+/// The beginning of the chosen one, without its head; nothing where none is.
+pub(super) fn look(screen: &Screen<'_>, columns: u16) -> Vec<Line<'static>> {
+    let cards = screen.view.incidents(screen.board);
+    let Some(card) = cards.get(screen.view.chosen_at(&cards)) else { return Vec::new() };
+    let mut text = Text { screen, columns: usize::from(columns), lines: Vec::new() };
+    text.peak_and_now(card);
+    let open = screen.board.open_incidents();
+    if open.first().is_none_or(|worst| worst.id() != card.id()) {
+        // That of the worst is in the headline.
+        text.why(card);
+    }
+    text.commands(card);
+    text.row("sources", &incidents::sources(card), Role::Warn);
+    text.kept(&card.line.json);
+    text.lines
 }
 
 /// Lines so far.
@@ -52,7 +73,7 @@ impl Text<'_> {
         ]));
     }
 
-    fn measured(&mut self, card: &IncidentCard) {
+    fn peak_and_now(&mut self, card: &IncidentCard) {
         let json = &card.line.json;
         let unit = json["unit"].as_str().unwrap_or_default();
         let measured = number(json, "measured");
@@ -65,8 +86,21 @@ impl Text<'_> {
             Some(usual) => format!(", usual {}", words::number(usual)),
             None => ", usual not known".to_owned(),
         };
-        self.row("measured", &text, Role::Plain);
-        self.text("rule", &json["rule"]);
+        if let Some(now) = incidents::now(self.screen, card) {
+            self.row("now", &now, Role::Plain);
+        }
+        self.row("peak", &text, Role::Plain);
+    }
+
+    fn why(&mut self, card: &IncidentCard) {
+        let json = &card.line.json;
+        for (at, cause) in json["cause"].as_array().into_iter().flatten().enumerate() {
+            self.text(if at == 0 { "why" } else { "" }, cause);
+        }
+    }
+
+    fn because(&mut self, card: &IncidentCard) {
+        let json = &card.line.json;
         if let Some(because) = json["because_of"]["id"].as_str() {
             let why = json["because_of"]["why"].as_str().unwrap_or_default();
             self.row("because of", &format!("{because}: {why}"), Role::Warn);
@@ -74,6 +108,12 @@ impl Text<'_> {
         if let Some(many) = number(json, "consequences").filter(|many| *many > 0.0) {
             self.row("leads to", &format!("{} other incidents", words::number(many)), Role::Plain);
         }
+    }
+
+    fn rule(&mut self, card: &IncidentCard) {
+        let json = &card.line.json;
+        self.heading("rule, and what it measured");
+        self.text("rule", &json["rule"]);
         let facts = json["facts"].as_object().into_iter().flatten();
         let facts: Vec<_> =
             facts.map(|(name, value)| format!("{name} {}", words::known(value.as_f64()))).collect();
@@ -82,9 +122,6 @@ impl Text<'_> {
 
     fn causes(&mut self, card: &IncidentCard) {
         let json = &card.line.json;
-        for (at, cause) in json["cause"].as_array().into_iter().flatten().enumerate() {
-            self.text(if at == 0 { "why" } else { "" }, cause);
-        }
         let causes = json["causes"].as_array().into_iter().flatten();
         for (at, cause) in causes.enumerate() {
             if at == 0 {
@@ -133,18 +170,36 @@ impl Text<'_> {
     }
 
     fn todo(&mut self, card: &IncidentCard) {
-        let json = &card.line.json;
         self.heading("what to do");
+        self.commands(card);
+        self.kept(&card.line.json);
+    }
+
+    fn commands(&mut self, card: &IncidentCard) {
+        let json = &card.line.json;
         for next in json["next"].as_array().into_iter().flatten().filter_map(Value::as_str) {
-            self.row("run", &format!("$ {next}"), Role::Plain);
+            let lines = words::wrapped(&format!("$ {next}"), self.columns, 4);
+            self.lines.extend(lines.into_iter().map(Line::raw));
         }
-        self.text("mitigation", &json["mitigation"]["why"]);
+    }
+
+    fn mitigation(&mut self, card: &IncidentCard) {
+        let json = &card.line.json;
+        if json["mitigation"].is_null() {
+            return;
+        }
+        self.heading("mitigation, to be judged first");
+        self.text("", &json["mitigation"]["why"]);
         for (name, rules) in json["mitigation"].as_object().into_iter().flatten() {
             let Some(rules) = rules.as_str().filter(|_| name != "why") else { continue };
             for (at, rule) in rules.trim_end().lines().enumerate() {
                 self.row(if at == 0 { name } else { "" }, rule, Role::Plain);
             }
         }
+    }
+
+    /// The packets, and how well they were seen.
+    fn kept(&mut self, json: &Value) {
         match json["evidence"].as_str() {
             Some(path) => self.row("evidence", path, Role::Usual),
             None => self.row("evidence", "none kept: run with --evidence DIR", Role::Dim),

@@ -48,9 +48,13 @@ fn bar(screen: &Screen<'_>, share: f64, columns: usize, role: Role) -> Vec<Span<
 
 /// The worst layer, and what makes it so.
 pub(super) fn health_heading(screen: &Screen<'_>) -> String {
-    let score = words::known(last(screen).and_then(|point| point.health));
+    let score = last(screen).and_then(|point| point.health).map(f64::round);
+    let is_worse = score.is_some_and(|score| score < 100.0);
+    let score = words::known(score);
     let feature = screen.board.window.as_ref().and_then(|window| window.json["health"]["feature"].as_str());
-    feature.map_or_else(|| format!("health {score}"), |feature| format!("health {score}: {feature}"))
+    feature
+        .filter(|_| is_worse)
+        .map_or_else(|| format!("health {score}"), |feature| format!("health {score}: {feature}"))
 }
 
 /// A row for each layer, and what is expected of the next window.
@@ -135,7 +139,7 @@ pub(super) fn handshake_line(screen: &Screen<'_>, columns: u16) -> Line<'static>
 /// Of what.
 pub(super) fn times_heading(screen: &Screen<'_>) -> String {
     let samples = words::short(of_window(screen, "rtt_ms.count"));
-    format!("round trips and receive windows  quantiles of {samples} round trips")
+    format!("round trips ({samples}), windows  quantiles")
 }
 
 /// Round trips, receive windows and losses; with more rows a bar for each quantile.
@@ -146,8 +150,13 @@ pub(super) fn times(screen: &Screen<'_>, columns: u16, rows: u16) -> Vec<Line<'s
         let width = columns.saturating_sub(26).clamp(4, 60);
         lines.extend(QUANTILES.iter().map(|quantile| round_trip(screen, quantile, width)));
     } else {
-        let told = QUANTILES.map(|quantile| format!("{quantile} {}", milliseconds(screen, quantile)));
-        lines.push(Line::raw(words::cut(&format!("RTT ms   {}", told.join("  ")), columns)));
+        let mut text = String::from("RTT ms ");
+        for told in QUANTILES.map(|quantile| format!("  {quantile} {}", milliseconds(screen, quantile))) {
+            if text.chars().count() + told.chars().count() <= columns {
+                text += &told;
+            }
+        }
+        lines.push(Line::raw(words::cut(&text, columns)));
     }
     let [p1, p50] = ["rwnd_bytes.p1", "rwnd_bytes.p50"].map(|path| words::known(of_window(screen, path)));
     let low = of_window(screen, "rwnd_bytes.low_share").map_or_else(|| words::UNKNOWN.into(), words::percent);
@@ -167,7 +176,7 @@ fn losses(screen: &Screen<'_>) -> String {
     let percent = |path| of_window(screen, path).map_or_else(|| words::UNKNOWN.into(), words::percent);
     let loss = percent("features.loss_ratio");
     let timeouts = percent("features.conn_timeout_ratio");
-    format!("payload sent again {loss}, handshakes timed out {timeouts}")
+    format!("payload sent again {loss}, timed out {timeouts}")
 }
 
 /// In one line.

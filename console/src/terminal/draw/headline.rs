@@ -8,6 +8,9 @@ use super::super::{Progress, Reading, Screen, place, words};
 use crate::board::IncidentCard;
 use crate::line::number;
 
+/// Below these columns names and commands are left to the incident's own page.
+const NARROW_COLUMNS: usize = 60;
+
 /// What is looked at, when, and how it moves.
 pub(super) fn title(screen: &Screen<'_>, columns: u16) -> Line<'static> {
     let state = screen.state;
@@ -27,8 +30,12 @@ pub(super) fn title(screen: &Screen<'_>, columns: u16) -> Line<'static> {
         Progress::Replay { speed, .. } => (format!("  replay {}", speed.name()), Role::Good),
     };
     let room = usize::from(columns).saturating_sub(at.chars().count() + moves.chars().count() + 10);
+    let (name, room) = match usize::from(columns) < NARROW_COLUMNS {
+        true => ("", room + 10),
+        false => ("tidegauge ", room),
+    };
     Line::from(vec![
-        screen.span("tidegauge ", Role::Heading),
+        screen.span(name, Role::Heading),
         Span::raw(words::cut(&state.title, room)),
         Span::raw(at),
         screen.span(moves.get(..2).unwrap_or_default(), Role::Plain),
@@ -42,10 +49,12 @@ pub(super) fn lines(screen: &Screen<'_>, columns: u16, lines_max: usize) -> Vec<
     let Some(worst) = open.first() else { return vec![calm(screen, columns)] };
     let columns = usize::from(columns);
     let mut lines = vec![what(screen, worst, open.len() - 1, columns)];
-    if let Some(cause) = worst.line.json["cause"][0].as_str() {
-        lines.push(Line::raw(words::cut(cause, columns)));
-    }
-    if let Some(next) = worst.line.json["next"][0].as_str() {
+    let why = worst.line.json["cause"][0].as_str().unwrap_or_default();
+    let why = words::wrapped(why, columns, 2);
+    let next = worst.line.json["next"][0].as_str().filter(|_| columns >= NARROW_COLUMNS);
+    let why_max = lines_max.saturating_sub(1 + usize::from(next.is_some())).max(1);
+    lines.extend(why.into_iter().take(why_max).map(Line::raw));
+    if let Some(next) = next {
         lines.push(Line::from(vec![
             screen.span("do ", Role::Heading),
             Span::raw(words::cut(&format!("$ {next}"), columns.saturating_sub(3))),
@@ -56,7 +65,10 @@ pub(super) fn lines(screen: &Screen<'_>, columns: u16, lines_max: usize) -> Vec<
 }
 
 fn what(screen: &Screen<'_>, worst: &IncidentCard, others: usize, columns: usize) -> Line<'static> {
-    let badge = format!(" {} {} ", worst.severity(), meaning(worst.severity()));
+    let badge = match columns < NARROW_COLUMNS {
+        true => format!(" {} ", worst.severity()),
+        false => format!(" {} {} ", worst.severity(), meaning(worst.severity())),
+    };
     let mut text = format!(" {} at {}", worst.kind(), place(worst));
     let measured = measured(worst);
     if others > 0 {
@@ -84,11 +96,11 @@ pub(super) fn meaning(severity: &str) -> &'static str {
     }
 }
 
-/// `2,550 syn/s (usual 50)`.
+/// `peak 2,550 syn/s (usual 50)`: the worst that was measured, which need not be what is now.
 pub(super) fn measured(card: &IncidentCard) -> String {
     let json = &card.line.json;
     let unit = json["unit"].as_str().unwrap_or_default();
-    let measured = words::known(number(json, "measured"));
+    let measured = format!("peak {}", words::known(number(json, "measured")));
     match number(json, "baseline") {
         Some(usual) => format!("{measured} {unit} (usual {})", words::number(usual)),
         None => format!("{measured} {unit}"),
@@ -112,7 +124,7 @@ fn calm(screen: &Screen<'_>, columns: u16) -> Line<'static> {
         || " no incident so far".to_owned(),
         |card| {
             let when = words::clock(card.line.ts_ns);
-            format!(" none open; last: {} {} at {}, closed {when}", card.severity(), card.kind(), place(card))
+            format!(" none open; last: {} {} at {}, {when}", card.severity(), card.kind(), place(card))
         },
     );
     Line::from(vec![

@@ -28,7 +28,9 @@ const SIGNS: &[(&str, &str)] = &[
     ("P1 P2 P3", "down or about to be; degraded; deviation"),
     ("?", "not known, which is not zero"),
     ("~", "cut for want of room"),
-    ("bars", "connections: plain up to what is usual, full above it"),
+    ("!", "a listener at which an incident is open"),
+    ("bars", "connections: full where an incident was open"),
+    ("dashes", "connections: what is usual of them, once that is known"),
     ("health", "0 to 100; from 80 ok, from 30 poor, below BAD"),
 ];
 

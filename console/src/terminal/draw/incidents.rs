@@ -9,8 +9,14 @@ use super::headline::forged;
 use crate::board::IncidentCard;
 use crate::line::{number, time_ns};
 
-/// Columns from which there is room for the sources.
-const SOURCES_COLUMNS: usize = 100;
+/// Columns of the sources, of what is now, and those of a row from which there is room for them.
+const SOURCES_COLUMNS: usize = 29;
+const SOURCES_FROM: usize = 110;
+const NOW_COLUMNS: usize = 32;
+const NOW_FROM: usize = 145;
+/// Columns of a row without its target, and most of a target.
+const ROW_COLUMNS: usize = 56;
+const TARGET_COLUMNS_MAX: usize = 48;
 
 /// How many, in which order, of which kind.
 pub(super) fn heading(screen: &Screen<'_>) -> String {
@@ -54,13 +60,20 @@ fn row(screen: &Screen<'_>, card: &IncidentCard, is_chosen: bool, columns: usize
     if narrow {
         text += &format!("{} {} {measured}", card.kind(), place(card));
     } else {
-        let spare = (columns - 70).min(40);
-        text += &words::left(card.kind(), 18 + spare / 4);
-        text += &format!(" {} ", words::left(&place(card), 21 + spare / 2));
+        let more = match columns {
+            0..SOURCES_FROM => 0,
+            SOURCES_FROM..NOW_FROM => SOURCES_COLUMNS,
+            _ => SOURCES_COLUMNS + NOW_COLUMNS,
+        };
+        let target_columns = columns.saturating_sub(ROW_COLUMNS + more).min(TARGET_COLUMNS_MAX);
+        text += &format!("{} {} ", words::left(card.kind(), 18), words::left(&place(card), target_columns));
         text += &format!("{} {}", words::right(&measured, 14), words::right(&age(screen, card), 9));
-    }
-    if columns >= SOURCES_COLUMNS {
-        text += &format!("  {}", sources(card));
+        if more > 0 {
+            text += &format!("  {}", words::left(&sources(card), SOURCES_COLUMNS - 2));
+        }
+        if more > SOURCES_COLUMNS {
+            text += &now(screen, card).map_or(String::new(), |now| format!("  now {now}"));
+        }
     }
     let room = columns.saturating_sub(4);
     let style = if is_marked { screen.style(Role::Selected) } else { screen.style(role) };
@@ -73,12 +86,25 @@ fn row(screen: &Screen<'_>, card: &IncidentCard, is_chosen: bool, columns: usize
 
 /// How long it lasts, or lasted.
 pub(super) fn age(screen: &Screen<'_>, card: &IncidentCard) -> String {
-    let json = &card.line.json;
-    let time = |name: &str| json[name].as_str().and_then(time_ns);
     let now_ns = screen.board.window.as_ref().map_or(card.line.ts_ns, |window| window.ts_ns);
-    let end_ns = time("closed_ts").unwrap_or(now_ns.max(card.line.ts_ns));
-    let opened_ns = time("opened_ts").unwrap_or(card.line.ts_ns);
-    words::lasting(end_ns.saturating_sub(opened_ns))
+    let (opened_ns, closed_ns) = span_ns(card);
+    words::lasting(closed_ns.min(now_ns.max(card.line.ts_ns)).saturating_sub(opened_ns))
+}
+
+/// When it opened, and closed; an open one closes at the end of time.
+pub(super) fn span_ns(card: &IncidentCard) -> (i64, i64) {
+    let time = |name: &str| card.line.json[name].as_str().and_then(time_ns);
+    (time("opened_ts").unwrap_or(card.line.ts_ns), time("closed_ts").unwrap_or(i64::MAX))
+}
+
+/// What its target is asked and gives now, where that is a listener that the newest window has.
+pub(super) fn now(screen: &Screen<'_>, card: &IncidentCard) -> Option<String> {
+    let window = screen.board.window.as_ref()?;
+    let place = &card.line.json["target"];
+    let mut listeners = window.json["listeners"].as_array()?.iter();
+    let listener = listeners.find(|listener| listener["target"] == *place && !place["port"].is_null())?;
+    let [asked, completed] = ["attempted", "completed"].map(|name| words::short(number(listener, name)));
+    Some(format!("{asked} asked, {completed} completed"))
 }
 
 /// `387 sources, 64 % forged`.

@@ -34,6 +34,8 @@ const INCIDENT_ROWS: u16 = 3;
 const CHART_ROWS: u16 = 5;
 const FIGURE_ROWS: u16 = 3;
 const TABLE_ROWS: u16 = 4;
+/// With so many rows below the list of incidents, there is a look into the one that is chosen.
+const LOOK_ROWS_MIN: usize = 2;
 /// More figures than this are not there.
 const FIGURE_ROWS_MAX: u16 = 8;
 
@@ -89,13 +91,27 @@ impl Screen<'_> {
         }
     }
 
+    /// Rows that a long text may be scrolled by.
+    pub(super) fn scrolled_max(&self, area: Rect) -> u16 {
+        let lines = match self.view.is_help {
+            true => help::lines(self, area.width),
+            false => detail::lines(self, area.width).unwrap_or_default(),
+        };
+        u16::try_from(lines.len()).unwrap_or(u16::MAX).saturating_sub(area.height.saturating_sub(2))
+    }
+
     fn wide(&self, page: &mut Page<'_>) {
         let columns = page.area.width;
-        let headline = headline::lines(self, columns, 3);
+        let headline = headline::lines(self, columns, 4);
         let rows = Rows::of((page.area.height - 2).saturating_sub(headline.len() as u16));
         page.put(headline);
         page.put(vec![self.heading(&incidents::heading(self), columns)]);
-        page.fill(incidents::lines(self, columns, rows.incidents), rows.incidents);
+        let mut listed = incidents::lines(self, columns, rows.incidents);
+        if usize::from(rows.incidents) >= listed.len() + LOOK_ROWS_MIN {
+            listed.extend(detail::look(self, columns));
+            listed.truncate(usize::from(rows.incidents));
+        }
+        page.fill(listed, rows.incidents);
         let left = LEFT_COLUMNS + columns.saturating_sub(80) / 6;
         let right = columns - left - 1;
         page.side_by_side(
@@ -130,9 +146,11 @@ impl Screen<'_> {
 
     fn narrow(&self, page: &mut Page<'_>) {
         let (columns, rows) = (page.area.width, page.area.height.saturating_sub(2));
-        let mut lines = headline::lines(self, columns, if rows >= 12 { 3 } else { 2 });
-        let listed = (rows / 4).clamp(1, 8);
-        lines.extend(incidents::lines(self, columns, listed));
+        let mut lines = headline::lines(self, columns, if rows >= 12 { 4 } else { 3 });
+        // One that is open is in the headline.
+        if rows >= 12 || self.view.incidents(self.board).len() > 1 {
+            lines.extend(incidents::lines(self, columns, (rows / 4).clamp(1, 8)));
+        }
         lines.push(figures::health_line(self, columns));
         lines.extend(chart::line(self, columns));
         lines.push(figures::handshake_line(self, columns));

@@ -1,6 +1,6 @@
 //! Listeners that are asked most, and who asks.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ratatui::text::Line;
 use serde_json::Value;
@@ -53,12 +53,18 @@ pub(super) fn listeners(screen: &Screen<'_>, columns: u16, rows: u16) -> Vec<Lin
         fields.iter().map(|(name, _)| format!(" {}", words::right(name, NUMBER_COLUMNS))).collect();
     let head = format!("{}{head}", words::left("", place));
     let mut lines = vec![Line::from(screen.span(head, Role::Dim))];
+    let hit: BTreeSet<String> = screen.board.open_incidents().into_iter().map(super::super::place).collect();
     for listener in listeners.into_iter().take(usize::from(rows).saturating_sub(1)) {
         let told = |(_, field): &(&str, &str)| {
             format!(" {}", words::right(&words::short(number(listener, field)), NUMBER_COLUMNS))
         };
         let numbers: String = fields.iter().map(told).collect();
-        lines.push(Line::raw(format!("{}{numbers}", words::left(&target(&listener["target"]), place))));
+        let name = target(&listener["target"]);
+        let is_hit = hit.contains(&name);
+        let mark = if is_hit { "! " } else { "  " };
+        let role = if is_hit { Role::Warn } else { Role::Plain };
+        let text = format!("{}{numbers}", words::left(&format!("{mark}{name}"), place));
+        lines.push(screen.span(text, role).into());
     }
     lines
 }
