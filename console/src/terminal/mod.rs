@@ -87,7 +87,7 @@ pub struct Screen<'a> {
     pub state: &'a State,
 }
 
-/// `10.0.0.2:80/tcp`, `[fd77::2]:80/tcp` or an address, of a `target`.
+/// `10.0.0.2:80/tcp`, `[fd77::2]:80/tcp`, `10.0.0.0/24 udp` or an address, of a `target`.
 fn target(target: &Value) -> String {
     let Some(addr) = target["addr"].as_str() else {
         return match (target["host"].as_str(), target["capture"].as_str()) {
@@ -100,7 +100,7 @@ fn target(target: &Value) -> String {
     match target["port"].as_u64() {
         Some(port) if addr.contains(':') => format!("[{addr}]:{port}{proto}"),
         Some(port) => format!("{addr}:{port}{proto}"),
-        None => addr.to_owned(),
+        None => format!("{addr}{}", proto.replace('/', " ")),
     }
 }
 

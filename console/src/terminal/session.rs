@@ -1,9 +1,11 @@
 //! The terminal itself: taken, drawn to at most once a second and once for each key, and given back whatever happens.
 
 use std::io::{self, Stdout, Write as _, stdout};
-use std::sync::Arc;
-use std::sync::Once;
+use std::mem::ManuallyDrop;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::sync::{Arc, Once};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use ratatui::Terminal;
@@ -26,6 +28,8 @@ const REDRAW: Duration = Duration::from_secs(1);
 const KEY_REDRAW: Duration = Duration::from_millis(50);
 /// How often signals and the run's end are looked for.
 const LOOK: Duration = Duration::from_millis(100);
+/// Keys that may wait; beyond them the terminal keeps them.
+const EVENTS_MAX: usize = 64;
 /// Without a new window for so many of them, it is said.
 const SILENT_WINDOWS: f64 = 3.0;
 
@@ -64,6 +68,7 @@ impl Session {
     /// Where the terminal cannot be had.
     pub fn run(&mut self, stop: &AtomicBool, mut has_ended: impl FnMut() -> bool) -> io::Result<()> {
         let mut tty = Tty::take()?;
+        let events = events()?;
         let mut drawn: Option<Instant> = None;
         let mut looked = Instant::now();
         let mut is_due = true;
@@ -82,19 +87,17 @@ impl Session {
                 (drawn, is_due) = (Some(now), false);
             }
             let wait = if is_due { KEY_REDRAW } else { LOOK.min(REDRAW.saturating_sub(since)) };
-            if !event::poll(wait.max(Duration::from_millis(1)))? {
-                continue;
-            }
-            match event::read()? {
-                Event::Key(key) => {
+            match events.recv_timeout(wait) {
+                Ok(Event::Key(key)) => {
                     is_due = true;
                     let wish = self.view.key(key, &self.shown);
                     if self.grant(wish) == Wish::Quit {
                         break;
                     }
                 }
-                Event::Resize(..) => is_due = true,
-                _ => {}
+                Ok(Event::Resize(..)) => is_due = true,
+                Ok(_) | Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
             }
         }
         Ok(())
@@ -168,15 +171,36 @@ impl Session {
     }
 }
 
+/// Keys and sizes, from a thread of its own: once a terminal has hung up, the reader never comes back to look at signals.
+/// It ends with the process.
+fn events() -> io::Result<Receiver<Event>> {
+    let (queue, events) = sync_channel(EVENTS_MAX);
+    let read = move || {
+        while let Ok(event) = event::read() {
+            if queue.send(event).is_err() {
+                return;
+            }
+        }
+    };
+    thread::Builder::new().name("keys".into()).spawn(read)?;
+    Ok(events)
+}
+
 /// A terminal that is ours until this is dropped.
-struct Tty(Terminal<CrosstermBackend<Stdout>>);
+///
+/// The library's own end of a terminal tells standard error where it fails, which panics where that is gone as well: it is
+/// left out, and [`restore`] does the same.
+struct Tty(ManuallyDrop<Terminal<CrosstermBackend<Stdout>>>);
 
 impl Tty {
     fn take() -> io::Result<Self> {
         restore_on_panic();
         enable_raw_mode()?;
         execute!(stdout(), EnterAlternateScreen).inspect_err(|_| restore())?;
-        Terminal::new(CrosstermBackend::new(stdout())).map(Self).inspect_err(|_| restore())
+        Terminal::new(CrosstermBackend::new(stdout()))
+            .map(ManuallyDrop::new)
+            .map(Self)
+            .inspect_err(|_| restore())
     }
 
     /// Draws what has changed; how far it could be scrolled.

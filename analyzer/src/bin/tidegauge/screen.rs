@@ -115,6 +115,69 @@ pub(crate) fn run(show: Show) -> anyhow::Result<ExitCode> {
     if matches!(show, Show::Replay(_)) && !is_screen() {
         bail!("--screen needs a terminal on standard output: use --once, or neither for the report");
     }
+    let stop = signals()?;
+    let mut feed = Feed::default();
+    let mut losses = vec![feed.losses()];
+    let board = SharedBoard::of(&mut feed).context("cannot start a thread")?;
+    let mut origin = Origin::Live(board.clone());
+    if let Show::Replay(speed) = show {
+        let (recording, lost) = Recording::of(&mut feed).context("cannot start a thread")?;
+        losses.push(lost);
+        origin = Origin::Replay(Box::new(Player::new(recording, speed)));
+    }
+    let (mut watched, errors) = Watched::start_silent(&arguments(), feed)?;
+    let said = Said::keep(errors)?;
+    wait_for_first(show, &mut watched, &board, &stop)?;
+    let mut outcome = Ok(());
+    let last = match show {
+        _ if !has_begun(&board.look()) => Last::Nothing,
+        Show::OnceLive | Show::OnceRead => Last::Screen(one_screen(&board.look())),
+        Show::Live | Show::Replay(_) => {
+            let mut session = Session::new(origin, View::new(theme()), title(), losses);
+            outcome = session.run(&stop, || !matches!(watched.ended(), Ok(None)));
+            Last::Closing(Box::new(session))
+        }
+    };
+    let ended_by_itself = watched.ended()?.is_some();
+    watched.ask_to_end();
+    let status = watched.wait()?;
+    await_last_lines(&board);
+    said.tell();
+    let outcome = outcome.context("cannot draw on this terminal").and_then(|()| last.tell());
+    // A terminal that has hung up takes nothing, and is no error of ours.
+    outcome.or_else(|error| if stop.load(Ordering::Relaxed) { Ok(()) } else { Err(error) })?;
+    match status.code().and_then(|code| u8::try_from(code).ok()) {
+        Some(code) => Ok(ExitCode::from(code)),
+        None if ended_by_itself => {
+            bail!("the run was killed ({status}): its last lines and its summary are missing")
+        }
+        None => Ok(ExitCode::SUCCESS),
+    }
+}
+
+/// What is printed at the end.
+enum Last {
+    Nothing,
+    Screen(String),
+    /// The run in a few lines.
+    Closing(Box<Session>),
+}
+
+impl Last {
+    fn tell(self) -> anyhow::Result<()> {
+        let text = match self {
+            Self::Nothing => return Ok(()),
+            Self::Screen(text) => text,
+            Self::Closing(session) => closing(&session.board()),
+        };
+        let mut out = io::stdout();
+        out.write_all(text.as_bytes())?;
+        Ok(out.flush()?)
+    }
+}
+
+/// Set by the signals that end a run.
+fn signals() -> anyhow::Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [SIGHUP, SIGINT, SIGTERM] {
         // A terminal that takes nothing (Ctrl-S) holds us up: the second signal ends it all the same.
@@ -122,47 +185,12 @@ pub(crate) fn run(show: Show) -> anyhow::Result<ExitCode> {
             .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&stop)))
             .context("cannot catch signals")?;
     }
-    let mut feed = Feed::default();
-    let mut losses = vec![feed.losses()];
-    let board = SharedBoard::of(&mut feed).context("cannot start a thread")?;
-    let mut recording = Recording::default();
-    if matches!(show, Show::Replay(_)) {
-        let (kept, lost) = Recording::of(&mut feed).context("cannot start a thread")?;
-        recording = kept;
-        losses.push(lost);
-    }
-    let (mut watched, errors) = Watched::start_silent(&arguments(), feed)?;
-    let said = Said::keep(errors)?;
-    wait_for_first(show, &mut watched, &board, &stop)?;
-    let has_begun = board.look().windows > 0 || board.look().source.is_some();
-    let is_once = matches!(show, Show::OnceLive | Show::OnceRead);
-    let now = board.look().clone();
-    let mut shown = None;
-    if has_begun && !is_once {
-        let origin = match show {
-            Show::Replay(speed) => Origin::Replay(Box::new(Player::new(recording, speed))),
-            _ => Origin::Live(board.clone()),
-        };
-        let mut session = Session::new(origin, View::new(theme()), title(), losses);
-        let outcome = session.run(&stop, || !matches!(watched.ended(), Ok(None)));
-        // A terminal that is gone is no error of ours.
-        if !stop.load(Ordering::Relaxed) {
-            outcome.context("cannot draw on this terminal")?;
-        }
-        shown = Some(session);
-    }
-    let was_ended = watched.ended()?.is_none();
-    watched.ask_to_end();
-    let status = watched.wait()?;
-    said.tell();
-    if is_once && has_begun {
-        print(&one_screen(&now))?;
-    } else if let Some(session) = shown {
-        await_last_lines(&board);
-        print(&closing(&session.board()))?;
-    }
-    let code = status.code().and_then(|code| u8::try_from(code).ok());
-    Ok(code.map_or(if was_ended { ExitCode::SUCCESS } else { ExitCode::from(2) }, ExitCode::from))
+    Ok(stop)
+}
+
+/// Whether there is anything to show; else the run has said why on standard error.
+fn has_begun(board: &Board) -> bool {
+    board.source.is_some() || board.window.is_some() || board.summary.is_some()
 }
 
 /// This command line without what is about the screen, and with `--json`.
@@ -234,12 +262,6 @@ fn one_screen(board: &Board) -> String {
     let terminal = if io::stdout().is_terminal() { terminal_size::terminal_size() } else { None };
     let columns = terminal.map_or(ONCE_COLUMNS, |(terminal_size::Width(columns), _)| columns);
     once(&Screen { board, view: &view, state: &state }, columns, ONCE_ROWS)
-}
-
-fn print(text: &str) -> anyhow::Result<()> {
-    let mut out = io::stdout();
-    out.write_all(text.as_bytes())?;
-    Ok(out.flush()?)
 }
 
 /// As the environment wants it: `NO_COLOR`, `COLORFGBG`, the locale.

@@ -162,7 +162,13 @@ impl Text<'_> {
             let told: Vec<_> = told
                 .filter_map(|source| {
                     let addr = source["addr"].as_str()?;
-                    Some(format!("{addr} {}/s", words::short(Some(tables::rate(source)))))
+                    // Sources are counted by networks of this length.
+                    let network = match (field, addr.contains(':')) {
+                        ("top", _) => "",
+                        (_, false) => "/24",
+                        (_, true) => "/48",
+                    };
+                    Some(format!("{addr}{network} {}/s", words::short(Some(tables::rate(source)))))
                 })
                 .collect();
             self.row(name, &told.join(", "), Role::Plain);

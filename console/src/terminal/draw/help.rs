@@ -36,7 +36,8 @@ const SIGNS: &[(&str, &str)] = &[
 
 /// All of it.
 pub(super) fn lines(screen: &Screen<'_>, columns: u16) -> Vec<Line<'static>> {
-    let mut parts: Vec<(&str, &[(&str, &str)])> = vec![("keys", KEYS)];
+    let keys = format!("keys  theme: {}", screen.view.theme.name());
+    let mut parts: Vec<(&str, &[(&str, &str)])> = vec![(&keys, KEYS)];
     if matches!(screen.state.progress, Progress::Replay { .. }) {
         parts.push(("of a replay", REPLAY_KEYS));
     }
@@ -54,6 +55,5 @@ pub(super) fn lines(screen: &Screen<'_>, columns: u16) -> Vec<Line<'static>> {
             lines.extend(meanings.map(|rest| Line::raw(format!("{}{rest}", " ".repeat(14)))));
         }
     }
-    lines.push(screen.span(format!("theme: {}", screen.view.theme.name()), Role::Dim).into());
     lines
 }
