@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use nix::poll::{PollFd, PollFlags, poll};
 use nix::pty::{Winsize, openpty};
 use nix::sys::signal::{Signal, kill};
-use nix::sys::termios::{LocalFlags, tcgetattr};
+use nix::sys::termios::{FlowArg, LocalFlags, tcflow, tcgetattr};
 use nix::unistd::Pid;
 use support::{Ran, run, tidegauge};
 use tidegauge_tests::netns::{Lab, SERVER_IFACE, Side};
@@ -287,6 +287,30 @@ fn a_run_that_dies_gives_the_terminal_back() {
     assert_eq!(terminal.end(), Some(2));
     terminal.assert_restored();
     assert!(terminal.text().contains("tidegauge: the run was killed (signal: 9"), "{}", terminal.text());
+}
+
+#[test]
+fn a_terminal_that_takes_nothing_holds_nobody_up() {
+    let Some(lab) = lab_or_skip("a_terminal_that_takes_nothing_holds_nobody_up") else { return };
+    let mut terminal = live(&lab, &["--source", "ring", "--duration", "6s"]);
+    terminal.see("NOTHING OPEN");
+    tcflow(&terminal.slave, FlowArg::TCOOFF).unwrap();
+    let run = terminal.children()[0];
+    let started = Instant::now();
+    // The run ends when it should, with its output read to the end; only then the screen can say anything again.
+    while kill(run, None).is_ok() && !is_zombie(run) {
+        assert!(started.elapsed() < LONGEST, "the run waits for its screen");
+        terminal.take(Duration::from_millis(50));
+    }
+    tcflow(&terminal.slave, FlowArg::TCOON).unwrap();
+    assert_eq!(terminal.end(), Some(0));
+    terminal.assert_restored();
+    assert!(terminal.text().contains("no incident"), "{}", terminal.text());
+}
+
+/// It has ended, and nobody has asked how yet.
+fn is_zombie(process: Pid) -> bool {
+    fs::read_to_string(format!("/proc/{process}/stat")).is_ok_and(|stat| stat.contains(") Z "))
 }
 
 #[test]

@@ -77,15 +77,12 @@ fn losses(screen: &Screen<'_>) -> Vec<String> {
 }
 
 /// What the run costs; files say nothing of it.
-fn cost(screen: &Screen<'_>) -> Option<String> {
-    let window = screen.board.window.as_ref()?;
-    let share = number(&window.json, "cost.process.cpu_share")?;
-    let mut text = format!("cost {} CPU", words::percent(share));
-    if let Some(ns) = number(&window.json, "cost.bpf.ns_per_packet") {
-        text += &format!(" {} ns/packet", words::number(ns.round()));
-    }
-    if let Some(bytes) = number(&window.json, "cost.memory.rss_bytes") {
-        text += &format!(" {} MiB", words::number((bytes / 1_048_576.0).round()));
-    }
-    Some(text)
+fn cost(screen: &Screen<'_>) -> Vec<String> {
+    let Some(window) = &screen.board.window else { return Vec::new() };
+    let cost = |path: &str| number(&window.json, path);
+    let share = cost("cost.process.cpu_share").map(|share| format!("cost {} CPU", words::percent(share)));
+    let memory = cost("cost.memory.rss_bytes")
+        .map(|bytes| format!("{} MiB", words::number((bytes / 1_048_576.0).round())));
+    let packets = cost("cost.bpf.ns_per_packet").map(|ns| format!("{} ns/packet", words::number(ns.round())));
+    [share, memory, packets].into_iter().flatten().collect()
 }
