@@ -196,6 +196,7 @@ impl Tty {
     fn take() -> io::Result<Self> {
         restore_on_panic();
         enable_raw_mode()?;
+        IS_TAKEN.store(true, Ordering::Relaxed);
         execute!(stdout(), EnterAlternateScreen).inspect_err(|_| restore())?;
         Terminal::new(CrosstermBackend::new(stdout()))
             .map(ManuallyDrop::new)
@@ -216,8 +217,15 @@ impl Drop for Tty {
     }
 }
 
+/// Whether the terminal is to be given back: once, because a second time would move its cursor back over what was said
+/// since.
+static IS_TAKEN: AtomicBool = AtomicBool::new(false);
+
 /// Gives the terminal back. It may be gone: then there is nothing to give back, and nobody to tell.
 fn restore() {
+    if !IS_TAKEN.swap(false, Ordering::Relaxed) {
+        return;
+    }
     let _ = execute!(stdout(), LeaveAlternateScreen, Show);
     let _ = disable_raw_mode();
     let _ = stdout().flush();

@@ -63,18 +63,21 @@ fn text(buffer: &Buffer) -> String {
     buffer.content().chunks(usize::from(buffer.area.width)).map(row).collect()
 }
 
-fn check(name: &str, at: &str, theme: Theme, keys: &[KeyCode], (columns, rows): (u16, u16)) {
+fn check(name: &str, at: &str, theme: Theme, keys: &[KeyCode], size: (u16, u16)) {
     let (board, state) = (board(at), state());
     let view = pressed(&board, theme, keys);
-    let screen = Screen { board: &board, view: &view, state: &state };
-    let found = text(&drawn(&screen, columns, rows));
+    golden_screen(name, &Screen { board: &board, view: &view, state: &state }, size);
+}
+
+fn golden_screen(name: &str, screen: &Screen<'_>, (columns, rows): (u16, u16)) {
+    let found = text(&drawn(screen, columns, rows));
     let expected = golden(name).with_extension("txt");
     if std::env::var_os(UPDATE_VARIABLE).is_some() {
         fs::write(&expected, &found).unwrap();
     }
     let wanted = fs::read_to_string(&expected).unwrap_or_default();
     assert!(found == wanted, "{name}; {UPDATE_VARIABLE}=1 accepts what is found:\n{found}");
-    assert_eq!(once(&screen, columns, rows), found, "{name}: as plain text it is the same");
+    assert_eq!(once(screen, columns, rows), found, "{name}: as plain text it is the same");
 }
 
 #[test]
@@ -89,6 +92,42 @@ fn screens_of_a_flood() {
     check("help", DURING, theme, &[KeyCode::Char('?')], (80, 24));
     check("ascii", DURING, Theme { palette: Palette::None, glyphs: Glyphs::Ascii }, &[], (80, 24));
     check("filtered", DURING, theme, &"/10.9.9.9".chars().map(KeyCode::Char).collect::<Vec<_>>(), (80, 24));
+}
+
+/// The flood's own line again, as other incidents at other places.
+fn many() -> Board {
+    let mut board = board(DURING);
+    let flood = board.open_incidents()[0].line.text.clone();
+    for (kind, severity, addr, state) in [
+        ("connection_flood", "P1", "2001:db8:1234:5678::1:80", "opened"),
+        ("udp_amplification", "P3", "198.51.100.7", "opened"),
+        ("handshake_failure", "P2", "192.0.2.44", "closed"),
+        ("port_scan", "P3", "192.0.2.45", "opened"),
+        ("slow_transfer", "P2", "192.0.2.46", "opened"),
+    ] {
+        let text = flood
+            .replace(
+                r#""kind":"syn_flood","state":"updated","severity":"P2""#,
+                &format!(r#""kind":"{kind}","state":"{state}","severity":"{severity}""#),
+            )
+            .replace(r#""id":"syn_flood-"#, &format!(r#""id":"{kind}-"#))
+            .replace(r#""target":{"addr":"10.77.0.2""#, &format!(r#""target":{{"addr":"{addr}""#));
+        assert_ne!(text, flood);
+        board.take(&Arc::new(Line::parse(&text).unwrap()));
+    }
+    board
+}
+
+#[test]
+fn the_worst_of_many_incidents_is_said_first() {
+    let (board, state) = (many(), state());
+    let keys = [KeyCode::Down, KeyCode::Down, KeyCode::Down, KeyCode::Down];
+    for (name, size, keys) in
+        [("many", (80, 24), &[][..]), ("many_chosen", (80, 24), &keys), ("many_150x50", (150, 50), &keys)]
+    {
+        let view = pressed(&board, Theme::default(), keys);
+        golden_screen(name, &Screen { board: &board, view: &view, state: &state }, size);
+    }
 }
 
 #[test]
