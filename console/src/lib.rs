@@ -19,3 +19,4 @@ pub mod history;
 pub mod line;
 pub mod metrics;
 pub mod report;
+pub mod terminal;

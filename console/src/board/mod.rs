@@ -37,6 +37,8 @@ pub struct Board {
     incidents: VecDeque<IncidentCard>,
     /// Incidents that there was no room for.
     pub incidents_forgotten: u64,
+    /// Lines that did not get here: they came faster than they were taken.
+    pub lines_lost: u64,
     /// Windows so far.
     pub windows: u64,
     /// Whether the run has ended: nothing follows.

@@ -1,11 +1,12 @@
 //! A board that one thread keeps and others look at.
 
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use super::Board;
-use crate::feed::Feed;
+use crate::feed::{Feed, Losses};
 use crate::line::Line;
 
 /// Lines that may wait for the board; a line takes microseconds.
@@ -21,10 +22,10 @@ impl SharedBoard {
     /// # Errors
     /// Where no thread can be had.
     pub fn of(feed: &mut Feed) -> std::io::Result<Self> {
-        let (lines, _) = feed.subscribe(LINES_MAX);
+        let (lines, losses) = feed.subscribe(LINES_MAX);
         let board = Self::default();
         let kept = board.clone();
-        thread::Builder::new().name("board".into()).spawn(move || kept.keep(&lines))?;
+        thread::Builder::new().name("board".into()).spawn(move || kept.keep(&lines, &losses))?;
         Ok(board)
     }
 
@@ -33,9 +34,11 @@ impl SharedBoard {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn keep(&self, lines: &Receiver<Arc<Line>>) {
+    fn keep(&self, lines: &Receiver<Arc<Line>>, losses: &Losses) {
         for line in lines {
-            self.look().take(&line);
+            let mut board = self.look();
+            board.take(&line);
+            board.lines_lost = losses.not_taken.load(Ordering::Relaxed);
         }
         self.look().is_over = true;
     }

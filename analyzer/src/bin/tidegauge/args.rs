@@ -14,6 +14,7 @@ use tidegauge_ebpf::settings::{INWARD, OUTWARD};
 pub(crate) use super::args_console::{
     HistoryArgs, HistoryKeepArgs, ReportArgs, ReportFileArgs, ServeArgs, TestAlertArgs,
 };
+use super::screen::{ReplayArgs, ShowArgs};
 
 /// Counts packets on the NIC fast path, in packet rings and in capture files, and names what is wrong.
 #[derive(Debug, Parser)]
@@ -133,6 +134,8 @@ pub(crate) struct ReadArgs {
     pub(crate) exports: ExportArgs,
     #[command(flatten)]
     pub(crate) evidence: EvidenceArgs,
+    #[command(flatten)]
+    pub(crate) show: ReplayArgs,
     #[command(flatten)]
     pub(crate) common: CommonArgs,
 }
@@ -346,6 +349,8 @@ pub(crate) struct LiveArgs {
     pub(crate) cost: CostArg,
     #[command(flatten)]
     pub(crate) evidence: EvidenceArgs,
+    #[command(flatten)]
+    pub(crate) show: ShowArgs,
     #[command(flatten)]
     pub(crate) common: CommonArgs,
 }

@@ -32,6 +32,7 @@ mod pinned;
 mod progress;
 mod read;
 mod reports;
+mod screen;
 mod serve;
 mod service;
 mod sink;
@@ -44,6 +45,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use args::{Args, Command};
+use screen::Show;
 
 /// How a run that came to its end is judged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,9 +75,15 @@ fn main() -> ExitCode {
         Command::History(args) => history::run(&args).map(Outcome::code),
         Command::Generate(generate) => generate::run(&generate).map(Outcome::code),
         Command::Learn(learn) => learn::run(&learn).map(Outcome::code),
-        Command::Live(live) => live::run(&live).map(Outcome::code),
-        Command::Read(read) => read::run(&read).map(Outcome::code),
         Command::Report(report) => reports::run(&report).map(Outcome::code),
+        Command::Live(live) => match Show::of_live(&live) {
+            Some(show) => screen::run(show),
+            None => live::run(&live).map(Outcome::code),
+        },
+        Command::Read(read) => match Show::of_read(&read) {
+            Some(show) => screen::run(show),
+            None => read::run(&read).map(Outcome::code),
+        },
         Command::Serve(serve) => serve::run(&serve),
         Command::TestAlert(test) => alerts::test(&test),
         Command::Unpin(unpin) => confine::unpin(&unpin).map(Outcome::code),

@@ -3,7 +3,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, BufReader};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
 use std::thread::{self, JoinHandle};
 
 use anyhow::{Context, anyhow};
@@ -18,6 +18,17 @@ pub(crate) struct Watched {
 impl Watched {
     /// Starts `tidegauge ARGUMENTS --json`; lines go where `feed` brings them.
     pub(crate) fn start(arguments: &[OsString], feed: Feed) -> anyhow::Result<Self> {
+        Self::start_with(arguments, feed, Stdio::inherit())
+    }
+
+    /// The same, with what it says on standard error to be read: it would be in the way of a screen.
+    pub(crate) fn start_silent(arguments: &[OsString], feed: Feed) -> anyhow::Result<(Self, ChildStderr)> {
+        let mut watched = Self::start_with(arguments, feed, Stdio::piped())?;
+        let errors = watched.child.stderr.take().ok_or_else(|| anyhow!("the run has no standard error"))?;
+        Ok((watched, errors))
+    }
+
+    fn start_with(arguments: &[OsString], feed: Feed, errors: Stdio) -> anyhow::Result<Self> {
         let program = std::env::current_exe().context("cannot find this program's own file")?;
         let mut command = Command::new(program);
         command.args(arguments);
@@ -27,6 +38,7 @@ impl Watched {
         let mut child = command
             .stdin(Stdio::inherit())
             .stdout(Stdio::piped())
+            .stderr(errors)
             .spawn()
             .context("cannot start the run to be watched")?;
         let lines = child.stdout.take().ok_or_else(|| anyhow!("the run has no standard output"))?;
@@ -40,6 +52,15 @@ impl Watched {
     /// Its process, for signals.
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Asks it to end, with its summary.
+    pub(crate) fn ask_to_end(&self) {
+        let process = rustix::process::Pid::from_raw(i32::try_from(self.child.id()).unwrap_or(0));
+        if let Some(process) = process {
+            // It may have ended by itself.
+            let _ = rustix::process::kill_process(process, rustix::process::Signal::TERM);
+        }
     }
 
     /// How it ended, if it has.
