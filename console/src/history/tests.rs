@@ -145,7 +145,7 @@ fn a_full_disk_is_said_once_and_never_leaves_half_a_line() {
     let (said, words) = channel();
     let mut feed = Feed::default();
     let roomy = Limits { segment_bytes: 1 << 20, ..SMALL };
-    let say: keeper::Say = Box::new(move |text: &str| _ = said.send(text.to_owned()));
+    let say: Say = Box::new(move |text: &str| _ = said.send(text.to_owned()));
     let history = History::start(dir.path(), roomy, &mut feed, say).unwrap();
     feed.run(&mut lines(0..2_000).as_bytes()).unwrap();
     let counts = std::sync::Arc::clone(history.shared_counts());

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use tidegauge_console::board::{Board, IncidentCard, Point};
 use tidegauge_console::feed::Feed;
 use tidegauge_console::history::{self, History, Limits, Query};
-use tidegauge_console::line::{Event, Line, time_ns};
+use tidegauge_console::line::{Event, time_ns};
 use tidegauge_console::report::Series;
 
 use super::Outcome;
