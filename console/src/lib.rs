@@ -15,3 +15,4 @@
 pub mod board;
 pub mod feed;
 pub mod line;
+pub mod page;

@@ -391,6 +391,8 @@ pub(crate) struct DoctorArgs {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct ServeArgs {
+    #[command(flatten)]
+    pub(crate) page: super::page::PageArgs,
     /// The run: `live IFACE ...` or `read FILE ...`.
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "RUN")]
     pub(crate) run: Vec<OsString>,

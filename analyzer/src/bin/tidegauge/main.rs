@@ -23,6 +23,7 @@ mod live_frames;
 mod live_ring;
 mod live_xdp;
 mod meter;
+mod page;
 mod pinned;
 mod progress;
 mod read;

@@ -1,0 +1,25 @@
+// Builds dist/ from src/: `node build.mjs [DIRECTORY]`. The same sources and packages give the same bytes.
+
+import { copyFileSync, mkdirSync } from "node:fs";
+import { build } from "esbuild";
+
+const out = process.argv[2] ?? "dist";
+mkdirSync(out, { recursive: true });
+await build({
+  entryPoints: ["src/main.js"],
+  outfile: `${out}/page.js`,
+  bundle: true,
+  minify: true,
+  format: "esm",
+  target: ["chrome110", "firefox115", "safari16"],
+  legalComments: "inline",
+  logLevel: "warning",
+});
+await build({
+  entryPoints: ["src/page.css", "src/login.css"],
+  outdir: out,
+  bundle: true,
+  minify: true,
+  logLevel: "warning",
+});
+for (const file of ["index.html", "login.html", "icon.svg"]) copyFileSync(`src/${file}`, `${out}/${file}`);
