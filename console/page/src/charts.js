@@ -21,7 +21,11 @@ const CHARTS = [
   ["Receive window", bytes, [["half below", "rwnd_p50_bytes", 1], ["1 % below", "rwnd_p1_bytes", 3, [6, 4]]]],
   ["Payload sent again", percent, [["of all", () => (state.points.loss_ratio ?? []).map((value) => (value === null ? null : value * 100)), 3]]],
   ["Packets per second", number, [["packets", perSecond("packets"), 1]]],
+  ["Bytes per second", bytes, [["bytes", perSecond("bytes"), 1]]],
 ];
+
+/** Steps of an axis of bytes. */
+const POWERS = Array.from({ length: 45 }, (_, at) => 2 ** at);
 
 const charts = [];
 /** Seconds that are shown; `null` is all. */
@@ -122,7 +126,7 @@ function make(chart) {
       },
       axes: [
         { ...axis, size: 30, space: 70, values: (_, ticks) => ticks.map((second) => timeLabel(second, ticks)) },
-        { ...axis, size: 68, space: 34, values: (_, ticks) => ticks.map((tick) => chart.format(tick)) },
+        { ...axis, size: 68, space: 34, ...(chart.format === bytes ? { incrs: POWERS } : {}), values: (_, ticks) => ticks.map((tick) => chart.format(tick)) },
       ],
       series: [{}, ...series],
       hooks: {
@@ -160,6 +164,7 @@ function bands(plot) {
   ctx.beginPath();
   ctx.rect(left, top, width, height);
   ctx.clip();
+  ctx.textAlign = "left";
   ctx.font = `${11 * devicePixelRatio}px system-ui, sans-serif`;
   let free = left;
   const shown = [...state.incidents.values()].sort((one, other) => timeOf(one.opened_ts) - timeOf(other.opened_ts));
@@ -192,7 +197,8 @@ function data(chart) {
 function tell(chart, at) {
   if (!chart.plot) return;
   const index = at ?? chart.plot.data[0].length - 1;
-  const values = chart.lines.map(([name], line) => `${name} ${chart.format(chart.plot.data[line + 1][index])}`);
+  const known = chart.lines.map(([name], line) => [name, chart.plot.data[line + 1][index]]).filter(([, value]) => value !== null && value !== undefined);
+  const values = known.length ? known.map(([name, value]) => `${name} ${chart.format(value)}`) : ["unknown"];
   say(chart.said, index < 0 ? "no window yet" : values.join(", "));
 }
 

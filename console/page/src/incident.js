@@ -30,7 +30,7 @@ const heading = (text, id) =>
 const panel = (title, ...content) => el("section", { class: "panel" }, el("h2", { text: title }), ...content);
 
 function page({ incident, target, steps, evidence }) {
-  const head = heading(`${kindWords(incident.kind)} on ${target}`, incidentWords(incident, now()));
+  const head = heading(`${kindWords(incident.kind)} on ${target}`, incidentWords(incident, now()).split(", ").slice(1).join(", "));
   return [
     head,
     el("div", { class: "columns" },

@@ -40,6 +40,7 @@ export function bytes(value) {
 
 export function seconds(value) {
   if (value === null || value === undefined) return "unknown";
+  if (value > 0 && value < 1) return `${number(Math.round(value * 10_000) / 10)} ms`;
   if (value < 10) return `${number(Math.round(value * 10) / 10)} s`;
   if (value < 120) return `${Math.round(value)} s`;
   if (value < 7200) return `${Math.round(value / 60)} min`;
