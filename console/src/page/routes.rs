@@ -106,9 +106,9 @@ async fn events(State(shared): State<Arc<Shared>>) -> Response {
     ([(CONTENT_TYPE, "text/event-stream")], Body::from_stream(messages)).into_response()
 }
 
-async fn incident(State(shared): State<Arc<Shared>>, Path(id): Path<String>) -> Response {
+async fn incident(State(shared): State<Arc<Shared>>, Path(id): Path<String>, headers: HeaderMap) -> Response {
     match shared.card(&id) {
-        Some(card) => json_of(&told::whole_incident(&card)),
+        Some(card) => json_of(&headers, &told::whole_incident(&card)),
         None => (StatusCode::NOT_FOUND, "no such incident, or it is forgotten\n").into_response(),
     }
 }
@@ -139,12 +139,13 @@ async fn evidence_of(State(shared): State<Arc<Shared>>, Path(id): Path<String>) 
 async fn flows(
     State(shared): State<Arc<Shared>>,
     Query(query): Query<std::collections::HashMap<String, String>>,
+    headers: HeaderMap,
 ) -> Response {
-    json_of(&shared.hub.flows(query.get("q").map_or("", String::as_str)))
+    json_of(&headers, &shared.hub.flows(query.get("q").map_or("", String::as_str)))
 }
 
-async fn heat(State(shared): State<Arc<Shared>>) -> Response {
-    json_of(&shared.hub.heat())
+async fn heat(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Response {
+    json_of(&headers, &shared.hub.heat())
 }
 
 /// Whether the server answers; nothing of the run.
@@ -182,8 +183,10 @@ async fn logout(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Respon
     ([(SET_COOKIE, Sessions::no_cookie())], go("/login")).into_response()
 }
 
-fn json_of(json: &Value) -> Response {
-    ([(CONTENT_TYPE, "application/json")], json.to_string()).into_response()
+fn json_of(headers: &HeaderMap, json: &Value) -> Response {
+    let plain = Bytes::from(json.to_string());
+    let packed = assets::pack(&plain, Compression::fast());
+    assets::packed_or_plain(headers, "application/json", packed, || plain)
 }
 
 fn go(to: &'static str) -> Response {
