@@ -100,6 +100,7 @@ async function content(page) {
 
 async function zoom(page) {
   const plot = page.locator(".chart .u-over").first();
+  await plot.scrollIntoViewIfNeeded();
   const box = await plot.boundingBox();
   const pressed = () => page.getAttribute('[data-range="all"]', "aria-pressed");
   assert.equal(await pressed(), "true");

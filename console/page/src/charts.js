@@ -39,11 +39,11 @@ const style = (name) => getComputedStyle(document.documentElement).getPropertyVa
 /** Makes the charts. */
 export function makeCharts() {
   const place = byId("charts");
-  for (const [title, format, lines, limits] of CHARTS) {
+  for (const [at, [title, format, lines, limits]] of CHARTS.entries()) {
     const canvas = el("div", { class: "plot", role: "img", "aria-label": `${title} over time` });
     const caption = el("figcaption", {}, el("strong", { text: title }), " ", el("span", { class: "now" }));
-    const figure = el("figure", { class: "panel chart" }, caption, legend(lines), canvas);
-    place.append(figure);
+    // Their places are in the page from its first paint on.
+    place.children[at].append(caption, legend(lines), canvas);
     charts.push({ title, format, lines, limits, canvas, said: caption.lastChild, plot: null });
   }
   for (const button of document.querySelectorAll("[data-range]")) {

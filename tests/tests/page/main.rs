@@ -4,9 +4,11 @@
 mod browser;
 mod http;
 #[path = "../support/load.rs"]
+#[expect(dead_code, reason = "others use the rest")]
 mod load;
 mod served;
 #[path = "../support/mod.rs"]
+#[expect(dead_code, reason = "others use the rest")]
 mod support;
 mod tls;
 
