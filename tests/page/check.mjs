@@ -15,7 +15,10 @@ const WIDTHS = [360, 1280, 2560];
 
 const told = (name, value) => console.log(JSON.stringify({ [name]: value }));
 
-/** A browser of its own for these options, with all that went wrong in it. */
+/** What went wrong in the page. */
+const went = [];
+
+/** A browser of its own for these options. */
 async function open(options = {}) {
   const context = await chromium.launchPersistentContext(mkdtempSync(join(profile, "p-")), {
     executablePath: "/usr/bin/chromium", args: ARGUMENTS, viewport: { width: 1280, height: 900 }, ignoreHTTPSErrors: true, acceptDownloads: true, ...options,
@@ -31,7 +34,7 @@ async function open(options = {}) {
     })).observe({ type: "layout-shift", buffered: true });
   });
   const page = context.pages()[0] ?? (await context.newPage());
-  const errors = [];
+  const errors = went;
   page.on("pageerror", (error) => errors.push(error.message));
   page.on("console", (message) => message.type() === "error" && !/favicon|status of 401/.test(message.text()) && errors.push(message.text()));
   page.on("request", (request) => !request.url().startsWith(url) && !request.url().startsWith("data:") && errors.push(`asks elsewhere: ${request.url()}`));
@@ -80,6 +83,7 @@ async function assertLaidOut(page, where) {
 async function picture(page, name) {
   await page.waitForTimeout(400);
   await page.screenshot({ path: join(pictures, `${name}.png`), fullPage: true });
+  if (process.env.TOPS) await page.screenshot({ path: join(pictures, `${name}-top.png`) });
 }
 
 async function content(page) {
@@ -263,6 +267,7 @@ try {
   await { over, login, live }[what]();
 } catch (error) {
   console.error(error.stack ?? error);
+  console.error("in the page:", went);
   process.exitCode = 1;
 } finally {
   rmSync(profile, { recursive: true, force: true });

@@ -177,11 +177,13 @@ function bands(plot) {
     ctx.fillStyle = style("--band-edge");
     ctx.fillRect(from, top, devicePixelRatio, height);
     const name = `${incident.severity} ${kindWords(incident.kind)}`;
-    const at = Math.max(from, left) + 4 * devicePixelRatio;
+    // Right of the edge; where there is no room, as far left as it takes.
+    const length = ctx.measureText(name).width + 4 * devicePixelRatio;
+    const at = Math.min(Math.max(from, left) + 4 * devicePixelRatio, left + width - length);
     if (at >= free) {
       ctx.fillStyle = style("--text-soft");
       ctx.fillText(name, at, top + 12 * devicePixelRatio);
-      free = at + ctx.measureText(name).width + 8 * devicePixelRatio;
+      free = at + length + 4 * devicePixelRatio;
     }
   }
   ctx.restore();

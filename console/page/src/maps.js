@@ -2,9 +2,9 @@
 
 import { byId, el, put, say, svg } from "./dom.js";
 import { incidentsInOrder, state } from "./state.js";
-import { clock, kindWords, number, seconds, targetWords } from "./words.js";
+import { clock, kindWords, number, plural, seconds, targetWords } from "./words.js";
 
-const HEAT_EVERY_MS = 10_000;
+const HEAT_EVERY_MS = 3_000;
 let heatAt = 0;
 
 /** Asks for the heat map, now and then. */
@@ -89,7 +89,7 @@ export function drawGraph() {
     shapes.push(svg("a", { href: `#/incident/${encodeURIComponent(incident.id)}`, "aria-label": `${words} on ${targetWords(incident.target)}` }, node(830, place(at, incidents.length), 260, words, kind)));
   });
   say(byId("graph-about"), targets.length
-    ? `${networks.size} networks, ${targets.length} listeners and hosts, ${incidents.length} incidents; dashed incidents are closed; a thick line leads to the root cause.`
+    ? `${plural(networks.size, "network")}, ${plural(targets.length, "listener")}, ${plural(incidents.length, "incident")}; dashed incidents are closed; a thick line leads to the root cause.`
     : "Nothing to draw yet.");
   const arrow = svg("defs", {}, svg("marker", { id: "arrow", viewBox: "0 0 8 8", refX: 7, refY: 4, markerWidth: 5, markerHeight: 5, orient: "auto" }, svg("path", { d: "M0 0L8 4L0 8z", class: "arrow" })));
   put(byId("graph"), svg("svg", { viewBox: `0 0 1010 ${height}`, role: "group", "aria-label": "Who is at whom" }, arrow, shapes));

@@ -2,7 +2,7 @@
 
 import { byId, el, put, say, table } from "./dom.js";
 import { incidentsInOrder, now, state } from "./state.js";
-import { bytes, featureWords, incidentWords, kindWords, number, seconds, share, targetWords, timeOf, clock } from "./words.js";
+import { bytes, featureWords, incidentWords, kindWords, number, plural, seconds, share, targetWords, timeOf, clock } from "./words.js";
 
 const LAYERS = ["link", "network", "transport", "application", "resource"];
 const CLOSED_SHOWN = 20;
@@ -39,8 +39,6 @@ export function drawVerdict() {
   if (old !== kind) say(byId("verdict-aloud"), words);
   document.title = `${worst ? `${worst.severity} ${kindWords(worst.kind)}` : words} – tidegauge`;
 }
-
-const plural = (count, word) => `${number(count)} ${word}${count === 1 ? "" : "s"}`;
 
 function others(open, worst) {
   const follow = open.filter((incident) => incident.because_of?.id === worst.id).length;
@@ -145,10 +143,17 @@ function drawFooter() {
   const lost = Object.entries(quality?.dropped ?? {}).filter(([, count]) => count > 0).map(([where, count]) => `${number(count)} lost at ${where}`);
   const sampled = quality?.sampled_one_in > 1 ? `one in ${quality.sampled_one_in} flows followed` : null;
   say(byId("quality"), quality ? [`capture ${quality.verdict}`, `${number(quality.captured)} of ${number(quality.seen)} frames`, ...lost, sampled, ...(quality.why ?? [])].filter(Boolean).join(" · ") : "");
-  const cost = state.window?.cost;
-  const said = cost ? Object.entries(cost).filter(([, value]) => typeof value === "number").map(([name, value]) => `${featureWords(name)} ${number(value)}`) : ["not measured (files have none)"];
-  say(byId("cost"), said.slice(0, 8).join(" · "));
+  say(byId("cost"), costWords(state.window?.cost));
   const served = state.served ?? {};
   const refused = Object.entries(served).filter(([name, count]) => name !== "clients" && count > 0).map(([name, count]) => `${featureWords(name)} ${number(count)}`);
   say(byId("served"), [`${number(served.clients ?? 0)} browser${served.clients === 1 ? "" : "s"} listening`, ...refused, `tidegauge ${state.version}`].join(" · "));
+}
+
+function costWords(cost) {
+  if (!cost) return state.isLoaded ? "not measured (files have none)" : "";
+  const words = [];
+  if (cost.bpf) words.push(cost.bpf.ns_per_packet === null ? `programs in the kernel unknown (${cost.bpf.why_unknown ?? "not measured yet"})` : `programs in the kernel ${number(cost.bpf.ns_per_packet)} ns a packet, ${share(cost.bpf.cpu_share)} of one CPU`);
+  if (cost.process) words.push(`threads ${share(cost.process.cpu_share)} of one CPU`);
+  if (cost.memory) words.push(`memory ${bytes(cost.memory.rss_bytes)}`, `tables in the kernel ${bytes(cost.memory.map_bytes)}`);
+  return words.join(" · ");
 }

@@ -60,6 +60,7 @@ export function follow(changed) {
       loading = false;
       state.isConnected = false;
       changed("connection");
+      setTimeout(load, 2000);
     }
   };
   const take = (kind, data) => {

@@ -23,6 +23,8 @@ export function number(value) {
   return value.toLocaleString("en-GB", { maximumFractionDigits: size !== 0 && size < 0.001 ? 6 : digits });
 }
 
+export const plural = (count, word) => `${number(count)} ${word}${count === 1 ? "" : "s"}`;
+
 export function share(value) {
   return value === null || value === undefined ? "unknown" : `${number(Math.round(value * 1000) / 10)} %`;
 }

@@ -146,11 +146,15 @@ fn is_name_of_loopback(host: &str) -> bool {
         || address.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
-/// Whether a form was sent by a page of ours; programs other than browsers name no origin.
+/// Whether a form was sent by a page of ours: browsers say so themselves, older ones name the page's origin; other
+/// programs say neither.
 fn is_of_this_page(headers: &HeaderMap, host: Option<&str>) -> bool {
-    let Some(origin) = headers.get("origin") else { return true };
-    let origin = origin.to_str().unwrap_or_default();
-    origin.split_once("://").is_some_and(|(_, origin)| Some(origin) == host)
+    let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or_default());
+    if let Some(site) = text("sec-fetch-site") {
+        return site == "same-origin";
+    }
+    text("origin")
+        .is_none_or(|origin| origin.split_once("://").is_some_and(|(_, origin)| Some(origin) == host))
 }
 
 #[cfg(test)]
@@ -172,5 +176,20 @@ mod tests {
         ] {
             assert!(!is_name_of_loopback(name), "{name}");
         }
+    }
+
+    #[test]
+    fn forms_are_of_this_page() {
+        let said = |headers: &[(&'static str, &'static str)]| {
+            let headers = headers
+                .iter()
+                .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
+            is_of_this_page(&headers.collect(), Some("gauge:7070"))
+        };
+        assert!(said(&[]) && said(&[("origin", "https://gauge:7070")]));
+        // What a page with `no-referrer` sends.
+        assert!(said(&[("origin", "null"), ("sec-fetch-site", "same-origin")]));
+        assert!(!said(&[("origin", "null")]) && !said(&[("origin", "https://evil.example")]));
+        assert!(!said(&[("origin", "null"), ("sec-fetch-site", "cross-site")]));
     }
 }
