@@ -7,6 +7,7 @@ mod bench;
 mod demo;
 mod ebpf;
 mod fuzz;
+mod page;
 mod setup;
 mod shell;
 mod test;
@@ -24,6 +25,7 @@ cargo xtask <command>
   demo --record                           record tests/data/demo.pcap anew (root)
   test                                    everything: format, lints, docs, object, tests, fuzz targets
   ebpf [--check]                          rebuild the committed BPF object, or check that it is what its source builds
+  page [--check]                          rebuild the committed page, or check that it is what its sources build
   fuzz SECONDS                            build the fuzz targets and run each for so long
   bench <packet|tick|read|detect|live|conformance|detection|all> [--peers] [ARGS...]
                                           measure; --peers installs and runs the programs we compare with;
@@ -62,6 +64,8 @@ fn run(words: &[&str]) -> Result<Verdict> {
         ["ebpf"] => ebpf::rebuild(),
         ["ebpf", "--check"] => ebpf::check_alone(),
         ["fuzz", seconds] => fuzz::run_alone(seconds),
+        ["page"] => page::rebuild(),
+        ["page", "--check"] => page::check_alone(),
         ["setup", groups @ ..] => setup::run(groups),
         ["test"] => test::run(),
         ["tidy"] => tidy::run(),

@@ -64,7 +64,7 @@ function causes(incident) {
     el("details", { open: cause === incident.causes[0] },
       el("summary", {}, el("b", { text: featureWords(cause.cause) }), ` ${cause.layer ?? ""}, ${share(cause.score)} of what speaks on it is for it`),
       ...reasons("For", cause.for), ...reasons("Against", cause.against)));
-  return panel("Why", el("ul", { class: "plain" }, (incident.cause ?? []).map((text) => el("li", { text }))), ...(likely.length ? [el("h3", { text: "Likely causes" }), ...likely] : []));
+  return panel("Why", el("ul", {}, (incident.cause ?? []).map((text) => el("li", { text }))), ...(likely.length ? [el("h3", { text: "Likely causes" }), ...likely] : []));
 }
 
 function timeline(incident, steps) {

@@ -26,7 +26,7 @@ pub(crate) enum Group {
     Load,
     /// Programs whose speed is compared with ours.
     Peers,
-    /// Tests: another opinion on captures, the fuzzing engine's compiler, formatting and lints.
+    /// Tests: another opinion on captures, a browser for the page, the fuzzing engine's compiler, formatting and lints.
     Test,
 }
 
@@ -104,7 +104,10 @@ pub(crate) const NEEDS: &[Need] = &[
     program(Group::Lab, "ethtool", "ethtool"),
     program(Group::Lab, "iproute2", "ip"),
     program(Group::Lab, "tcpdump", "tcpdump"),
+    program(Group::Test, "chromium", "chromium"),
     program(Group::Test, "g++", "c++"),
+    program(Group::Test, "nodejs", "node"),
+    program(Group::Test, "npm", "npm"),
     program(Group::Test, "tshark", "tshark"),
     component(Group::Test, "clippy", Present::Program("cargo-clippy")),
     component(Group::Test, "rustfmt", Present::Program("cargo-fmt")),
