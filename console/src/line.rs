@@ -46,7 +46,7 @@ impl Event {
             "flow" => Self::Flow,
             "incident" => Self::Incident,
             "judgement" => Self::Judgement,
-            "reload" => Self::Reload,
+            "config" => Self::Reload,
             "source" => Self::Source,
             "summary" => Self::Summary,
             "window" => Self::Window,

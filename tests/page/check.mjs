@@ -1,4 +1,4 @@
-// The page in Chromium. `node check.mjs over|login|live URL PICTURES`: exits with 1 where something is not as it should be.
+// The page in Chromium. `node check.mjs over|crowded|login|live URL PICTURES`: exits with 1 where something is not as it should be.
 
 import assert from "node:assert/strict";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
@@ -160,6 +160,41 @@ async function incident(page) {
   assert.equal(readFileSync(await download.path()).readUInt32BE(0), 0x0a0d0d0a, "pcapng");
 }
 
+/** A full board with long and hostile names: what follows from what is to be seen, nothing breaks out. */
+async function crowded() {
+  const { context, page, errors } = await open();
+  const board = await (await context.request.get(`${url}api/board`)).json();
+  const [first] = board.incidents;
+  const hostile = '<img src=x onerror="window.hacked=1">';
+  const address = (at) => (at % 3 ? `2001:db8:85a3:1234:5678:8a2e:370:${at}` : at ? `10.77.1.${at}` : hostile);
+  const incident = (at) => ({
+    ...first, id: `${hostile}-${at}`, target: { addr: address(at), port: 65_000 + at, proto: "tcp" }, severity: `P${1 + (at % 3)}`, kind: at ? "handshake_failure" : "mtu_blackhole",
+    state: at < 6 ? "updated" : "closed", closed_ts: at < 6 ? null : first.closed_ts, because_of: at && at < 4 ? { id: `${hostile}-0`, why: hostile } : null,
+  });
+  const listeners = Array.from({ length: 32 }, (_, at) => ({ ...board.window.listeners[0], target: { addr: address(at), port: 65_000 + at, proto: "tcp" }, packets: 10 ** (at % 9) }));
+  const body = { ...board, is_over: false, incidents: Array.from({ length: 40 }, (_, at) => incident(at)), window: { ...board.window, listeners, listeners_untold: 99_968 } };
+  await page.route("**/api/board", (route) => route.fulfill({ json: body }));
+  for (const colorScheme of ["light", "dark"]) {
+    await page.emulateMedia({ colorScheme });
+    for (const width of WIDTHS) {
+      await page.setViewportSize({ width, height: width === 360 ? 740 : 1000 });
+      await page.goto(url);
+      await page.waitForSelector('#verdict[data-kind="wrong"]');
+      await page.waitForSelector("#graph .node.root");
+      await picture(page, `crowded-${width}-${colorScheme}`);
+      await assertLaidOut(page, `crowded ${width} ${colorScheme}`);
+    }
+  }
+  assert.match(await page.textContent("#verdict-words"), /MTU blackhole on \[?<img/);
+  assert.match(await page.textContent("#verdict-more"), /3 incidents because of it · 2 more open/);
+  assert.match(await page.textContent("#graph .node.root text"), /root cause/);
+  assert.match(await page.textContent("#listeners-more"), /99,988 more/);
+  await assertAccessible(page, "crowded");
+  assert.equal(await page.evaluate(() => window.hacked), undefined, "a name became markup");
+  await assertSound(page, errors);
+  await context.close();
+}
+
 async function over() {
   const { context, page, errors } = await open();
   const session = await context.newCDPSession(page);
@@ -205,6 +240,7 @@ async function over() {
   assert.equal(await page.getAttribute("html", "data-theme"), "light", "the switch is kept");
   await assertSound(page, errors);
   await context.close();
+  await crowded();
 }
 
 async function login() {
@@ -264,7 +300,7 @@ async function live() {
 }
 
 try {
-  await { over, login, live }[what]();
+  await { over, crowded, login, live }[what]();
 } catch (error) {
   console.error(error.stack ?? error);
   console.error("in the page:", went);

@@ -166,17 +166,24 @@ function bands(plot) {
   ctx.clip();
   ctx.textAlign = "left";
   ctx.font = `${11 * devicePixelRatio}px system-ui, sans-serif`;
+  const place = (incident) => ({
+    from: plot.valToPos(timeOf(incident.opened_ts), "x", true),
+    to: incident.closed_ts ? plot.valToPos(timeOf(incident.closed_ts), "x", true) : left + width,
+    name: `${incident.severity} ${kindWords(incident.kind)}`,
+  });
+  const shown = [...state.incidents.values()].map(place).filter(({ from, to }) => to >= left && from <= left + width).sort((one, other) => one.from - other.from);
+  // Where bands overlap there is one of them.
+  let filled = left;
+  ctx.fillStyle = style("--band");
+  for (const { from, to } of shown) {
+    const start = Math.max(from, filled);
+    if (to > start) ctx.fillRect(start, top, Math.max(2, to - start), height);
+    filled = Math.max(filled, to);
+  }
   let free = left;
-  const shown = [...state.incidents.values()].sort((one, other) => timeOf(one.opened_ts) - timeOf(other.opened_ts));
-  for (const incident of shown) {
-    const from = plot.valToPos(timeOf(incident.opened_ts), "x", true);
-    const to = incident.closed_ts ? plot.valToPos(timeOf(incident.closed_ts), "x", true) : left + width;
-    if (!(to >= left && from <= left + width)) continue;
-    ctx.fillStyle = style("--band");
-    ctx.fillRect(from, top, Math.max(2, to - from), height);
+  for (const { from, name } of shown) {
     ctx.fillStyle = style("--band-edge");
     ctx.fillRect(from, top, devicePixelRatio, height);
-    const name = `${incident.severity} ${kindWords(incident.kind)}`;
     // Right of the edge; where there is no room, as far left as it takes.
     const length = ctx.measureText(name).width + 4 * devicePixelRatio;
     const at = Math.min(Math.max(from, left) + 4 * devicePixelRatio, left + width - length);

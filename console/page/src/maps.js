@@ -46,7 +46,7 @@ export async function drawHeat(isForced = false) {
 
 /** At most so many of each. */
 const NODES_MAX = 8;
-const STEP = 46;
+const STEP = 40;
 
 /** Draws who is at whom: networks that send, listeners that are asked, incidents at them, root causes in front. */
 export function drawGraph() {
@@ -79,7 +79,7 @@ export function drawGraph() {
     }
   });
   const node = (x, y, width, text, kind, label) => svg("g", { class: `node ${kind}` },
-    svg("title", { text: label ?? text }), svg("rect", { x: x - width / 2, y: y - 17, width, height: 34, rx: 5 }), svg("text", { x, y: y + 5, text: shorten(text, Math.floor(width / 7.6)) }));
+    svg("title", { text: label ?? text }), svg("rect", { x: x - width / 2, y: y - 17, width, height: 34, rx: 5 }), svg("text", { x, y: y + 5, text: shorten(text, Math.floor(width / 8.8)) }));
   [...networks.keys()].forEach((name, at) => shapes.push(node(130, place(at, networks.size), 220, name, "")));
   targets.forEach((name, at) => shapes.push(node(480, place(at, targets.length), 220, name, "listener")));
   incidents.forEach((incident, at) => {
@@ -92,7 +92,7 @@ export function drawGraph() {
     ? `${plural(networks.size, "network")}, ${plural(targets.length, "listener")}, ${plural(incidents.length, "incident")}; dashed incidents are closed; a thick line leads to the root cause.`
     : "Nothing to draw yet.");
   const arrow = svg("defs", {}, svg("marker", { id: "arrow", viewBox: "0 0 8 8", refX: 7, refY: 4, markerWidth: 5, markerHeight: 5, orient: "auto" }, svg("path", { d: "M0 0L8 4L0 8z", class: "arrow" })));
-  put(byId("graph"), svg("svg", { viewBox: `0 0 1010 ${height}`, role: "group", "aria-label": "Who is at whom" }, arrow, shapes));
+  put(byId("graph"), svg("svg", { viewBox: `0 0 1010 ${height}`, preserveAspectRatio: "xMinYMin", role: "group", "aria-label": "Who is at whom" }, arrow, shapes));
 }
 
 const shorten = (text, letters) => (text.length > letters ? `${text.slice(0, letters - 1)}…` : text);

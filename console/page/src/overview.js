@@ -142,7 +142,8 @@ function drawFooter() {
   byId("connection").dataset.kind = !state.isConnected ? "lost" : state.isOver ? "over" : "live";
   const lost = Object.entries(quality?.dropped ?? {}).filter(([, count]) => count > 0).map(([where, count]) => `${number(count)} lost at ${where}`);
   const sampled = quality?.sampled_one_in > 1 ? `one in ${quality.sampled_one_in} flows followed` : null;
-  say(byId("quality"), quality ? [`capture ${quality.verdict}`, `${number(quality.captured)} of ${number(quality.seen)} frames`, ...lost, sampled, ...(quality.why ?? [])].filter(Boolean).join(" · ") : "");
+  const thresholds = state.thresholds && `thresholds ${state.thresholds.state} at ${clock(timeOf(state.thresholds.ts))}${state.thresholds.why ? `: ${state.thresholds.why}` : ""}`;
+  say(byId("quality"), quality ? [`capture ${quality.verdict}`, `${number(quality.captured)} of ${number(quality.seen)} frames`, ...lost, sampled, ...(quality.why ?? []), thresholds].filter(Boolean).join(" · ") : "");
   say(byId("cost"), costWords(state.window?.cost));
   const served = state.served ?? {};
   const refused = Object.entries(served).filter(([name, count]) => name !== "clients" && count > 0).map(([name, count]) => `${featureWords(name)} ${number(count)}`);

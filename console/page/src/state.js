@@ -11,6 +11,7 @@ export const state = {
   window: null,
   source: null,
   summary: null,
+  thresholds: null,
   served: null,
   version: "",
   hasLogin: false,
@@ -72,6 +73,9 @@ export function follow(changed) {
     } else if (kind === "incident") {
       takeIncident(data);
       changed(data.id);
+    } else if (kind === "thresholds") {
+      state.thresholds = data;
+      changed("window");
     } else {
       load();
     }
@@ -88,7 +92,7 @@ export function follow(changed) {
       changed("connection");
       if (events.readyState === EventSource.CLOSED) setTimeout(connect, 3000);
     };
-    for (const kind of ["window", "incident", "over"]) {
+    for (const kind of ["window", "incident", "thresholds", "over"]) {
       events.addEventListener(kind, (event) => take(kind, JSON.parse(event.data)));
     }
   };
@@ -100,6 +104,7 @@ function takeBoard(board) {
   state.window = board.window;
   state.source = board.source;
   state.summary = board.summary;
+  state.thresholds = board.thresholds;
   state.served = board.served;
   state.version = board.version;
   state.hasLogin = board.has_login;

@@ -109,7 +109,8 @@ impl Hub {
             Event::Judgement => return,
             Event::Window => lock(&self.heat).take(line),
             Event::Incident => self.send(&message("incident", &told::incident(&line.json))),
-            Event::Reload | Event::Source | Event::Summary => {}
+            Event::Reload => self.send(&message("thresholds", &told::thresholds(&line.json))),
+            Event::Source | Event::Summary => {}
         }
         self.changes.fetch_add(1, Ordering::Relaxed);
     }

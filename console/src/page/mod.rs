@@ -6,7 +6,7 @@
 //! ```text
 //! GET /                  the page, its scripts and styles: embedded, nothing comes from elsewhere
 //! GET /api/board         what is now (JSON)
-//! GET /api/events        what is new (server-sent events: window, incident, over)
+//! GET /api/events        what is new (server-sent events: window, incident, thresholds, over)
 //! GET /api/incident/ID   all of an incident
 //! GET /api/evidence/ID   its packets (pcapng), if the run kept them
 //! GET /api/flows?q=WORDS connections, where the run tells them

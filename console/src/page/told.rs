@@ -67,6 +67,7 @@ pub(super) fn board(board: &Board) -> Value {
         "source": board.source.as_ref().map(|line| &line.json),
         "window": board.window.as_ref().map(|line| window(&line.json)),
         "summary": board.summary.as_ref().map(|line| fields(&line.json, &SUMMARY_FIELDS)),
+        "thresholds": board.reload.as_ref().map(|line| thresholds(&line.json)),
         "points": columns(board),
         "incidents": incidents,
         "incidents_untold": board.incidents().len().saturating_sub(INCIDENTS_TOLD_MAX),
@@ -74,6 +75,11 @@ pub(super) fn board(board: &Board) -> Value {
         "windows": board.windows,
         "is_over": board.is_over,
     })
+}
+
+/// Whether thresholds were read again, or why not.
+pub(super) fn thresholds(line: &Value) -> Value {
+    fields(line, &["ts", "state", "why"])
 }
 
 /// A window without what the page does not show, with its busiest listeners.

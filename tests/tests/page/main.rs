@@ -16,9 +16,12 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
+use serde_json::Value;
 use served::{Served, demo};
 use support::{run, tidegauge};
 use tempfile::TempDir;
+use tidegauge_tests::netns::{SERVER_IFACE, Side};
+use tidegauge_tests::skip::lab_or_skip;
 
 /// Who listen at the same time.
 const CLIENTS: usize = 200;
@@ -188,4 +191,32 @@ fn answers_without_compression_are_the_same() {
     let mut head = [0; 12];
     stream.read_exact(&mut head).unwrap();
     assert_eq!(&head, b"HTTP/1.1 200");
+}
+
+#[test]
+fn a_hangup_goes_on_to_the_run() {
+    let Some(lab) = lab_or_skip("a_hangup_goes_on_to_the_run") else { return };
+    let dir = TempDir::new().unwrap();
+    let file = dir.path().join("thresholds.toml");
+    std::fs::write(&file, "conn_rate_limit_per_s = 400").unwrap();
+    let run = ["live", SERVER_IFACE, "--config", file.to_str().unwrap()];
+    let served = Served::by(lab.command(Side::Server, tidegauge()), &[], &run);
+    let board = || lab.inside(Side::Server, || served.http().get("/api/board", &[]).json()).unwrap();
+    let wait_for = |is_it: &dyn Fn(&Value) -> bool| {
+        let started = Instant::now();
+        while !is_it(&board()) {
+            assert!(started.elapsed() < PATIENCE, "{:#}", board()["thresholds"]);
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    };
+    wait_for(&|board| board["windows"].as_u64() > Some(0));
+    assert_eq!(board()["source"]["source"]["name"], SERVER_IFACE);
+    std::fs::write(&file, "conn_rate_limit_per_s = many").unwrap();
+    served.signal(Signal::SIGHUP);
+    wait_for(&|board| board["thresholds"]["state"] == "kept");
+    std::fs::write(&file, "conn_rate_limit_per_s = 300").unwrap();
+    served.signal(Signal::SIGHUP);
+    wait_for(&|board| board["thresholds"]["state"] == "reloaded");
+    let ended = served.end_by(Signal::SIGINT);
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
 }

@@ -86,9 +86,13 @@ impl Served {
         }
     }
 
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.child.id() as i32), signal).unwrap();
+    }
+
     /// Ends it by a signal.
     pub(crate) fn end_by(mut self, signal: Signal) -> Ran {
-        kill(Pid::from_raw(self.child.id() as i32), signal).unwrap();
+        self.signal(signal);
         let mut stderr = std::mem::take(&mut self.said);
         self.stderr.read_to_string(&mut stderr).unwrap();
         Ran { code: self.child.wait().unwrap().code(), stdout: String::new(), stderr }
