@@ -45,20 +45,43 @@ export function table(caption, headings, rows, empty) {
   );
 }
 
-/** Replaces what is in an element, unless it would be the same: focus and scroll places stay. */
+/** Makes the children of an element these, changing what is there and not replacing it: a link stays the same link. */
 export function put(element, ...children) {
   const next = element.cloneNode(false);
   next.append(...children.flat());
-  if (next.innerHTML === element.innerHTML && !next.querySelector("canvas")) return;
-  const focused = element.contains(document.activeElement) ? document.activeElement.getAttribute("href") : null;
-  element.replaceChildren(...next.childNodes);
-  if (focused) [...element.querySelectorAll("[href]")].find((link) => link.getAttribute("href") === focused)?.focus();
+  become(element, next);
 }
 
-/** A button that copies. */
-export function copyButton(text, what) {
+function become(old, next) {
+  const before = [...old.childNodes];
+  const after = [...next.childNodes];
+  after.forEach((child, at) => {
+    const there = before[at];
+    if (!there) old.append(child);
+    else if (there.nodeName !== child.nodeName || child.nodeName === "CANVAS") there.replaceWith(child);
+    else if (child.nodeType === Node.TEXT_NODE) there.data !== child.data && (there.data = child.data);
+    else {
+      attributes(there, child);
+      become(there, child);
+    }
+  });
+  before.slice(after.length).forEach((child) => child.remove());
+}
+
+function attributes(old, next) {
+  for (const { name } of [...old.attributes]) if (name !== "open" && !next.hasAttribute(name)) old.removeAttribute(name);
+  for (const { name, value } of next.attributes) {
+    // Styles as attributes are what the policy forbids; what a reader opened stays open.
+    if (name === "style") old.style.cssText !== next.style.cssText && (old.style.cssText = next.style.cssText);
+    else if (name !== "open" && old.getAttribute(name) !== value) old.setAttribute(name, value);
+  }
+}
+
+/** A button that copies the code beside it. */
+export function copyButton(what) {
   const button = el("button", { type: "button", class: "copy", "aria-label": `Copy ${what}`, text: "Copy" });
   button.addEventListener("click", async () => {
+    const text = button.parentElement.querySelector("code").textContent;
     let said = "Copied";
     try {
       await navigator.clipboard.writeText(text);

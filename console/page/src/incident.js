@@ -93,7 +93,7 @@ function relations(incident) {
     follow.length ? el("ul", {}, follow.map((other) => el("li", {}, incidentLink(other)))) : null);
 }
 
-const code = (text, what) => el("div", { class: "code" }, el("pre", { tabindex: "0", "aria-label": what }, el("code", { text })), copyButton(text, what));
+const code = (text, what) => el("div", { class: "code" }, el("pre", { tabindex: "0", "aria-label": what }, el("code", { text })), copyButton(what));
 
 function commands(incident) {
   return incident.next?.length ? panel("What to run next", incident.next.map((command, at) => code(command, `command ${at + 1}`))) : null;

@@ -1,9 +1,10 @@
 //! The page in Chromium: `tests/page/check.mjs` drives it by Playwright, and fails where something is not as it should be.
 
+use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tempfile::TempDir;
 use tidegauge_tests::netns::{SERVER_IFACE, SERVER_V4, Side};
@@ -89,16 +90,26 @@ fn a_flood_is_seen_while_it_lasts() {
     let target = SocketAddr::from((SERVER_V4, 80));
     let _server = Server::start(&lab, target, &["echo-close"]);
     let served = Served::by(lab.command(Side::Server, tidegauge()), &[], &["live", SERVER_IFACE]);
-    let browser = check(lab.command(Side::Server, "node"), "live", served.url())
+    let mut browser = check(lab.command(Side::Server, "node"), "live", served.url())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
+    let mut said = BufReader::new(browser.stdout.take().unwrap());
+    let is_over = AtomicBool::new(false);
+    let mut stdout = String::new();
     std::thread::scope(|scope| {
-        scope.spawn(|| connect(&lab, target, 100, "25s"));
-        // The browser starts meanwhile, and sees that all is quiet.
-        std::thread::sleep(Duration::from_secs(8));
-        scope.spawn(|| flood(&lab, target, 5_000, "12s"));
+        scope.spawn(|| {
+            while !is_over.load(Ordering::Relaxed) {
+                connect(&lab, target, 100, "2s");
+            }
+        });
+        // Browsers take their time to start; then it has seen that all is quiet, or says what it saw instead.
+        said.read_line(&mut stdout).unwrap();
+        flood(&lab, target, 5_000, "15s");
+        is_over.store(true, Ordering::Relaxed);
     });
-    assert_fine(&browser.wait_with_output().unwrap().into());
+    said.read_to_string(&mut stdout).unwrap();
+    let output = browser.wait_with_output().unwrap();
+    assert_fine(&Ran { stdout, ..output.into() });
 }

@@ -31,11 +31,10 @@ impl Answer {
     }
 
     pub(crate) fn header(&self, name: &str) -> Option<String> {
-        let line = self.head.lines().skip(1).find_map(|line| {
+        self.head.lines().skip(1).find_map(|line| {
             let (known, value) = line.split_once(": ")?;
             known.eq_ignore_ascii_case(name).then(|| value.to_owned())
-        });
-        line
+        })
     }
 
     pub(crate) fn json(&self) -> Value {
