@@ -7,7 +7,7 @@ use crate::board::{Board, IncidentCard, LAYERS, Point, Step};
 use crate::line::number;
 
 /// Of a window, besides its listeners.
-const WINDOW_FIELDS: [&str; 17] = [
+const WINDOW_FIELDS: [&str; 16] = [
     "ts",
     "window_s",
     "packets",
@@ -16,7 +16,6 @@ const WINDOW_FIELDS: [&str; 17] = [
     "handshake",
     "rwnd_bytes",
     "transfer_1mib_ms",
-    "tcp",
     "quality",
     "sampling",
     "cost",
@@ -26,6 +25,9 @@ const WINDOW_FIELDS: [&str; 17] = [
     "health",
     "forecast",
 ];
+/// Of a listener.
+const LISTENER_FIELDS: [&str; 7] =
+    ["target", "conn_rate", "completed", "distinct_sources", "packets", "bytes", "rtt_listener_ms"];
 /// Of a summary.
 const SUMMARY_FIELDS: [&str; 11] = [
     "ts",
@@ -94,7 +96,7 @@ pub(super) fn window(line: &Value) -> Value {
     listeners.sort_by(|one, other| packets(other).total_cmp(&packets(one)));
     told["listeners_untold"] = json!(listeners.len().saturating_sub(LISTENERS_TOLD_MAX));
     listeners.truncate(LISTENERS_TOLD_MAX);
-    told["listeners"] = json!(listeners);
+    told["listeners"] = listeners.iter().map(|listener| fields(listener, &LISTENER_FIELDS)).collect();
     told
 }
 
