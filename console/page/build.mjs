@@ -1,9 +1,11 @@
 // Builds dist/ from src/: `node build.mjs [DIRECTORY]`. The same sources and packages give the same bytes.
 
-import { copyFileSync, mkdirSync } from "node:fs";
+import { copyFileSync, mkdirSync, readFileSync } from "node:fs";
 import { build } from "esbuild";
 
 const out = process.argv[2] ?? "dist";
+// Whoever gets the charts gets their licence.
+const licence = readFileSync("node_modules/uplot/LICENSE", "utf8").trim();
 mkdirSync(out, { recursive: true });
 await build({
   entryPoints: ["src/main.js"],
@@ -12,7 +14,7 @@ await build({
   minify: true,
   format: "esm",
   target: ["chrome110", "firefox115", "safari16"],
-  legalComments: "inline",
+  banner: { js: `/*! uPlot\n${licence}\n*/` },
   logLevel: "warning",
 });
 await build({
