@@ -18,5 +18,6 @@ pub mod feed;
 pub mod history;
 pub mod line;
 pub mod metrics;
+pub mod page;
 pub mod report;
 pub mod terminal;

@@ -79,7 +79,7 @@ fn webhook(address: SocketAddr) -> String {
 
 fn serve(alerts: &Path) -> Command {
     let mut command = Command::new(tidegauge());
-    command.args(["serve", "--alerts"]).arg(alerts).arg("read").arg(demo());
+    command.args(["serve", "--no-page", "--alerts"]).arg(alerts).arg("read").arg(demo());
     command
 }
 

@@ -8,7 +8,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use support::{Ran, run, tidegauge};
+use support::{Ran, events, incidents, run, tidegauge};
 use tempfile::TempDir;
 
 fn demo() -> String {
@@ -26,6 +26,9 @@ fn of_a_capture_and_of_its_lines_it_is_the_same() {
     let (html, markdown) = (path("a.html"), path("a.md"));
     let read = tidegauge_with(&["read", &demo(), "--json", "--html", &html, "--markdown", &markdown]);
     assert_eq!((read.code, read.stderr.as_str()), (Some(0), ""));
+    let events = events(&read.stdout);
+    let opened = incidents(&events, "syn_flood");
+    assert!(!opened.is_empty(), "the capture has a flood");
     fs::write(path("run.jsonl"), &read.stdout).unwrap();
     let again = tidegauge_with(&[
         "report",

@@ -8,6 +8,7 @@ mod demo;
 mod ebpf;
 mod fuzz;
 mod package;
+mod page;
 mod setup;
 mod shell;
 mod test;
@@ -25,6 +26,7 @@ cargo xtask <command>
   demo --record                           record tests/data/demo.pcap anew (root)
   test                                    everything: format, lints, docs, object, tests, fuzz targets
   ebpf [--check]                          rebuild the committed BPF object, or check that it is what its source builds
+  page [--check]                          rebuild the committed page, or check that it is what its sources build
   fuzz SECONDS                            build the fuzz targets and run each for so long
   bench <packet|tick|read|detect|live|conformance|detection|all> [--peers] [ARGS...]
                                           measure; --peers installs and runs the programs we compare with;
@@ -66,6 +68,8 @@ fn run(words: &[&str]) -> Result<Verdict> {
         ["fuzz", seconds] => fuzz::run_alone(seconds),
         ["package"] => package::run(),
         ["package", binary, directory] => package::of(binary, directory),
+        ["page"] => page::rebuild(),
+        ["page", "--check"] => page::check_alone(),
         ["setup", groups @ ..] => setup::run(groups),
         ["test"] => test::run(),
         ["tidy"] => tidy::run(),

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 
 use crate::setup::{self, Group};
-use crate::{Verdict, ebpf, fuzz, shell, tidy};
+use crate::{Verdict, ebpf, fuzz, page, shell, tidy};
 
 /// Set for the tests: the file in which a test that had to be skipped says so.
 const SKIPS_VARIABLE: &str = "TIDEGAUGE_SKIPS";
@@ -101,6 +101,8 @@ pub(crate) fn run() -> Result<Verdict> {
         Verdict::Wrong => Ok(Outcome::Failed("see the list above".into())),
     });
     steps.run("BPF object (cargo xtask ebpf --check)", || check_object(lacking.why(Group::Ebpf)));
+    steps.run("page (cargo xtask page --check)", check_page);
+    steps.run_unless(page::lacking(), "packages of the page's browser test", page::browser_test_packages);
     steps.run_unless(None, "build (release)", || {
         shell::run(&mut shell::cargo(["build", "--release", "--bin", "tidegauge", "--bin", "traffic"]))
     });
@@ -126,6 +128,18 @@ fn check_object(lacking: Option<String>) -> Result<Outcome> {
             Outcome::Passed
         }
         ebpf::Comparison::Skipped(why) => Outcome::Skipped(why),
+    })
+}
+
+fn check_page() -> Result<Outcome> {
+    if let Some(why) = page::lacking() {
+        return Ok(Outcome::Skipped(why));
+    }
+    Ok(match page::check()? {
+        page::Comparison::Different(files) => {
+            Outcome::Failed(format!("run `cargo xtask page`: {}", files.join(", ")))
+        }
+        page::Comparison::Same => Outcome::Passed,
     })
 }
 

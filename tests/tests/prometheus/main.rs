@@ -47,7 +47,7 @@ fn metrics_of(capture: &Path) -> String {
     let directory = TempDir::new().unwrap();
     let file = directory.path().join("tidegauge.prom");
     let mut serve = Command::new(tidegauge());
-    let ran = run(serve.args(["serve", "--metrics-file"]).arg(&file).arg("read").arg(capture));
+    let ran = run(serve.args(["serve", "--no-page", "--metrics-file"]).arg(&file).arg("read").arg(capture));
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
     assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1, "nothing else is left");
     fs::read_to_string(file).unwrap()
@@ -104,7 +104,9 @@ fn sums_of_windows_are_the_runs_own_sums() {
 #[test]
 fn a_file_that_cannot_be_written_is_said_before_anything_runs() {
     let mut serve = Command::new(tidegauge());
-    let ran = run(serve.args(["serve", "--metrics-file", "/no/such/directory/a.prom", "read"]).arg(demo()));
+    let ran = run(serve
+        .args(["serve", "--no-page", "--metrics-file", "/no/such/directory/a.prom", "read"])
+        .arg(demo()));
     assert_eq!(ran.code, Some(2));
     assert!(ran.stderr.contains("cannot write metrics to /no/such/directory/a.prom"), "{}", ran.stderr);
 }
@@ -115,7 +117,7 @@ fn a_file_that_cannot_be_written_any_more_is_said_once() {
     let below = directory.path().join("below");
     fs::create_dir(&below).unwrap();
     let mut serve = Command::new(tidegauge());
-    serve.arg("serve").arg("--metrics-file").arg(below.join("a.prom")).args(["read", "-"]);
+    serve.args(["serve", "--no-page", "--metrics-file"]).arg(below.join("a.prom")).args(["read", "-"]);
     let mut serve = serve.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     serve.stdin.as_mut().unwrap().write_all(&fs::read(demo()).unwrap()).unwrap();
     while !below.join("a.prom").exists() {
@@ -205,7 +207,7 @@ fn every_query_of_the_board_is_answered_of_a_run_with_a_flood() {
     let target = SocketAddr::new(IpAddr::V4(SERVER_V4), 80);
     let _server = Server::start(&lab, target, &["echo-close"]);
     let mut serve = lab.command(Side::Server, tidegauge());
-    serve.arg("serve").arg("--metrics-file").arg(directory.path().join(SCRAPED));
+    serve.args(["serve", "--no-page", "--metrics-file"]).arg(directory.path().join(SCRAPED));
     serve.args(["live", SERVER_IFACE, "--source", "ring", "--duration", "28s"]);
     let mut serve = serve.spawn().unwrap();
     while !directory.path().join(SCRAPED).exists() {

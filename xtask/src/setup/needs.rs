@@ -26,7 +26,7 @@ pub(crate) enum Group {
     Load,
     /// Programs whose speed is compared with ours.
     Peers,
-    /// Tests: another opinion on captures, the fuzzing engine's compiler, formatting and lints.
+    /// Tests: another opinion on captures, a browser for the page, the fuzzing engine's compiler, formatting and lints.
     Test,
 }
 
@@ -104,12 +104,15 @@ pub(crate) const NEEDS: &[Need] = &[
     program(Group::Lab, "ethtool", "ethtool"),
     program(Group::Lab, "iproute2", "ip"),
     program(Group::Lab, "tcpdump", "tcpdump"),
+    program(Group::Test, "chromium", "chromium"),
     program(Group::Test, "g++", "c++"),
     program(Group::Test, "openssl", "openssl"),
     program(Group::Test, "prometheus-alertmanager", "prometheus-alertmanager"),
     program(Group::Test, "rsyslog", "rsyslogd"),
     program(Group::Test, "prometheus", "promtool"),
     program(Group::Test, "python3", "python3"),
+    program(Group::Test, "nodejs", "node"),
+    program(Group::Test, "npm", "npm"),
     program(Group::Test, "tshark", "tshark"),
     component(Group::Test, "clippy", Present::Program("cargo-clippy")),
     component(Group::Test, "rustfmt", Present::Program("cargo-fmt")),

@@ -27,6 +27,8 @@ pub(crate) struct ReportArgs {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct ServeArgs {
+    #[command(flatten)]
+    pub(crate) page: super::page::PageArgs,
     /// Tell the receivers in FILE (TOML) of incidents.
     #[arg(long, value_name = "FILE")]
     pub(crate) alerts: Option<PathBuf>,

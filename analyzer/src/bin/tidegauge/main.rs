@@ -28,6 +28,7 @@ mod live_ring;
 mod live_xdp;
 mod meter;
 mod metrics_file;
+mod page;
 mod pinned;
 mod progress;
 mod read;

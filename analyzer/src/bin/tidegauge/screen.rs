@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use clap::{Args as ClapArgs, ValueEnum};
+use rustix::process::Signal;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use tidegauge_console::board::{Board, SharedBoard};
 use tidegauge_console::feed::Feed;
@@ -139,7 +140,7 @@ pub(crate) fn run(show: Show) -> anyhow::Result<ExitCode> {
         }
     };
     let ended_by_itself = watched.ended()?.is_some();
-    watched.ask_to_end();
+    watched.signal(Signal::TERM);
     let status = watched.wait()?;
     await_last_lines(&board);
     said.tell();

@@ -1,7 +1,9 @@
-//! `tidegauge serve`: a run, and all that shows it.
+//! `tidegauge serve`: a run, and all that shows it, keeps it or tells of it.
+//!
+//! It lasts as long as the run does, and with a page until somebody ends it.
 
 use std::ffi::OsString;
-use std::process::ExitCode;
+use std::process::{ExitCode, ExitStatus};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -11,72 +13,133 @@ use anyhow::{Context, bail};
 use clap::Parser;
 use rustix::process::Signal;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use tidegauge_console::alert::Alerts;
 use tidegauge_console::board::SharedBoard;
 use tidegauge_console::feed::Feed;
+use tidegauge_console::history::History;
 use tidegauge_console::metrics::Metrics;
+use tidegauge_console::page::Page;
 
-use super::alerts;
 use super::args::{Args, Command, ServeArgs};
-use super::history;
 use super::metrics_file::MetricsFile;
-use super::service;
 use super::watched::Watched;
+use super::{alerts, history, page, service};
 
 /// How often signals and the run's end are looked for.
 const LOOK: Duration = Duration::from_millis(100);
+/// How a run ends that could not do what it was asked to.
+const COULD_NOT_RUN: i32 = 2;
 
-/// Starts the run and serves until a signal comes; the exit code is the run's.
+/// What was asked for.
+#[derive(Default)]
+struct Signals {
+    stop: Arc<AtomicBool>,
+    again: Arc<AtomicBool>,
+}
+
+/// What shows the run, keeps it, or tells of it.
+struct Outlets {
+    page: Option<Page>,
+    metrics_file: Option<MetricsFile>,
+    alerts: Option<Alerts>,
+    history: Option<History>,
+}
+
+/// Starts the run and serves it; the exit code is the run's.
 pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
-    check(&args.run)?;
-    let stop = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM] {
-        signal_hook::flag::register(signal, Arc::clone(&stop)).context("cannot catch signals")?;
-    }
-    let reload = Arc::new(AtomicBool::new(false));
-    signal_hook::flag::register(SIGHUP, Arc::clone(&reload)).context("cannot catch signals")?;
+    let is_live = check(&args.run)?;
+    let signals = Signals::catch()?;
     let mut feed = Feed::default();
     service::tell(&mut feed)?;
-    let board = SharedBoard::of(&mut feed).context("cannot start a thread")?;
-    let alerts = alerts::start(args.alerts.as_deref(), &mut feed)?;
-    let history = history::start(&args.history, &mut feed)?;
-    let metrics = Metrics::of(&mut feed).context("cannot start a thread")?;
-    let mut metrics_file =
-        args.metrics_file.as_ref().map(|path| MetricsFile::create(path, metrics.clone())).transpose()?;
+    let mut outlets = Outlets::start(args, &mut feed)?;
     let mut watched = Watched::start(&args.run, feed)?;
-    while !stop.load(Ordering::Relaxed) && watched.ended()?.is_none() {
-        metrics_file.iter_mut().for_each(MetricsFile::tick);
-        if reload.swap(false, Ordering::Relaxed) {
-            service::reloading();
-            send(&watched, Signal::HUP);
-        }
-        thread::sleep(LOOK);
-    }
+    serve(&mut watched, &mut outlets, &signals, is_live)?;
     service::stopping();
     // With its summary, if it did not end by itself.
-    send(&watched, Signal::TERM);
+    watched.signal(Signal::TERM);
     let status = watched.wait()?;
-    alerts::finish(alerts);
-    history::finish(history);
-    metrics_file.iter_mut().for_each(MetricsFile::finish);
-    let _ = board.look().windows;
+    outlets.finish();
     Ok(status.code().and_then(|code| u8::try_from(code).ok()).map_or(ExitCode::from(2), ExitCode::from))
 }
 
-/// What the run is asked to do must be right before anything starts.
-fn check(run: &[OsString]) -> anyhow::Result<()> {
-    let program = OsString::from("tidegauge");
-    let args =
-        Args::try_parse_from(std::iter::once(&program).chain(run)).unwrap_or_else(|error| error.exit());
-    match args.command {
-        Command::Live(_) | Command::Read(_) => Ok(()),
-        _ => bail!("only a run can be served: `live IFACE` or `read FILE`"),
+/// Until there is nothing more to do, or somebody asks for the end.
+fn serve(
+    watched: &mut Watched,
+    outlets: &mut Outlets,
+    signals: &Signals,
+    is_live: bool,
+) -> anyhow::Result<()> {
+    let mut has_ended = false;
+    while !signals.stop.load(Ordering::Relaxed) {
+        outlets.metrics_file.iter_mut().for_each(MetricsFile::tick);
+        if signals.again.swap(false, Ordering::Relaxed) && is_live && !has_ended {
+            service::reloading();
+            watched.signal(Signal::HUP);
+        }
+        if !has_ended && let Some(status) = watched.ended()? {
+            has_ended = true;
+            match &outlets.page {
+                Some(page) if could_run(status) => {
+                    page::say(format_args!("the run is over; {} stays until Ctrl-C", page.url()));
+                }
+                // Whoever started us learns it now, as from the run itself.
+                Some(_) | None => return Ok(()),
+            }
+        }
+        thread::sleep(LOOK);
+    }
+    Ok(())
+}
+
+fn could_run(status: ExitStatus) -> bool {
+    status.code().is_some_and(|code| code != COULD_NOT_RUN)
+}
+
+impl Signals {
+    fn catch() -> anyhow::Result<Self> {
+        let signals = Self::default();
+        for (signal, flag) in [(SIGINT, &signals.stop), (SIGTERM, &signals.stop), (SIGHUP, &signals.again)] {
+            signal_hook::flag::register(signal, Arc::clone(flag)).context("cannot catch signals")?;
+        }
+        Ok(signals)
     }
 }
 
-/// Passes a signal on; the run may have ended by itself.
-fn send(watched: &Watched, signal: Signal) {
-    let process = rustix::process::Pid::from_raw(i32::try_from(watched.id()).unwrap_or(0));
-    if let Some(process) = process {
-        let _ = rustix::process::kill_process(process, signal);
+impl Outlets {
+    fn start(args: &ServeArgs, feed: &mut Feed) -> anyhow::Result<Self> {
+        let metrics = Metrics::of(feed).context("cannot start a thread")?;
+        let metrics_file =
+            args.metrics_file.as_ref().map(|path| MetricsFile::create(path, metrics.clone())).transpose()?;
+        let alerts = alerts::start(args.alerts.as_deref(), feed)?;
+        let history = history::start(&args.history, feed)?;
+        let page = if args.page.is_wanted() {
+            let board = SharedBoard::of(feed).context("cannot start a thread")?;
+            Some(page::start(&args.page, board, metrics, feed)?)
+        } else {
+            None
+        };
+        Ok(Self { page, metrics_file, alerts, history })
+    }
+
+    fn finish(mut self) {
+        self.metrics_file.iter_mut().for_each(MetricsFile::finish);
+        alerts::finish(self.alerts);
+        history::finish(self.history);
+        self.page.into_iter().for_each(Page::stop);
+    }
+}
+
+/// What the run is asked to do must be right before anything starts. Whether it is a live one.
+fn check(run: &[OsString]) -> anyhow::Result<bool> {
+    let program = OsString::from("tidegauge");
+    // `--json` is added for the run, and some options go with it only.
+    let json = OsString::from("--json");
+    let json = (!run.contains(&json)).then_some(&json);
+    let words = std::iter::once(&program).chain(run).chain(json);
+    let args = Args::try_parse_from(words).unwrap_or_else(|error| error.exit());
+    match args.command {
+        Command::Live(_) => Ok(true),
+        Command::Read(_) => Ok(false),
+        _ => bail!("only a run can be served: `live IFACE` or `read FILE`"),
     }
 }

@@ -7,6 +7,7 @@ use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
 use std::thread::{self, JoinHandle};
 
 use anyhow::{Context, anyhow};
+use rustix::process::{Pid, Signal, kill_process};
 use tidegauge_console::feed::Feed;
 
 /// A run, and the thread that reads what it prints.
@@ -49,17 +50,11 @@ impl Watched {
         Ok(Self { child, reading })
     }
 
-    /// Its process, for signals.
-    pub(crate) fn id(&self) -> u32 {
-        self.child.id()
-    }
-
-    /// Asks it to end, with its summary.
-    pub(crate) fn ask_to_end(&self) {
-        let process = rustix::process::Pid::from_raw(i32::try_from(self.child.id()).unwrap_or(0));
-        if let Some(process) = process {
+    /// Sends it a signal; SIGTERM asks it to end with its summary.
+    pub(crate) fn signal(&self, signal: Signal) {
+        if let Some(process) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
             // It may have ended by itself.
-            let _ = rustix::process::kill_process(process, rustix::process::Signal::TERM);
+            let _ = kill_process(process, signal);
         }
     }
 
