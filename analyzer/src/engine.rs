@@ -23,7 +23,7 @@ use crate::keyed::Keyed;
 use crate::learnt::Learnt;
 use crate::listener_state::ListenerState;
 use crate::local_host::{HostInterval, LocalHost};
-use crate::model::{HostShares, Model, Outlook, RunOutlook};
+use crate::model::{HostShares, Learning, Model, Outlook, RunOutlook};
 use crate::open_incidents::{Changing, Judging};
 use crate::quality::{Interval, Lag, SourceLosses};
 use crate::sample::Sampling;
@@ -355,7 +355,8 @@ impl Engine {
             self.model.note_host(HostShares::of(host));
         }
         self.graph.add_second(&window);
-        let outlook = self.model.end_second(&self.config, &window, &seen);
+        let learning = if self.has_incidents() { Learning::Waits } else { Learning::Goes };
+        let outlook = self.model.end_second(&self.config, &window, &seen, learning);
         self.run.outlook.outlook.merge(&outlook);
         self.run.outlook.tally = self.model.tally();
         if window.totals.get(Counter::Packets) != 0 || self.tells_idle_seconds {

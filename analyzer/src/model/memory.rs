@@ -5,8 +5,8 @@ use std::collections::VecDeque;
 use tidegauge_ebpf::counter::Counter;
 use tidegauge_ebpf::histogram::{Histogram, lower_bound};
 
-use super::HostShares;
 use super::features::{Feature, Features, SAMPLES_MIN, ratio_of_many as ratio};
+use super::{HostShares, Learning};
 use crate::baseline::{Baseline, SECONDS_MIN};
 use crate::layer::LayerCounter;
 use crate::quality::Interval;
@@ -51,7 +51,13 @@ pub(super) struct Memory {
 
 impl Memory {
     /// Adds a second; the features at its end.
-    pub(super) fn end_second(&mut self, window: &Window, seen: &Interval, host: HostShares) -> Features {
+    pub(super) fn end_second(
+        &mut self,
+        window: &Window,
+        seen: &Interval,
+        host: HostShares,
+        learning: Learning,
+    ) -> Features {
         let second = Second::of(window);
         self.answers_seen |= second.completed != 0 || window.totals.get(Counter::Answered) != 0;
         self.seconds.truncate(SECONDS - 1);
@@ -59,7 +65,9 @@ impl Memory {
         self.note_day(&second);
         let mut features = Features::default();
         let usual = self.rates.usual(SECONDS_MIN).map(|usual| usual.median);
-        self.rates.learn(second.attempted);
+        if learning == Learning::Goes {
+            self.rates.learn(second.attempted);
+        }
         features.set(Feature::ConnRate, Some(second.attempted as f64));
         features.set(Feature::ConnRateUsual, usual);
         features.set(Feature::Transfer1mibMs, self.mean(TEN_S, |second| second.transfers));

@@ -73,6 +73,15 @@ impl Outlook {
     }
 }
 
+/// Whether what is usual may be learnt from a second.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Learning {
+    /// No incident is open.
+    Goes,
+    /// One is: what is measured now is not usual.
+    Waits,
+}
+
 /// The model's memory.
 #[derive(Debug, Default)]
 pub(crate) struct Model {
@@ -108,8 +117,14 @@ impl Model {
     }
 
     /// A second is over.
-    pub(crate) fn end_second(&mut self, config: &Config, window: &Window, seen: &Interval) -> Outlook {
-        let features = self.memory.end_second(window, seen, self.host);
+    pub(crate) fn end_second(
+        &mut self,
+        config: &Config,
+        window: &Window,
+        seen: &Interval,
+        learning: Learning,
+    ) -> Outlook {
+        let features = self.memory.end_second(window, seen, self.host, learning);
         let health = Health::of(config, &features);
         let healthy_next = self.forecast.end_second(config, &features, &health);
         Outlook { features, health, healthy_next }

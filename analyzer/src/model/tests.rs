@@ -22,7 +22,9 @@ fn window(attempted: u64, completed: u64, payload: u64, again: u64) -> Window {
 /// The outlooks of so many seconds.
 fn seconds(windows: impl IntoIterator<Item = Window>) -> (Vec<Outlook>, Tally) {
     let (mut model, config) = (Model::default(), Config::default());
-    let outlooks = windows.into_iter().map(|window| model.end_second(&config, &window, &Interval::default()));
+    let outlooks = windows
+        .into_iter()
+        .map(|window| model.end_second(&config, &window, &Interval::default(), Learning::Goes));
     let outlooks = outlooks.collect();
     (outlooks, model.tally())
 }
@@ -55,7 +57,8 @@ fn what_was_not_measured_is_unknown() {
 fn a_host_tells_its_own_layer() {
     let mut model = Model::default();
     model.note_host(HostShares { tcp_connections: Some(0.6), mem_fragmentation: None });
-    let outlook = model.end_second(&Config::default(), &window(0, 0, 0, 0), &Interval::default());
+    let outlook =
+        model.end_second(&Config::default(), &window(0, 0, 0, 0), &Interval::default(), Learning::Goes);
     assert_eq!(outlook.health.layers[Layer::Resource as usize], Some(25.0));
 }
 
