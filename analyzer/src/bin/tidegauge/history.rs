@@ -88,12 +88,9 @@ fn print_tables(dir: &Path, query: &Query) -> anyhow::Result<u64> {
         writeln!(out, "nothing is kept of that time in {}", dir.display())?;
         return Ok(unreadable);
     }
-    writeln!(
-        out,
-        "{} windows of {runs} runs, {} incidents",
-        board.windows,
-        board.incidents().len() as u64 + board.incidents_forgotten
-    )?;
+    let of_runs = if runs == 0 { String::new() } else { format!(" since {runs} starts of a live run") };
+    let incidents = board.incidents().len() as u64 + board.incidents_forgotten;
+    writeln!(out, "windows: {}{of_runs}; incidents: {incidents}", board.windows)?;
     if board.incidents().len() != 0 {
         writeln!(out)?;
     }
