@@ -97,3 +97,16 @@ fn a_forecast_learns_within_bounds_and_repeats_itself() {
     let (brier, persistence) = (tally.brier().unwrap(), tally.brier_of_persistence().unwrap());
     assert!(brier < 0.1 && persistence < 0.1, "{brier} {persistence}");
 }
+
+#[test]
+fn what_is_usual_of_all_is_not_learnt_while_something_is_wrong() {
+    let (mut model, config, seen) = (Model::default(), Config::default(), Interval::default());
+    let mut usual_after = |attempted, seconds, learning| {
+        let outlooks =
+            (0..seconds).map(|_| model.end_second(&config, &window(attempted, 0, 0, 0), &seen, learning));
+        outlooks.last().and_then(|outlook| outlook.features.get(Feature::ConnRateUsual))
+    };
+    assert_eq!(usual_after(20, 30, Learning::Goes), Some(20.0));
+    assert_eq!(usual_after(5_000, 300, Learning::Waits), Some(20.0));
+    assert!(usual_after(5_000, 90, Learning::Goes).is_some_and(|usual| usual > 20.0));
+}

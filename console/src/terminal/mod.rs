@@ -5,7 +5,7 @@
 //! Board, View, State --> Screen::draw --> a buffer of cells --> the terminal (session), or plain text (plain)
 //! ```
 //! [`View`] is what was chosen with keys, [`State`] what the run does meanwhile. Drawing is a function of the three and
-//! touches nothing else, so a screen of a saved run is the same everywhere. [`session`] alone knows the terminal.
+//! touches nothing else, so a screen of a saved run is the same everywhere. `session` alone knows the terminal.
 
 mod draw;
 mod plain;

@@ -88,9 +88,9 @@ fn print_tables(dir: &Path, query: &Query) -> anyhow::Result<u64> {
         writeln!(out, "nothing is kept of that time in {}", dir.display())?;
         return Ok(unreadable);
     }
-    let of_runs = if runs == 0 { String::new() } else { format!(" since {runs} starts of a live run") };
     let incidents = board.incidents().len() as u64 + board.incidents_forgotten;
-    writeln!(out, "windows: {}{of_runs}; incidents: {incidents}", board.windows)?;
+    let of_runs = if runs == 0 { String::new() } else { format!("live runs: {runs}; ") };
+    writeln!(out, "{of_runs}windows: {}; incidents: {incidents}", board.windows)?;
     if board.incidents().len() != 0 {
         writeln!(out)?;
     }
