@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 
-use crate::line::{LINE_BYTES_MAX, Line};
+use crate::line::{Event, LINE_BYTES_MAX, Line};
 
 /// What was lost on the way; shared with the feed.
 #[derive(Debug, Default)]
@@ -23,6 +23,15 @@ struct Subscriber {
     queue: SyncSender<Arc<Line>>,
     losses: Arc<Losses>,
     when_full: WhenFull,
+    wants: Wants,
+}
+
+/// Which lines a subscriber gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wants {
+    All,
+    /// All but those of connections and of judged segments, which are thousands a second and must not push others out.
+    NoFlows,
 }
 
 /// What becomes of lines that do not fit.
@@ -41,20 +50,30 @@ pub struct Feed {
 }
 
 impl Feed {
-    /// Somebody who wants lines: at most `lines_max` wait for it. When no more come, the run is over.
+    /// Somebody who wants lines, but those of connections: at most `lines_max` wait for it. When no more come, the run is over.
     pub fn subscribe(&mut self, lines_max: usize) -> (Receiver<Arc<Line>>, Arc<Losses>) {
-        self.add(lines_max, WhenFull::Lose)
+        self.add(lines_max, WhenFull::Lose, Wants::NoFlows)
+    }
+
+    /// The same with lines of connections. Where nobody wants them they are not looked into.
+    pub fn subscribe_with_flows(&mut self, lines_max: usize) -> (Receiver<Arc<Line>>, Arc<Losses>) {
+        self.add(lines_max, WhenFull::Lose, Wants::All)
     }
 
     /// The same where lines come from a file, which can wait: none is lost.
     pub fn subscribe_waiting(&mut self, lines_max: usize) -> (Receiver<Arc<Line>>, Arc<Losses>) {
-        self.add(lines_max, WhenFull::Wait)
+        self.add(lines_max, WhenFull::Wait, Wants::NoFlows)
     }
 
-    fn add(&mut self, lines_max: usize, when_full: WhenFull) -> (Receiver<Arc<Line>>, Arc<Losses>) {
+    fn add(
+        &mut self,
+        lines_max: usize,
+        when_full: WhenFull,
+        wants: Wants,
+    ) -> (Receiver<Arc<Line>>, Arc<Losses>) {
         let (queue, items) = sync_channel(lines_max);
         let losses = Arc::new(Losses::default());
-        self.subscribers.push(Subscriber { queue, losses: Arc::clone(&losses), when_full });
+        self.subscribers.push(Subscriber { queue, losses: Arc::clone(&losses), when_full, wants });
         (items, losses)
     }
 
@@ -74,6 +93,11 @@ impl Feed {
             if !next_line(from, &mut bytes)? {
                 return Ok(());
             }
+            if is_of_flow(&bytes)
+                && self.subscribers.iter().all(|subscriber| subscriber.wants == Wants::NoFlows)
+            {
+                continue;
+            }
             match std::str::from_utf8(&bytes).ok().and_then(|text| Line::parse(text).ok()) {
                 Some(line) => self.hand_out(&Arc::new(line)),
                 None => _ = self.losses.not_understood.fetch_add(1, Ordering::Relaxed),
@@ -82,7 +106,11 @@ impl Feed {
     }
 
     fn hand_out(&mut self, line: &Arc<Line>) {
+        let is_of_flow = matches!(line.event, Event::Flow | Event::Judgement);
         self.subscribers.retain(|subscriber| {
+            if is_of_flow && subscriber.wants == Wants::NoFlows {
+                return true;
+            }
             if subscriber.when_full == WhenFull::Wait {
                 return subscriber.queue.send(Arc::clone(line)).is_ok();
             }
@@ -96,6 +124,15 @@ impl Feed {
             }
         });
     }
+}
+
+/// Whether a line is of a connection or a segment, by its beginning: `ts` and `event` come first.
+fn is_of_flow(line: &[u8]) -> bool {
+    const BEGIN_BYTES: usize = 80;
+    let begin = &line[..line.len().min(BEGIN_BYTES)];
+    [br#""event":"flow""#.as_slice(), br#""event":"judgement""#.as_slice()]
+        .iter()
+        .any(|event| begin.windows(event.len()).any(|part| part == *event))
 }
 
 /// The next line, without what is beyond the longest that is taken; `false` at the end.
@@ -136,5 +173,17 @@ mod tests {
         let count = |count: &AtomicU64| count.load(Ordering::Relaxed);
         assert_eq!((count(&lost.not_taken), count(&none.not_taken)), (3, 0));
         assert_eq!(count(&of_feed.not_understood), 1);
+    }
+
+    #[test]
+    fn connections_push_nothing_out() {
+        let flow = "{\"ts\":\"1970-01-01T00:00:01Z\",\"event\":\"flow\"}\n";
+        let text = flow.repeat(50) + WINDOW;
+        let mut feed = Feed::default();
+        let (lines, losses) = feed.subscribe(1);
+        let (flows, _) = feed.subscribe_with_flows(100);
+        feed.run(&mut text.as_bytes()).unwrap();
+        assert_eq!((lines.iter().count(), flows.iter().count()), (1, 51));
+        assert_eq!(losses.not_taken.load(Ordering::Relaxed), 0);
     }
 }

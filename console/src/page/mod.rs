@@ -132,7 +132,7 @@ impl Page {
             bind(&runtime, options.listen).map_err(|error| PageError::Listen(options.listen, error))?;
         let address = listener.local_addr().map_err(PageError::Thread)?;
         let of_feed = feed.losses();
-        let (lines, losses) = feed.subscribe(LINES_MAX);
+        let (lines, losses) = feed.subscribe_with_flows(LINES_MAX);
         let counts = Arc::new(Counts::default());
         let hub = Arc::new(Hub::new(board.clone(), Arc::clone(&counts), [of_feed, losses]));
         let keeps = Arc::clone(&hub);
