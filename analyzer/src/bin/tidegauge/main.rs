@@ -77,9 +77,10 @@ fn main() -> ExitCode {
         Command::Generate(generate) => generate::run(&generate).map(Outcome::code),
         Command::Learn(learn) => learn::run(&learn).map(Outcome::code),
         Command::Report(report) => reports::run(&report).map(Outcome::code),
-        Command::Live(live) => match Show::of_live(&live) {
-            Some(show) => screen::run(show),
-            None => live::run(&live).map(Outcome::code),
+        Command::Live(live) => match (live.show.web, Show::of_live(&live)) {
+            (Some(listen), _) => serve::of_live(listen),
+            (None, Some(show)) => screen::run(show),
+            (None, None) => live::run(&live).map(Outcome::code),
         },
         Command::Read(read) => match Show::of_read(&read) {
             Some(show) => screen::run(show),

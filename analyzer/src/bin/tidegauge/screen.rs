@@ -4,6 +4,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, IsTerminal, Read, Write};
+use std::net::SocketAddr;
 use std::process::{ChildStderr, ExitCode};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -44,6 +45,9 @@ pub(crate) struct ShowArgs {
     /// Print one screen as text after the first windows, and end.
     #[arg(long, conflicts_with = "json")]
     once: bool,
+    /// A page for browsers instead: short for `serve --listen ADDR live IFACE`.
+    #[arg(long, value_name = "ADDR", conflicts_with_all = ["json", "once", "plain"])]
+    pub(crate) web: Option<SocketAddr>,
 }
 
 /// How a file is shown.

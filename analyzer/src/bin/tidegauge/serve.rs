@@ -3,6 +3,7 @@
 //! It lasts as long as the run does, and with a page until somebody ends it.
 
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::process::{ExitCode, ExitStatus};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -60,6 +61,31 @@ pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     let status = watched.wait()?;
     outlets.finish();
     Ok(status.code().and_then(|code| u8::try_from(code).ok()).map_or(ExitCode::from(2), ExitCode::from))
+}
+
+/// `live --web ADDR ...`, which is `serve --listen ADDR live ...`.
+pub(crate) fn of_live(listen: SocketAddr) -> anyhow::Result<ExitCode> {
+    let words = served(std::env::args_os().skip(1), listen);
+    match Args::try_parse_from(words).unwrap_or_else(|error| error.exit()).command {
+        Command::Serve(args) => run(&args),
+        _ => bail!("--web goes with live"),
+    }
+}
+
+/// The command line of `serve` for one of `live` with `--web`.
+fn served(words: impl Iterator<Item = OsString>, listen: SocketAddr) -> Vec<OsString> {
+    let mut served: Vec<OsString> = ["tidegauge", "serve", "--listen"].map(OsString::from).to_vec();
+    served.push(listen.to_string().into());
+    let mut is_value = false;
+    for word in words {
+        let is_of_web =
+            is_value || word.to_str().is_some_and(|word| word == "--web" || word.starts_with("--web="));
+        is_value = !is_value && word == "--web";
+        if !is_of_web {
+            served.push(word);
+        }
+    }
+    served
 }
 
 /// Until there is nothing more to do, or somebody asks for the end.
@@ -141,5 +167,22 @@ fn check(run: &[OsString]) -> anyhow::Result<bool> {
         Command::Live(_) => Ok(true),
         Command::Read(_) => Ok(false),
         _ => bail!("only a run can be served: `live IFACE` or `read FILE`"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_live_run_with_a_page_is_one_that_is_served() {
+        let listen = "127.0.0.1:9000".parse().unwrap();
+        for line in
+            ["live eth1 --web 127.0.0.1:9000 --source ring", "live --web=127.0.0.1:9000 eth1 --source ring"]
+        {
+            let words = served(line.split(' ').map(OsString::from), listen);
+            let words: Vec<_> = words.iter().filter_map(|word| word.to_str()).collect();
+            assert_eq!(words.join(" "), "tidegauge serve --listen 127.0.0.1:9000 live eth1 --source ring");
+        }
     }
 }
