@@ -55,7 +55,7 @@ impl Feed {
         self.add(lines_max, WhenFull::Lose, Wants::NoFlows)
     }
 
-    /// The same with lines of connections. Where nobody wants them they are not looked into.
+    /// The same with lines of connections, which are handed on unread ([`Line::unread`]).
     pub fn subscribe_with_flows(&mut self, lines_max: usize) -> (Receiver<Arc<Line>>, Arc<Losses>) {
         self.add(lines_max, WhenFull::Lose, Wants::All)
     }
@@ -93,12 +93,12 @@ impl Feed {
             if !next_line(from, &mut bytes)? {
                 return Ok(());
             }
-            if is_of_flow(&bytes)
-                && self.subscribers.iter().all(|subscriber| subscriber.wants == Wants::NoFlows)
-            {
+            let is_of_flow = is_of_flow(&bytes);
+            if is_of_flow && self.subscribers.iter().all(|subscriber| subscriber.wants == Wants::NoFlows) {
                 continue;
             }
-            match std::str::from_utf8(&bytes).ok().and_then(|text| Line::parse(text).ok()) {
+            let read = if is_of_flow { Line::unread } else { Line::parse };
+            match std::str::from_utf8(&bytes).ok().and_then(|text| read(text).ok()) {
                 Some(line) => self.hand_out(&Arc::new(line)),
                 None => _ = self.losses.not_understood.fetch_add(1, Ordering::Relaxed),
             }

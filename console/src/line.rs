@@ -79,6 +79,21 @@ impl Line {
         Self::of(json, text.to_owned())
     }
 
+    /// A line of a connection or a segment that is handed on as it is: its `json` is null. They are thousands a second, and of
+    /// most of them nobody ever looks at more than that they came.
+    ///
+    /// # Errors
+    /// Where it is not such a line.
+    pub fn unread(text: &str) -> Result<Self, LineError> {
+        let field = |name: &str| {
+            let (_, rest) = text.split_once(&format!("\"{name}\":\""))?;
+            rest.split_once('"').map(|(value, _)| value)
+        };
+        let event = field("event").and_then(Event::from_name).ok_or(LineError::NoEvent)?;
+        let ts_ns = field("ts").and_then(time_ns).ok_or(LineError::NoTime)?;
+        Ok(Self { event, ts_ns, json: Value::Null, text: text.trim_end().to_owned() })
+    }
+
     /// Of what a line says, and the line.
     ///
     /// # Errors
@@ -119,6 +134,15 @@ mod tests {
         assert_eq!(Line::parse("[]").err(), Some(LineError::NotJson));
         assert_eq!(Line::parse(r#"{"event":"tide"}"#).err(), Some(LineError::NoEvent));
         assert_eq!(Line::parse(r#"{"event":"window","ts":"noon"}"#).err(), Some(LineError::NoTime));
+    }
+
+    #[test]
+    fn a_connection_is_handed_on_unread() {
+        let text = r#"{"ts":"1970-01-01T00:00:01Z","event":"flow","number":7}"#;
+        let line = Line::unread(text).unwrap();
+        assert_eq!((line.event, line.ts_ns, &line.json), (Event::Flow, 1_000_000_000, &Value::Null));
+        assert_eq!(line.text, text);
+        assert_eq!(Line::unread("{}").err(), Some(LineError::NoEvent));
     }
 
     #[test]

@@ -7,11 +7,26 @@ use serde_json::{Value, json};
 use super::limits::{FLOWS_MAX, FLOWS_TOLD_MAX};
 use crate::line::{Line, number};
 
-/// A row, and the text that is searched.
+/// A row, and the text that is searched; a line until somebody looks.
 #[derive(Debug)]
-struct Row {
-    text: String,
-    json: Value,
+enum Row {
+    Line(String),
+    Read { text: String, json: Value },
+}
+
+impl Row {
+    /// Its text and its cells.
+    fn read(&mut self) -> (&str, &Value) {
+        if let Self::Line(line) = self {
+            // What is no JSON after all is a row of unknowns.
+            let flow = serde_json::from_str(line).unwrap_or_default();
+            *self = read(&flow);
+        }
+        match self {
+            Self::Line(line) => (line, &Value::Null),
+            Self::Read { text, json } => (text, json),
+        }
+    }
 }
 
 /// The table.
@@ -28,27 +43,28 @@ impl Flows {
         if self.rows.len() == FLOWS_MAX {
             self.rows.pop_front();
         }
-        self.rows.push_back(row(line));
+        self.rows.push_back(Row::Line(line.text.clone()));
     }
 
     /// The newest rows that contain every word.
-    pub(super) fn found(&self, words: &str) -> Value {
+    pub(super) fn found(&mut self, words: &str) -> Value {
         let words: Vec<String> = words.split_whitespace().take(8).map(str::to_lowercase).collect();
-        let fits = |row: &&Row| words.iter().all(|word| row.text.contains(word));
         let mut found = 0;
         let mut rows = Vec::new();
-        for row in self.rows.iter().rev().filter(fits) {
-            found += 1;
-            if rows.len() < FLOWS_TOLD_MAX {
-                rows.push(&row.json);
+        for row in self.rows.iter_mut().rev() {
+            let (text, json) = row.read();
+            if words.iter().all(|word| text.contains(word)) {
+                found += 1;
+                if rows.len() < FLOWS_TOLD_MAX {
+                    rows.push(json.clone());
+                }
             }
         }
         json!({ "rows": rows, "found": found, "kept": self.rows.len(), "seen": self.seen })
     }
 }
 
-fn row(line: &Line) -> Row {
-    let flow = &line.json;
+fn read(flow: &Value) -> Row {
     let end = |name: &str| {
         let (addr, port) =
             (flow[name]["addr"].as_str().unwrap_or("?"), flow[name]["port"].as_u64().unwrap_or(0));
@@ -68,13 +84,13 @@ fn row(line: &Line) -> Row {
         "close": flow["close"],
         "packets": both("packets"),
         "bytes": both("bytes"),
-        "retransmission": both("retransmission") + both("fast_retransmission"),
+        "retransmission": both("retransmission"),
         "rtt_ms": rtt_us[0].zip(rtt_us[1]).map(|(one, other)| (one + other) / 1_000.0),
-        "limiter": flow["limiter"]["what"],
+        "limiter": flow["limiter"]["verdict"],
         "app": flow["app"]["protocol"],
     });
     let text = ["from", "to", "state", "close", "app"].map(|name| json[name].as_str().unwrap_or_default());
-    Row { text: text.join(" ").to_lowercase(), json }
+    Row::Read { text: text.join(" ").to_lowercase(), json }
 }
 
 #[cfg(test)]
