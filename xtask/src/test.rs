@@ -14,7 +14,7 @@ use crate::{Verdict, ebpf, fuzz, page, shell, tidy};
 
 /// Set for the tests: the file in which a test that had to be skipped says so.
 const SKIPS_VARIABLE: &str = "TIDEGAUGE_SKIPS";
-const FUZZ_SECONDS_CI: u32 = 60;
+const FUZZ_SECONDS_CI: u32 = 30;
 const FUZZ_SECONDS: u32 = 10;
 
 /// How a step ended.
