@@ -86,6 +86,8 @@ struct Open {
     bytes: u64,
     span_ns: Option<(i64, i64)>,
     synced_ns: i64,
+    /// It could not be closed: not to be tried again with every line.
+    not_full_before: u64,
 }
 
 struct Keeper {
@@ -115,7 +117,7 @@ impl Keeper {
         let open = Open::create(dir, number)?;
         let mut keeper =
             Self { dir: dir.to_owned(), limits, open, closed, counts, say, is_faulty: false, _lock: lock };
-        keeper.make_room(0);
+        keeper.make_room();
         Ok(keeper)
     }
 
@@ -131,9 +133,7 @@ impl Keeper {
 
     fn put(&mut self, line: &Line, text: String) {
         let mut written = self.open.append(line, text.as_bytes());
-        if written.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::StorageFull)
-            && self.make_room(text.len() as u64 + self.total_bytes())
-        {
+        if written.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::StorageFull) && self.remove(1) {
             written = self.open.append(line, text.as_bytes());
         }
         let place = self.open_path();
@@ -169,9 +169,13 @@ impl Keeper {
             Ok((next, closed)) => {
                 self.open = next;
                 self.closed.push(closed);
-                self.make_room(self.total_bytes());
+                self.make_room();
             }
-            Err(error) => self.note_fault(Some(error.to_string())),
+            Err(error) => {
+                self.open.not_full_before = self.open.bytes + self.limits.segment_bytes / 4;
+                self.remove(1);
+                self.note_fault(Some(error.to_string()));
+            }
         }
     }
 
@@ -183,26 +187,32 @@ impl Keeper {
         self.open.bytes + self.closed.iter().map(|closed| closed.bytes).sum::<u64>()
     }
 
-    /// Removes the oldest segments until `bytes` more than all others have room; whether any went. Of those that are too old one
-    /// at a time: a clock that jumps must not cost all of them.
-    fn make_room(&mut self, bytes: u64) -> bool {
+    /// Removes the oldest segments until all have room. Of those that are too old one at a time: a clock that jumps must
+    /// not cost all of them.
+    fn make_room(&mut self) {
         let newest_s = self.closed.last().map_or(0, |closed| closed.span_s.1);
         let is_old = self.closed.first().is_some_and(|oldest| {
             newest_s.saturating_sub(oldest.span_s.1)
                 > i64::try_from(self.limits.age_max_s).unwrap_or(i64::MAX)
         });
-        let mut over = bytes.max(self.total_bytes()).saturating_sub(self.limits.bytes_max);
-        let mut gone = 0;
-        while gone < self.closed.len() && (over > 0 || (is_old && gone == 0)) {
-            over = over.saturating_sub(self.closed[gone].bytes);
-            gone += 1;
+        let mut over = self.total_bytes().saturating_sub(self.limits.bytes_max);
+        let mut count = 0;
+        while count < self.closed.len() && (over > 0 || (is_old && count == 0)) {
+            over = over.saturating_sub(self.closed[count].bytes);
+            count += 1;
         }
-        for closed in self.closed.drain(..gone) {
+        self.remove(count);
+    }
+
+    /// Removes the oldest segments, so many; whether there was one.
+    fn remove(&mut self, count: usize) -> bool {
+        let count = count.min(self.closed.len());
+        for closed in self.closed.drain(..count) {
             // Gone already is as good.
             let _ = fs::remove_file(&closed.path);
             self.counts.removed.fetch_add(1, Ordering::Relaxed);
         }
-        gone != 0
+        count != 0
     }
 
     /// Says a fault when it begins and when it is over.
@@ -221,7 +231,7 @@ impl Open {
         let path = segment::open_path(dir, number);
         let file = OpenOptions::new().create(true).append(true).open(&path);
         let file = file.map_err(HistoryError::io("write", &path))?;
-        Ok(Self { number, file, bytes: 0, span_ns: None, synced_ns: 0 })
+        Ok(Self { number, file, bytes: 0, span_ns: None, synced_ns: 0, not_full_before: 0 })
     }
 
     fn append(&mut self, line: &Line, text: &[u8]) -> io::Result<()> {
@@ -243,8 +253,9 @@ impl Open {
 
     fn is_full(&self, limits: Limits) -> bool {
         let lasted_ns = self.span_ns.map_or(0, |(first_ns, last_ns)| last_ns - first_ns);
-        self.bytes >= limits.segment_bytes
-            || lasted_ns / SECOND_NS >= i64::try_from(limits.segment_s).unwrap_or(i64::MAX)
+        let is_due = self.bytes >= limits.segment_bytes
+            || lasted_ns / SECOND_NS >= i64::try_from(limits.segment_s).unwrap_or(i64::MAX);
+        is_due && self.bytes >= self.not_full_before
     }
 }
 

@@ -157,3 +157,17 @@ fn a_full_disk_is_said_once_and_never_leaves_half_a_line() {
     let unmounted = std::process::Command::new("umount").arg(dir.path()).status().unwrap();
     assert!(unmounted.success());
 }
+
+#[test]
+fn on_a_full_disk_the_oldest_makes_way_for_the_newest() {
+    let Some(dir) = small_disk() else { return };
+    let lost = keep(dir.path(), SMALL, &lines(0..4_000)) + keep(dir.path(), SMALL, &lines(4_000..8_000));
+    let lost = lost
+        + keep(dir.path(), SMALL, &lines(8_000..12_000))
+        + keep(dir.path(), SMALL, &lines(12_000..16_000));
+    let kept = seconds(dir.path(), &Query::default());
+    assert_eq!((kept.last(), lost), (Some(&15_999), 0), "{} kept", kept.len());
+    assert!(kept.len() < 16_000 && kept[0] > 0, "{} kept from {}", kept.len(), kept[0]);
+    let unmounted = std::process::Command::new("umount").arg(dir.path()).status().unwrap();
+    assert!(unmounted.success());
+}
