@@ -86,6 +86,14 @@ impl Served {
         }
     }
 
+    /// Waits for the next line of what it says.
+    pub(crate) fn hear(&mut self) -> String {
+        let mut line = String::new();
+        self.stderr.read_line(&mut line).unwrap();
+        self.said.push_str(&line);
+        line
+    }
+
     pub(crate) fn signal(&self, signal: Signal) {
         kill(Pid::from_raw(self.child.id() as i32), signal).unwrap();
     }
