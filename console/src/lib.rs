@@ -21,3 +21,4 @@ pub mod metrics;
 pub mod page;
 pub mod report;
 pub mod terminal;
+pub mod words;

@@ -24,15 +24,24 @@ const SECOND_NS: i64 = 1_000_000_000;
 
 /// What became of lines.
 #[derive(Debug, Default)]
-pub struct Counts {
+pub(super) struct Counts {
     /// Written.
-    pub kept: AtomicU64,
+    pub(super) kept: AtomicU64,
     /// Not written: the disk did not take them.
-    pub lost: AtomicU64,
+    pub(super) lost: AtomicU64,
     /// Half lines that an earlier process left.
-    pub torn: AtomicU64,
+    pub(super) torn: AtomicU64,
     /// Segments that were removed for want of room or for their age.
-    pub removed: AtomicU64,
+    pub(super) removed: AtomicU64,
+}
+
+/// What a history came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// Lines that are not in it: the disk did not take them, or they came faster than it did.
+    pub lost: u64,
+    /// Segments that made way for newer ones.
+    pub removed: u64,
 }
 
 /// Says something to whoever started it; each fault is said once, and once when it is over.
@@ -61,21 +70,17 @@ impl History {
         Ok(Self { thread, counts, losses })
     }
 
-    /// What became of lines.
-    pub fn counts(&self) -> &Counts {
-        &self.counts
-    }
-
     #[cfg(test)]
     pub(super) fn shared_counts(&self) -> &Arc<Counts> {
         &self.counts
     }
 
-    /// After the feed has ended: waits for what is still to be written. Returns how many lines were lost.
-    pub fn finish(self) -> u64 {
+    /// After the feed has ended: waits for what is still to be written.
+    pub fn finish(self) -> Ended {
         // A thread that failed has said so.
         let _ = self.thread.join();
-        self.counts.lost.load(Ordering::Relaxed) + self.losses.not_taken.load(Ordering::Relaxed)
+        let lost = self.counts.lost.load(Ordering::Relaxed) + self.losses.not_taken.load(Ordering::Relaxed);
+        Ended { lost, removed: self.counts.removed.load(Ordering::Relaxed) }
     }
 }
 
@@ -118,6 +123,10 @@ impl Keeper {
         let mut keeper =
             Self { dir: dir.to_owned(), limits, open, closed, counts, say, is_faulty: false, _lock: lock };
         keeper.make_room();
+        let torn = keeper.counts.torn.load(Ordering::Relaxed);
+        if torn != 0 {
+            (keeper.say)(&format!("{torn} half lines of an earlier run were cut off"));
+        }
         Ok(keeper)
     }
 

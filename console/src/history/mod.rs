@@ -20,7 +20,7 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
-pub use keeper::{Counts, History, Say};
+pub use keeper::{Ended, History, Say};
 pub use query::{Query, read};
 pub use slim::LISTED_MAX;
 

@@ -22,7 +22,7 @@ fn keep(dir: &Path, limits: Limits, text: &str) -> u64 {
     let mut feed = Feed::default();
     let history = History::start(dir, limits, &mut feed, Box::new(|_| ())).unwrap();
     feed.run(&mut text.as_bytes()).unwrap();
-    history.finish()
+    history.finish().lost
 }
 
 fn seconds(dir: &Path, query: &Query) -> Vec<i64> {
@@ -149,7 +149,7 @@ fn a_full_disk_is_said_once_and_never_leaves_half_a_line() {
     let history = History::start(dir.path(), roomy, &mut feed, say).unwrap();
     feed.run(&mut lines(0..2_000).as_bytes()).unwrap();
     let counts = std::sync::Arc::clone(history.shared_counts());
-    let lost = history.finish();
+    let lost = history.finish().lost;
     let kept = seconds(dir.path(), &Query::default());
     assert!(lost > 0 && kept.len() as u64 + lost == 2_000, "{} kept, {lost} lost", kept.len());
     assert_eq!(counts.kept.load(Ordering::Relaxed), kept.len() as u64);

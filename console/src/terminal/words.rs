@@ -2,29 +2,10 @@
 
 use jiff::Timestamp;
 
+pub(super) use crate::words::number;
+
 /// What stands for a number that is not known.
 pub(super) const UNKNOWN: &str = "?";
-
-/// A number with its thousands apart and no more digits than it is worth: `2,550`, `12.5`, `0.021`.
-pub(super) fn number(value: f64) -> String {
-    let size = value.abs();
-    let digits = match size {
-        _ if value.fract() == 0.0 || size >= 1_000.0 => 0,
-        _ if size >= 100.0 => 1,
-        _ if size >= 10.0 => 2,
-        _ => 3,
-    };
-    let text = format!("{size:.digits$}");
-    let (whole, rest) = text.split_at(text.find('.').unwrap_or(text.len()));
-    let mut grouped = String::from(if value < 0.0 { "-" } else { "" });
-    for (at, digit) in whole.chars().enumerate() {
-        if at > 0 && (whole.len() - at).is_multiple_of(3) {
-            grouped.push(',');
-        }
-        grouped.push(digit);
-    }
-    grouped + rest
-}
 
 /// The same of a number that may not be known.
 pub(super) fn known(value: Option<f64>) -> String {

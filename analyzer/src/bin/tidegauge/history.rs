@@ -8,9 +8,10 @@ use anyhow::{Context, bail};
 use jiff::Timestamp;
 use tidegauge_console::board::{Board, IncidentCard, Point};
 use tidegauge_console::feed::Feed;
-use tidegauge_console::history::{self, History, Limits, Query};
+use tidegauge_console::history::{self, Ended, History, Limits, Query};
 use tidegauge_console::line::{Event, time_ns};
 use tidegauge_console::report::Series;
+use tidegauge_console::words;
 
 use super::Outcome;
 use super::args::{HistoryArgs, HistoryKeepArgs};
@@ -33,7 +34,11 @@ pub(crate) fn start(args: &HistoryKeepArgs, feed: &mut Feed) -> anyhow::Result<O
 
 /// After the run's end.
 pub(crate) fn finish(history: Option<History>) {
-    let lost = history.map_or(0, History::finish);
+    let Some(history) = history else { return };
+    let Ended { lost, removed } = history.finish();
+    if removed != 0 {
+        say(&format!("{removed} old segments of the history made way"));
+    }
     if lost != 0 {
         say(&format!("{lost} lines are not in the history"));
     }
@@ -151,11 +156,7 @@ fn point_row(point: &Point) -> String {
 }
 
 fn number(value: Option<f64>) -> String {
-    match value {
-        None => "unknown".to_owned(),
-        Some(value) if value.abs() >= 100.0 || value.fract() == 0.0 => format!("{value:.0}"),
-        Some(value) => format!("{value:.2}"),
-    }
+    value.map_or_else(|| "unknown".to_owned(), words::number)
 }
 
 /// RFC 3339, or how long before now: `2h`, `30m`, `7d`.
