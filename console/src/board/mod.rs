@@ -86,7 +86,11 @@ impl Board {
 
     fn incident(&mut self, line: &Arc<Line>) {
         let id = line.json["id"].as_str().unwrap_or_default();
-        if let Some(card) = self.incidents.iter_mut().rev().find(|card| card.id() == id) {
+        // Names begin anew with each run, and history has several.
+        let is_new =
+            line.json["state"] == "opened" && line.number("pulses").is_none_or(|pulses| pulses <= 1.0);
+        let known = self.incidents.iter_mut().rev().find(|card| card.id() == id);
+        if let Some(card) = known.filter(|_| !is_new) {
             card.take(line);
             return;
         }
@@ -123,6 +127,15 @@ mod tests {
         board.take(&incident("a", "closed", "P1"));
         assert_eq!(ids(&board), ["b"]);
         assert_eq!(board.incidents().next().map(|card| card.steps().count()), Some(3));
+    }
+
+    #[test]
+    fn the_same_name_in_the_next_run_is_another_incident() {
+        let mut board = Board::default();
+        for state in ["opened", "closed", "opened", "updated", "closed"] {
+            board.take(&incident("a", state, "P2"));
+        }
+        assert_eq!(board.incidents().map(|card| card.steps().count()).collect::<Vec<_>>(), [2, 3]);
     }
 
     #[test]
