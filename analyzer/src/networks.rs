@@ -218,6 +218,7 @@ impl Sum {
                 Share::Target(target) => sums[place].add_target(target),
             }
         }
+        sums.iter_mut().for_each(|sum| sum.facts.unite());
         sums
     }
 
@@ -254,7 +255,7 @@ impl Sum {
     fn add_facts(&mut self, facts: &HostWindow) {
         if !facts.facts.is_empty() {
             self.add_host(facts.facts.total());
-            self.facts.merge(facts);
+            self.facts.gather(facts);
         }
     }
 }

@@ -1,6 +1,5 @@
 //! A window: what one or more shards counted in an interval of packet time. Windows merge in any order and grouping.
 
-use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use tidegauge_ebpf::counter::Counters;
@@ -360,11 +359,23 @@ impl HostWindow {
 
     /// Adds another shard's or interval's numbers of the same host.
     pub fn merge(&mut self, other: &Self) {
+        self.gather(other);
+        self.unite();
+    }
+
+    /// Adds one of many, whose sources are put in order when all are there ([`HostWindow::unite`]).
+    pub(crate) fn gather(&mut self, other: &Self) {
         self.facts.merge(&other.facts);
         self.distinct.merge(&other.distinct);
-        merge_sources(&mut self.sources, &other.sources);
-        merge_sources(&mut self.prefixes, &other.prefixes);
+        self.sources.extend_from_slice(&other.sources);
+        self.prefixes.extend_from_slice(&other.prefixes);
         self.ttl_classes |= other.ttl_classes;
+    }
+
+    /// Puts the sources of all that were gathered in order.
+    pub(crate) fn unite(&mut self) {
+        unite_sources(&mut self.sources);
+        unite_sources(&mut self.prefixes);
     }
 }
 
@@ -433,31 +444,26 @@ pub fn trim_targets(targets: &mut Keyed<IpAddr, TargetWindow>, most: usize) -> u
     surplus as u64
 }
 
-/// Sources that are looked through one by one: a tree is slower.
-const FEW_SOURCES: usize = 3 * TOP_SOURCES_MAX;
-
 /// The union of two source lists. Counts of one source add: they come from different shards or periods.
 pub(crate) fn merge_sources(own: &mut Vec<(IpAddr, u32)>, more: &[(IpAddr, u32)]) {
     if more.is_empty() {
         return;
     }
-    if own.len() + more.len() <= FEW_SOURCES {
-        for (address, attempts) in more {
-            match own.iter_mut().find(|(known, _)| known == address) {
-                Some((_, sum)) => *sum = sum.saturating_add(*attempts),
-                None => own.push((*address, *attempts)),
-            }
+    own.extend_from_slice(more);
+    unite_sources(own);
+}
+
+/// Makes one source list of several behind each other.
+fn unite_sources(sources: &mut Vec<(IpAddr, u32)>) {
+    sources.sort_unstable_by_key(|(address, _)| *address);
+    sources.dedup_by(|later, kept| {
+        let same = later.0 == kept.0;
+        if same {
+            kept.1 = kept.1.saturating_add(later.1);
         }
-        sort_sources(own);
-        return;
-    }
-    let mut sums: BTreeMap<IpAddr, u32> = own.iter().copied().collect();
-    for (address, attempts) in more {
-        let sum = sums.entry(*address).or_default();
-        *sum = sum.saturating_add(*attempts);
-    }
-    *own = sums.into_iter().collect();
-    sort_sources(own);
+        same
+    });
+    sort_sources(sources);
 }
 
 /// Busiest first; equal ones by address, so that the order is the same everywhere.

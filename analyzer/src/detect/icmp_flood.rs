@@ -25,11 +25,11 @@ const RISE: f64 = 4.0;
 pub(super) fn detect(evidence: &HostEvidence<'_>) -> Option<(Target, Finding)> {
     let config = evidence.config;
     let messages = evidence.per_s(HostCount::Icmp);
-    let usual_messages = usual(evidence.icmp).map_or(0.0, |usual| usual.median);
-    if messages < config.icmp_flood_per_s
-        || messages < usual_messages * RISE
-        || evidence.address.is_multicast()
-    {
+    if messages < config.icmp_flood_per_s || evidence.address.is_multicast() {
+        return None;
+    }
+    // Only now: what is usual is looked for among all seconds that are kept.
+    if usual(evidence.icmp).is_some_and(|usual| messages < usual.median * RISE) {
         return None;
     }
     let errors = evidence.per_s(HostCount::IcmpError);

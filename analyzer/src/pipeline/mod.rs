@@ -25,6 +25,9 @@ pub use books::{Books, Told};
 
 /// Most workers: as many as can follow flows at a time.
 pub const WORKERS_MAX: usize = PARTITIONS;
+/// Batches under way beside one for each worker: while one worker is at the end of a tick or second, the others get this
+/// far ahead. 0.7 MiB each.
+const BATCHES_AHEAD: usize = 14;
 
 /// What fills batches, in order.
 pub trait Fill: Send {
@@ -83,8 +86,8 @@ pub fn run<F: Fill, T: FnMut(Told<'_>) -> Result<(), F::Error> + Send>(
     tell: T,
 ) -> Outcome<F::Error> {
     let workers = workers.clamp(1, WORKERS_MAX);
-    // One worker goes through a batch from end to end while it is in its cache; several keep one each, and two wait.
-    let slots = if workers == 1 { 1 } else { workers + 2 };
+    // One worker goes through a batch from end to end while it is in its cache; several keep one each, and some wait.
+    let slots = if workers == 1 { 1 } else { workers + BATCHES_AHEAD };
     let floor = Floor {
         settings,
         board: Board::new(slots),
