@@ -257,12 +257,12 @@ impl Follower {
                 place = self.joined(digest, packet_number, place, &mut verdict.outcome);
             }
         }
-        verdict.facts.set_if(is_new, Fact::StrayNew);
         let Some(place) = place else {
+            // Where there is no room, a connection that found none looks the same as no connection: it says nothing.
             verdict.outcome.events |= event::FLOW_REFUSED;
-            facts::stray(segment, &mut verdict.facts);
             return;
         };
+        verdict.facts.set_if(is_new, Fact::StrayNew);
         self.judge(place, digest, verdict);
         if segment.payload_bytes != 0 {
             self.read_stream(place, digest, bytes, verdict);

@@ -7,6 +7,7 @@ use tidegauge_ebpf::tcp::mark;
 
 use super::{Follower, Sizes, Verdict};
 use crate::digest::Digest;
+use crate::fact::{Fact, Facts};
 
 const SYN: u8 = tcp_flag::SYN;
 const ACK: u8 = tcp_flag::ACK;
@@ -22,6 +23,8 @@ struct Scene {
     follower: Follower,
     now_ms: u64,
     packets: u64,
+    /// Of the last packet.
+    facts: Facts,
 }
 
 #[derive(Clone, Copy)]
@@ -35,7 +38,7 @@ use End::{Client, Server};
 impl Scene {
     fn new() -> Self {
         let sizes = Sizes { attempts: 3, connections: 64, stories: 64, records: true };
-        Self { follower: Follower::new(sizes), now_ms: 1_000, packets: 0 }
+        Self { follower: Follower::new(sizes), now_ms: 1_000, packets: 0, facts: Facts::NONE }
     }
 
     fn wait_ms(&mut self, ms: u64) -> &mut Self {
@@ -97,6 +100,7 @@ impl Scene {
         };
         let mut verdict = Verdict::default();
         self.follower.packet(&digest, || &[], self.packets, &mut verdict);
+        self.facts = verdict.facts;
         verdict.judged.marks
     }
 
@@ -207,4 +211,21 @@ fn a_syn_that_nobody_answered_is_known_longer_than_a_handshake_that_is_complete(
         scene.between(port, Client, ACK, 70_001, 70_001, 0, 1_000);
     }
     assert_eq!(scene.hear(Client, SYN, 0, 0, 0, 1_000), again);
+}
+
+#[test]
+fn where_no_connection_finds_room_a_segment_of_none_says_nothing() {
+    let mut scene = Scene::new();
+    scene.between(9, Client, ACK, 1, 1, 100, 1_000);
+    assert!(scene.facts.has(Fact::Stray) && scene.facts.has(Fact::StrayNew));
+    for port in 10..200 {
+        scene.between(port, Client, SYN, 0, 0, 0, 1_000);
+        scene.between(port, Server, SYN_ACK, 0, 1, 0, 1_000);
+        scene.between(port, Client, ACK, 1, 1, 0, 1_000);
+    }
+    // Of connections that were refused, for all we know.
+    for port in 200..400 {
+        scene.between(port, Client, ACK, 1, 1, 100, 1_000);
+        assert!(scene.facts.is_empty(), "{port}");
+    }
 }

@@ -1,4 +1,4 @@
-//! The graph as JSON or as DOT (Graphviz): nodes in the order of their names, edges as they are in memory, so that the
+//! The graph as JSON or as DOT (Graphviz): nodes in the order of their names, edges by who asks and who is asked, so that the
 //! same capture gives the same bytes.
 //!
 //! JSON: `{ "graph": "tidegauge", "version": 1, "nodes": [...], "edges": [...], "nodes_forgotten", "edges_forgotten" }`. A
@@ -66,8 +66,8 @@ impl Graph {
             let object = json!({ "id": node.id(), "type": node.kind(), "incidents": incidents });
             with(object, &state.traffic)
         });
-        let edges = self.edges.iter();
-        let edges = edges.map(|((from, to), sums)| with(json!({ "from": from.id(), "to": to.id() }), sums));
+        let edges = self.edges_by_asker().into_iter();
+        let edges = edges.map(|(from, to, sums)| with(json!({ "from": from.id(), "to": to.id() }), sums));
         json!({
             "graph": "tidegauge",
             "version": 1,
@@ -76,6 +76,14 @@ impl Graph {
             "nodes_forgotten": self.nodes_forgotten,
             "edges_forgotten": self.edges_forgotten,
         })
+    }
+
+    /// All edges: from where, to where, and what passed.
+    fn edges_by_asker(&self) -> Vec<(&Node, &Node, &Traffic)> {
+        let edges = self.edges.iter().map(|(ends, traffic)| (&ends.from, &ends.to, traffic));
+        let mut edges: Vec<_> = edges.collect();
+        edges.sort_unstable_by_key(|(from, to, _)| (*from, *to));
+        edges
     }
 
     /// As DOT: `dot -Tsvg`, or `sfdp` where it is large. Nodes with incidents are filled, by the worst severity.
@@ -102,7 +110,7 @@ impl Graph {
             });
             let _ = writeln!(text, "  \"{id}\" [shape={shape}, label=\"{label}\"{fill}];");
         }
-        for ((from, to), Traffic { asked, connections, .. }) in &self.edges {
+        for (from, to, Traffic { asked, connections, .. }) in self.edges_by_asker() {
             let label = if *connections == 0 { asked } else { connections };
             let _ = writeln!(text, "  \"{}\" -> \"{}\" [label=\"{label}\"];", from.id(), to.id());
         }

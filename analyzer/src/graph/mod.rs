@@ -12,7 +12,7 @@ pub mod export;
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use tidegauge_ebpf::listener::ListenerCounter;
 
@@ -72,6 +72,13 @@ impl Traffic {
     }
 }
 
+/// Both ends of an edge, the one that is asked first: who asks it is then together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Ends {
+    to: Node,
+    from: Node,
+}
+
 /// What is known of a node.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NodeState {
@@ -85,7 +92,7 @@ pub struct NodeState {
 #[derive(Clone, Debug, Default)]
 pub struct Graph {
     nodes: BTreeMap<Node, NodeState>,
-    edges: BTreeMap<(Node, Node), Traffic>,
+    edges: BTreeMap<Ends, Traffic>,
     /// Who was asked for names in the second that is not over.
     names: BTreeMap<IpAddr, Names>,
     nodes_forgotten: u64,
@@ -184,7 +191,7 @@ impl Graph {
     }
 
     fn edge(&mut self, from: Node, to: Node, traffic: &Traffic) {
-        self.edges.entry((from, to)).or_default().add(traffic);
+        self.edges.entry(Ends { to, from }).or_default().add(traffic);
         for node in [from, to] {
             self.nodes.entry(node).or_default();
         }
@@ -229,29 +236,34 @@ impl Graph {
     /// Whether a host asks something of another one.
     pub fn asks(&self, from: IpAddr, to: IpAddr) -> bool {
         let ports = |port| Node::Listener(ListenerKey { address: to, port });
-        let node = Node::Host(from);
-        self.edges.range((node, ports(0))..=(node, ports(u16::MAX))).next().is_some()
+        let mut listeners = self.nodes.range(ports(0)..=ports(u16::MAX));
+        listeners
+            .any(|(listener, _)| self.edges.contains_key(&Ends { to: *listener, from: Node::Host(from) }))
     }
 
     /// The network that most of a listener's clients are in, if it has more than half of what is asked.
     pub fn clients_of(&self, key: ListenerKey) -> Option<IpAddr> {
-        let whole = self.nodes.get(&Node::Listener(key))?.traffic.asked;
-        let edges = self.edges.iter().filter_map(|((from, to), traffic)| match from {
-            Node::Network(network) if *to == Node::Listener(key) => Some((traffic.asked, *network)),
+        let to = Node::Listener(key);
+        let whole = self.nodes.get(&to)?.traffic.asked;
+        // Networks come before all other nodes.
+        let first = Node::Network(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+        let asking = self.edges.range(Ends { to, from: first }..).take_while(|(ends, _)| ends.to == to);
+        let networks = asking.map_while(|(ends, traffic)| match ends.from {
+            Node::Network(network) => Some((traffic.asked, network)),
             _ => None,
         });
-        edges.max().filter(|(asked, _)| asked * 2 > whole).map(|(_, network)| network)
+        networks.max().filter(|(asked, _)| asked * 2 > whole).map(|(_, network)| network)
     }
 
     /// Forgets the least busy of what is too much, a quarter more than needed at a time: finding them looks at all.
     fn make_room(&mut self) {
         if self.edges.len() > EDGES_MAX {
-            let mut ranks: Vec<_> =
-                self.edges.iter().map(|(ends, traffic)| (traffic.weight(), *ends)).collect();
+            let ranked = |(ends, traffic): (&Ends, &Traffic)| (traffic.weight(), ends.from, ends.to);
+            let mut ranks: Vec<_> = self.edges.iter().map(ranked).collect();
             let surplus = ranks.len() - EDGES_MAX * 3 / 4;
             ranks.select_nth_unstable(surplus - 1);
-            for (_, ends) in &ranks[..surplus] {
-                self.edges.remove(ends);
+            for (_, from, to) in ranks.drain(..surplus) {
+                self.edges.remove(&Ends { to, from });
             }
             self.edges_forgotten += surplus as u64;
         }
@@ -271,7 +283,7 @@ impl Graph {
         let gone: BTreeSet<Node> = ranks[..surplus].iter().map(|(_, node)| *node).collect();
         self.nodes.retain(|node, _| !gone.contains(node));
         let before = self.edges.len();
-        self.edges.retain(|(from, to), _| !gone.contains(from) && !gone.contains(to));
+        self.edges.retain(|ends, _| !gone.contains(&ends.from) && !gone.contains(&ends.to));
         self.nodes_forgotten += surplus as u64;
         self.edges_forgotten += (before - self.edges.len()) as u64;
     }
