@@ -3,8 +3,10 @@
 //! An incident that opens while another one is open that explains it (same host and a lower layer, a host that it asks, the
 //! same way at the same time) is its consequence (`because_of`): told, but not raised in severity. One that opens after
 //! what it explains takes that over, up to [`BEFORE_NS`] back. A consequence has one cause, and is nobody's cause itself.
-//! Looked for only when something opens; among [`LOOKED_AT_MAX`] open ones at most, the oldest.
+//! Looked for only when something opens: for [`OPENED_MAX`] of those that open at once, in the order of their opening, and
+//! among them and the [`LOOKED_AT_MAX`] oldest. So a tick in which thousands open takes no longer than one with hundreds.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use super::{Because, Cause, HostCounts, rank};
@@ -17,6 +19,8 @@ use crate::window::ListenerKey;
 const BEFORE_NS: u64 = 60_000_000_000;
 /// Open incidents that are looked at for each that opens.
 const LOOKED_AT_MAX: usize = 256;
+/// Incidents that open in a tick whose causes and consequences are looked for.
+const OPENED_MAX: usize = 256;
 
 /// What groups need of an incident.
 #[derive(Clone, Debug)]
@@ -26,6 +30,8 @@ struct Known {
     target: Target,
     opened_ns: u64,
     because_of: Option<Because>,
+    /// Whether others are its consequences.
+    has_consequences: bool,
     /// The likeliest cause.
     cause: Option<Cause>,
 }
@@ -41,6 +47,7 @@ impl Known {
             target: incident.target,
             opened_ns: incident.opened_ns,
             because_of: incident.because_of.clone(),
+            has_consequences: false,
             cause: ranked.first().map(|ranked| ranked.cause),
         }
     }
@@ -59,33 +66,55 @@ pub(crate) fn relate<'a>(
     open: impl Iterator<Item = &'a Incident>,
     graph: &Graph,
 ) -> Vec<(String, Because)> {
-    let mut known: Vec<Known> = open.map(Known::of).collect();
-    known.sort_by(|one, other| (one.opened_ns, &one.id).cmp(&(other.opened_ns, &other.id)));
-    // The oldest can be causes; what has just opened is looked at in any case.
-    let mut place = 0;
-    known.retain(|incident| {
-        place += 1;
-        place <= LOOKED_AT_MAX || opened.contains(&incident.id)
-    });
+    let mut known = looked_at(opened, open);
+    let places: BTreeMap<String, usize> =
+        known.iter().enumerate().map(|(place, incident)| (incident.id.clone(), place)).collect();
     let mut found = Vec::new();
     for id in opened {
-        let Some(new) = known.iter().position(|incident| incident.id == *id) else { continue };
+        let Some(new) = places.get(id).copied() else { continue };
         if known[new].because_of.is_none()
-            && !known.iter().any(|other| other.because_of.as_ref().is_some_and(|because| because.id == *id))
+            && !known[new].has_consequences
             && let Some(because) = cause_of(&known, new, graph)
         {
             found.push((id.clone(), because.clone()));
+            if let Some(cause) = places.get(&because.id) {
+                known[*cause].has_consequences = true;
+            }
             known[new].because_of = Some(because);
             continue;
         }
-        for place in consequences_of(&known, new, graph) {
-            let why = why(&known[place.0], &known[new], graph).unwrap_or_default();
+        for Place(place) in consequences_of(&known, new, graph) {
+            let why = why(&known[place], &known[new], graph).unwrap_or_default();
             let because = Because { id: id.clone(), why };
-            found.push((known[place.0].id.clone(), because.clone()));
-            known[place.0].because_of = Some(because);
+            found.push((known[place].id.clone(), because.clone()));
+            known[place].because_of = Some(because);
+            known[new].has_consequences = true;
         }
     }
     found
+}
+
+/// Those that can be causes, the oldest, and those that have just opened; in the order of their opening.
+fn looked_at<'a>(opened: &[String], open: impl Iterator<Item = &'a Incident>) -> Vec<Known> {
+    let opened: BTreeSet<&str> = opened.iter().map(String::as_str).collect();
+    let mut open: Vec<&Incident> = open.collect();
+    open.sort_by_key(|incident| (incident.opened_ns, &incident.id));
+    let causes: BTreeSet<&str> =
+        open.iter().filter_map(|incident| incident.because_of.as_ref()).map(|because| &*because.id).collect();
+    let (mut place, mut new) = (0, 0);
+    let mut known = Vec::new();
+    for incident in open {
+        let is_new = opened.contains(incident.id.as_str());
+        place += 1;
+        new += usize::from(is_new);
+        if place <= LOOKED_AT_MAX || (is_new && new <= OPENED_MAX) {
+            known.push(Known {
+                has_consequences: causes.contains(incident.id.as_str()),
+                ..Known::of(incident)
+            });
+        }
+    }
+    known
 }
 
 /// The oldest that explains number `new`; where that is a consequence itself, its cause.
@@ -108,11 +137,7 @@ struct Place(usize);
 /// Those told shortly before that number `new` explains.
 fn consequences_of(known: &[Known], new: usize, graph: &Graph) -> Vec<Place> {
     let own = &known[new];
-    let free = |other: &Known| {
-        let is_cause =
-            known.iter().any(|third| third.because_of.as_ref().is_some_and(|because| because.id == other.id));
-        other.because_of.is_none() && !is_cause
-    };
+    let free = |other: &Known| other.because_of.is_none() && !other.has_consequences;
     let lately = |other: &Known| own.opened_ns.saturating_sub(other.opened_ns) <= BEFORE_NS;
     let places = known.iter().enumerate().filter(|(place, other)| {
         *place != new && free(other) && lately(other) && below(other, own, graph).is_some()

@@ -100,6 +100,17 @@ fn other_hosts_and_attacks_are_nobodys_consequence() {
 }
 
 #[test]
+fn of_thousands_that_open_at_once_hundreds_are_looked_at() {
+    let losses: Vec<Incident> = (1..5_000)
+        .map(|number| incident(number, Kind::Loss, [192, 0, 2, (number % 250) as u8], 10, &[]))
+        .collect();
+    let ids: Vec<&str> = losses.iter().map(|loss| loss.id.as_str()).collect();
+    let found = related(&losses, &ids);
+    assert!((200..300).contains(&found.len()), "{}", found.len());
+    assert!(found.iter().all(|(_, cause)| *cause == found[0].1), "one way is one cause");
+}
+
+#[test]
 fn a_consequence_of_a_consequence_has_the_first_cause() {
     let target =
         Target::Host(HostTarget { address: IpAddr::from([192, 0, 2, 1]), port: None, protocol: "ip" });
