@@ -6,6 +6,8 @@
 
 pub mod account;
 mod actor_state;
+pub mod asked;
+mod asked_state;
 pub mod backtest;
 pub mod baseline;
 pub mod batch;

@@ -6,6 +6,7 @@
 //! them ([`listeners`], [`targets`]).
 
 pub mod actors;
+pub mod asked;
 pub mod hosts;
 mod index;
 pub mod listeners;
@@ -28,6 +29,7 @@ use crate::path::{PathWindow, Trouble};
 use crate::truth::Truth;
 use crate::window::{ActorProtocol, RTT_SLOW_US, Window};
 use actors::{Actors, Asking};
+use asked::Asked;
 use hosts::Hosts;
 use listeners::Listeners;
 pub use round_trips::{PLACES_MAX, PlaceRtt, RoundTrips};
@@ -44,6 +46,7 @@ pub struct Accounts {
     targets: Targets,
     hosts: Hosts,
     actors: Actors,
+    asked: Asked,
     round_trips: RoundTrips,
     /// What partitions watched until the tick's end.
     watched: Watched,
@@ -61,6 +64,7 @@ impl Accounts {
             targets: Targets::new(),
             hosts: Hosts::new(),
             actors: Actors::new(),
+            asked: Asked::new(),
             round_trips: RoundTrips::default(),
             watched: Watched::default(),
         }
@@ -186,6 +190,9 @@ impl Accounts {
         if is_noted(verdict) {
             self.count_facts(digest, verdict, place);
         }
+        if outcome.has(asked::COUNTED) {
+            self.asked.count(outcome.events, digest, self.settings.seed);
+        }
         if outcome.has(event::ATTEMPTED) {
             self.listeners.note_asker(place, digest, self.settings.seed);
             self.sources.note(digest, self.settings.seed);
@@ -202,6 +209,7 @@ impl Accounts {
         let others = others.iter().map(|counter| window.totals.get(*counter)).sum();
         self.targets.hand_over(everything, others, &mut window);
         self.hosts.hand_over(everything, &mut window, &self.sources);
+        self.asked.hand_over(everything, &mut window);
         self.actors.hand_over(&mut window);
         let watched = std::mem::take(&mut self.watched);
         window.troubles = Keyed::gather(watched.troubles, Trouble::join);
