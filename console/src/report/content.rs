@@ -55,7 +55,7 @@ fn sentence(board: &Board, series: &Series) -> String {
 }
 
 /// The worst severity of an incident's life.
-fn worst(card: &IncidentCard) -> &str {
+pub(super) fn worst(card: &IncidentCard) -> &str {
     card.steps().map(|step| step.severity.as_str()).min().unwrap_or_else(|| card.severity())
 }
 
@@ -138,19 +138,25 @@ pub(super) fn charts(board: &Board, series: &Series) -> Vec<Value> {
         .map(|card| Band {
             from: time_of(card, "opened_ts").map_or(0.0, share),
             to: time_of(card, "closed_ts").map_or(1.0, share),
+            run: None,
         })
         .collect();
-    let curve = |name, of: fn(&Point) -> Option<f64>| Curve { name, values: points.iter().map(of).collect() };
-    let chart = |name: &str, curves: Vec<Curve>| {
+    let curve = |name, of: fn(&Point) -> Option<f64>| Curve {
+        name,
+        at: &shares,
+        values: points.iter().map(of).collect(),
+    };
+    let chart = |name: &str, curves: Vec<Curve<'_>>| {
         if curves.iter().all(|curve| curve.values.iter().all(Option::is_none)) {
             return json!({ "name": name, "svg": null, "legend": [] });
         }
         let legend: Vec<_> = curves.iter().map(|curve| curve.name).collect();
-        json!({ "name": name, "svg": svg(name, &shares, &curves, &bands), "legend": legend })
+        json!({ "name": name, "svg": svg(name, &curves, &bands), "legend": legend })
     };
     let per_s = |point: &Point, count: Option<f64>| count.map(|count| count / point.window_s.max(0.001));
     let rates = |name, of: fn(&Point) -> Option<f64>| Curve {
         name,
+        at: &shares,
         values: points.iter().map(|point| per_s(point, of(point))).collect(),
     };
     vec![
