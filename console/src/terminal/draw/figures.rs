@@ -17,6 +17,8 @@ const POOR: f64 = 80.0;
 const QUANTILES: [&str; 4] = ["p50", "p90", "p99", "max"];
 /// Rows from which on losses have one of their own.
 const TIME_ROWS_ALL: usize = 4;
+/// The same of how long a MiB takes.
+const TIME_ROWS_MORE: usize = 7;
 
 fn last<'a>(screen: &Screen<'a>) -> Option<&'a Point> {
     screen.board.points().next_back()
@@ -136,20 +138,35 @@ pub(super) fn handshake_line(screen: &Screen<'_>, columns: u16) -> Line<'static>
     words::cut(&text, usize::from(columns)).into()
 }
 
+/// Of what the histograms are, which are all but the numbers below them.
+pub(super) fn times_heading(screen: &Screen<'_>, rows: u16) -> String {
+    histograms::heading(screen, histogram_rows(rows))
+}
+
+/// Rows for histograms, of those of [`times`].
+fn histogram_rows(rows: u16) -> usize {
+    let told = match usize::from(rows) {
+        0..TIME_ROWS_ALL => 2,
+        TIME_ROWS_ALL..TIME_ROWS_MORE => 3,
+        _ => 4,
+    };
+    usize::from(rows).saturating_sub(told)
+}
+
 /// Round trips, receive windows and losses: histograms, and under them the newest window's quantiles.
 pub(super) fn times(screen: &Screen<'_>, columns: u16, rows: u16) -> Vec<Line<'static>> {
-    let (columns, rows) = (usize::from(columns), usize::from(rows));
-    let mut told = vec![round_trips(screen, columns)];
-    told.extend(match rows {
-        0..TIME_ROWS_ALL => vec![windows_and_losses(screen, columns)],
-        _ => vec![windows(screen, columns), Line::raw(words::cut(&losses(screen), columns))],
-    });
-    if rows > TIME_ROWS_ALL + 2 {
-        let megabyte = words::known(of_window(screen, "transfer_1mib_ms.p50"));
-        told.push(Line::raw(format!("1 MiB takes p50 {megabyte} ms")));
+    let columns = usize::from(columns);
+    let mut lines = histograms::lines(screen, columns, histogram_rows(rows));
+    lines.push(round_trips(screen, columns));
+    if usize::from(rows) < TIME_ROWS_ALL {
+        lines.push(windows_and_losses(screen, columns));
+        return lines;
     }
-    let mut lines = histograms::lines(screen, columns, rows.saturating_sub(told.len()));
-    lines.extend(told);
+    lines.extend([windows(screen, columns), Line::raw(words::cut(&losses(screen), columns))]);
+    if usize::from(rows) >= TIME_ROWS_MORE {
+        let megabyte = words::known(of_window(screen, "transfer_1mib_ms.p50"));
+        lines.push(Line::raw(format!("1 MiB takes p50 {megabyte} ms")));
+    }
     lines
 }
 

@@ -16,16 +16,25 @@ const GAP: usize = 3;
 const SCALE_ROWS_MIN: usize = 2;
 /// Windows up to this many bytes are low (the feature model's 10 K).
 const LOW_BYTES: f64 = 10_239.0;
+/// Above this many they are healthy (its 58 K).
+const HEALTHY_BYTES: f64 = 59_391.0;
 /// Buckets where nothing was measured: those that a line has.
 const NO_RTT_BUCKETS: usize = 21;
 const NO_RWND_BUCKETS: usize = 14;
 
-/// What is drawn, of which time.
-pub(super) fn heading(screen: &Screen<'_>) -> String {
+/// What is drawn in so many rows, of which time; where they do not tell the bounds, the first and the last ones.
+pub(super) fn heading(screen: &Screen<'_>, rows: usize) -> String {
     let recent = &screen.board.recent;
     let sum = recent.sum();
     let method = sum.rtt().map_or("RTT", |(method, _)| method);
-    format!("{method}, windows  last {} s", words::number(recent.length_s()))
+    let ends = |histogram: &Histogram, label: fn(f64) -> String| {
+        let ends = histogram.le.first().zip(histogram.le.last()).filter(|_| rows < SCALE_ROWS_MIN);
+        ends.map_or_else(String::new, |(first, last)| format!(" {}-{}", label(*first), label(*last)))
+    };
+    let rtt = sum.rtt().map_or_else(String::new, |(_, histogram)| ends(histogram, time));
+    let name = if rtt.is_empty() { method } else { "RTT" };
+    let rwnd = ends(&sum.rwnd_bytes, size);
+    format!("{name}{rtt}, windows{rwnd}  last {} s", words::number(recent.length_s()))
 }
 
 /// Both, in so many rows; with two or more of them the bounds in the last.
@@ -54,7 +63,12 @@ pub(super) fn lines(screen: &Screen<'_>, columns: usize, rows: usize) -> Vec<Lin
         })
         .collect();
     if rows > bar_rows {
-        let text = format!("{}{}{}", scale(&rtt, time, wide), " ".repeat(GAP), scale(&rwnd, size, wide));
+        let text = format!(
+            "{}{}{}",
+            scale(&rtt, |_| true, time, wide),
+            " ".repeat(GAP),
+            scale(&rwnd, is_of_model, size, wide)
+        );
         lines.push(screen.span(words::cut(text.trim_end(), columns), Role::Dim).into());
     }
     lines
@@ -88,11 +102,11 @@ fn bars(
 }
 
 /// Bounds under the columns where they are, as many as there is room for.
-fn scale(histogram: &Histogram, label: fn(f64) -> Option<String>, wide: usize) -> String {
+fn scale(histogram: &Histogram, is_told: fn(f64) -> bool, label: fn(f64) -> String, wide: usize) -> String {
     let columns = histogram.counts.len() * wide;
     let mut text = String::new();
-    for (place, le) in histogram.le.iter().enumerate() {
-        let (at, Some(label)) = ((place + 1) * wide, label(*le)) else { continue };
+    for (place, le) in histogram.le.iter().enumerate().filter(|(_, le)| is_told(**le)) {
+        let (at, label) = ((place + 1) * wide, label(*le));
         let is_free = text.is_empty() || text.len() < at;
         if is_free && at + label.len() <= columns {
             text.push_str(&" ".repeat(at - text.len()));
@@ -103,20 +117,24 @@ fn scale(histogram: &Histogram, label: fn(f64) -> Option<String>, wide: usize) -
 }
 
 /// Of milliseconds: `6us`, `3.2ms`, `102ms`, `1.6s`.
-fn time(ms: f64) -> Option<String> {
-    Some(match ms {
+fn time(ms: f64) -> String {
+    match ms {
         ms if ms < 1.0 => format!("{:.0}us", ms * 1e3),
         ms if ms < 10.0 => format!("{ms:.1}ms"),
         ms if ms < 1e3 => format!("{ms:.0}ms"),
         ms => format!("{:.1}s", ms / 1e3),
-    })
+    }
 }
 
-/// Of the last byte below a bound: `10K`, `1M`; what is low is told apart from what is not, and not in itself.
-fn size(bytes: f64) -> Option<String> {
+/// Of the last byte below a bound: `10K`, `1M`.
+fn size(bytes: f64) -> String {
     let bound = (bytes + 1.0) / 1_024.0;
-    let text = if bound < 1_024.0 { format!("{bound:.0}K") } else { format!("{:.0}M", bound / 1_024.0) };
-    (bytes >= LOW_BYTES).then_some(text)
+    if bound < 1_024.0 { format!("{bound:.0}K") } else { format!("{:.0}M", bound / 1_024.0) }
+}
+
+/// What the feature model calls low, what it calls healthy, and what is above: where columns are few, these matter.
+fn is_of_model(bytes: f64) -> bool {
+    bytes == LOW_BYTES || bytes >= HEALTHY_BYTES
 }
 
 #[cfg(test)]
@@ -126,9 +144,8 @@ mod tests {
     #[test]
     fn bounds_stand_where_their_buckets_end() {
         let histogram = Histogram { le: vec![10_239.0, 65_535.0, 1_048_575.0], counts: vec![0; 4], sum: 0.0 };
-        assert_eq!(scale(&histogram, size, 1), " 10K");
-        assert_eq!(scale(&histogram, size, 4), "    10K 64K 1M  ");
-        let labels = [0.006, 3.2, 102.4, 3276.8].map(|ms| time(ms).unwrap());
-        assert_eq!(labels, ["6us", "3.2ms", "102ms", "3.3s"]);
+        assert_eq!(scale(&histogram, |_| true, size, 1), " 10K");
+        assert_eq!(scale(&histogram, is_of_model, size, 4), "    10K 64K 1M  ");
+        assert_eq!([0.006, 3.2, 102.4, 3276.8].map(time), ["6us", "3.2ms", "102ms", "3.3s"]);
     }
 }
