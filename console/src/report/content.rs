@@ -132,15 +132,7 @@ pub(super) fn charts(board: &Board, series: &Series) -> Vec<Value> {
     let length = (last.ts_ns - begin).max(1) as f64;
     let share = |ts_ns: i64| ((ts_ns - begin) as f64 / length).clamp(0.0, 1.0);
     let shares: Vec<f64> = points.iter().map(|point| share(point.ts_ns)).collect();
-    let time_of = |card: &IncidentCard, name: &str| card.line.json[name].as_str().and_then(time_ns);
-    let bands: Vec<Band> = board
-        .incidents()
-        .map(|card| Band {
-            from: time_of(card, "opened_ts").map_or(0.0, share),
-            to: time_of(card, "closed_ts").map_or(1.0, share),
-            run: None,
-        })
-        .collect();
+    let bands = bands(board, share);
     let curve = |name, of: fn(&Point) -> Option<f64>| Curve {
         name,
         at: &shares,
@@ -190,6 +182,17 @@ pub(super) fn charts(board: &Board, series: &Series) -> Vec<Value> {
         chart("packets per second", vec![rates("packets", |point| point.packets)]),
         chart("health, 0 to 100", vec![curve("the worst layer", |point| point.health)]),
     ]
+}
+
+/// When incidents were open, in shares of the time.
+fn bands(board: &Board, share: impl Fn(i64) -> f64) -> Vec<Band> {
+    let time_of = |card: &IncidentCard, name: &str| card.line.json[name].as_str().and_then(time_ns);
+    let band = |card: &IncidentCard| Band {
+        from: time_of(card, "opened_ts").map_or(0.0, &share),
+        to: time_of(card, "closed_ts").map_or(1.0, &share),
+        run: None,
+    };
+    board.incidents().map(band).collect()
 }
 
 /// The numbers of the whole run.
