@@ -93,7 +93,10 @@ pub(super) fn get(number: usize, path: &str) -> Result<String> {
 /// The sum of a counter's series in Prometheus' text.
 pub(super) fn sum(metrics: &str, name: &str) -> f64 {
     let of_name = metrics.lines().filter(|line| line.starts_with(name));
-    of_name.filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok()).sum()
+    // Of none it is 0, where `sum` would say -0.
+    of_name
+        .filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok())
+        .fold(0.0, |sum, value| sum + value)
 }
 
 /// What a scraper saw.
