@@ -19,6 +19,7 @@ pub mod pcap;
 pub mod peers;
 pub mod rng;
 pub mod scratch;
+pub mod serve;
 pub mod table;
 pub mod wire;
 pub mod xdp;

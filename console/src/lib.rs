@@ -15,6 +15,7 @@
 pub mod alert;
 pub mod board;
 pub mod feed;
+pub mod histogram;
 pub mod history;
 pub mod line;
 pub mod metrics;

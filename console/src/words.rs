@@ -7,7 +7,9 @@ pub fn number(value: f64) -> String {
         _ if value.fract() == 0.0 || size >= 1_000.0 => 0,
         _ if size >= 100.0 => 1,
         _ if size >= 10.0 => 2,
-        _ => 3,
+        _ if size >= 0.001 => 3,
+        // Not a zero that it is not.
+        _ => 6,
     };
     let text = format!("{size:.digits$}");
     let (whole, rest) = text.split_at(text.find('.').unwrap_or(text.len()));
@@ -27,7 +29,7 @@ mod tests {
 
     #[test]
     fn thousands_are_apart_and_no_digit_is_too_many() {
-        let texts = [0.0, 0.0123, 1.5, 12.34, 1_234.5, -1_234_567.0].map(number);
-        assert_eq!(texts, ["0", "0.012", "1.500", "12.34", "1,234", "-1,234,567"]);
+        let texts = [0.0, 0.000_123, 0.0123, 1.5, 12.34, 1_234.5, -1_234_567.0].map(number);
+        assert_eq!(texts, ["0", "0.000123", "0.012", "1.500", "12.34", "1,234", "-1,234,567"]);
     }
 }

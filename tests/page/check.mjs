@@ -95,6 +95,11 @@ async function content(page) {
   assert.equal(await page.locator(".chart canvas").count(), 8);
   assert.match(await page.textContent("#listeners"), /10\.77\.0\.2:80\/tcp/);
   assert.match(await page.textContent("#sources"), /10\.77\.0\.1/);
+  assert.match(await page.textContent("#rtt-histogram"), /5,549 round trips; most \([\d.]+ %\) /);
+  assert.match(await page.getAttribute("#rwnd-histogram svg", "aria-label"), /58 KiB to 64 KiB: 3,572; 64 KiB to 128 KiB: 820$/);
+  await page.selectOption("#rtt-method", "icmp_echo");
+  assert.match(await page.textContent("#rtt-histogram"), /None was measured lately: round trip, ICMP echo/);
+  await page.selectOption("#rtt-method", "handshake_listener");
   await page.waitForSelector("#heat canvas");
   assert.match(await page.textContent("#graph"), /P2 SYN flood/);
   assert.match(await page.textContent("#quality"), /capture complete · 16,771 of 16,771 frames/);

@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use crate::setup::{self, Group};
 use crate::{Verdict, shell};
 
-const BENCHES: [&str; 8] = ["packet", "tick", "read", "detect", "live", CONFORMANCE, DETECTION, DAY];
+const BENCHES: [&str; 9] = ["packet", "tick", "read", "detect", "live", "serve", CONFORMANCE, DETECTION, DAY];
 /// Those that judge: they end with 1 where tidegauge falls short; the first needs what tests need.
 const CONFORMANCE: &str = "conformance";
 const DETECTION: &str = "detection";

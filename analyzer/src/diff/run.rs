@@ -122,8 +122,20 @@ impl RunSummary {
         Self { name, interval, ..Self::default() }
     }
 
+    /// Whether a line is of the part of the run that is looked at: a window or an incident that begins in it; what is told of
+    /// the whole run where that is looked at.
+    pub fn looks_at(&self, line: &Value) -> bool {
+        match begin_ns(line) {
+            Some(ns) => self.interval.has(ns, self.origin_ns.unwrap_or(ns / SECOND_NS * SECOND_NS)),
+            None => self.interval == Interval::default(),
+        }
+    }
+
     /// Takes a line.
     pub fn take(&mut self, line: Value) {
+        if let Some(ns) = begin_ns(&line) {
+            self.origin_ns.get_or_insert(ns / SECOND_NS * SECOND_NS);
+        }
         match line.get("event").and_then(Value::as_str) {
             Some("window") => {
                 if let Some(before) = self.pending.replace(Box::new(line)) {
@@ -330,6 +342,15 @@ fn shares<'a>(all: &'a mut AllSeries, name: &'static str) -> &'a mut Series {
 /// A number that is at least 0: all that are compared are.
 fn number(line: &Value, pointer: &str) -> Option<f64> {
     line.pointer(pointer)?.as_f64().filter(|number| number.is_finite() && *number >= 0.0)
+}
+
+/// When a window or an incident begins.
+fn begin_ns(line: &Value) -> Option<u64> {
+    match line.get("event")?.as_str()? {
+        "window" => time(line, "start_ts"),
+        "incident" => time(line, "opened_ts"),
+        _ => None,
+    }
 }
 
 fn time(line: &Value, name: &str) -> Option<u64> {

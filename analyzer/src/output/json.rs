@@ -9,7 +9,7 @@ use tidegauge_ebpf::counter::Counter;
 use tidegauge_ebpf::listener::ListenerCounter;
 use tidegauge_ebpf::tcp::mark;
 
-use super::{Gap, PinState, Source, host};
+use super::{Gap, PinState, Source, histograms, host};
 use crate::cause::Ranked;
 use crate::closing::closing;
 use crate::cost::Cost;
@@ -166,6 +166,7 @@ pub fn window(
         "rwnd_bytes": RwndSummary::of(totals),
         "transfer_1mib_ms": Quantiles::of_us(&totals.transfer_us, source.resolution_us),
         "rtt_ms": RttSummary::of(totals, truth),
+        "histograms": histograms(totals, truth),
         "targets": top_targets(&window.targets),
         "listeners": listeners(window, window_s),
         "hosts": hosts(window, window_s),

@@ -1,12 +1,14 @@
 //! What leaves the program: JSON Lines for programs, a report for people. Both are made of the same records.
 
 mod cost;
+mod histograms;
 pub mod host;
 pub mod json;
 mod numbers;
 pub mod report;
 mod status;
 
+pub use histograms::{RTT_BELOW_US, RWND_BELOW_BYTES, histograms};
 pub use status::status_line;
 
 use serde::Serialize;

@@ -18,6 +18,7 @@ use crate::engine::Run;
 use crate::feature::ratio;
 use crate::keyed::Keyed;
 use crate::local_host::HostInterval;
+use crate::output::histograms;
 use crate::quality::{Interval, Quality, SourceLosses};
 use crate::time::timestamp;
 use crate::window::TargetWindow;
@@ -61,6 +62,8 @@ pub struct Summary {
     pub sources: SourcesSummary,
     /// Round trips.
     pub rtt_ms: RttSummary,
+    /// Round trips and receive windows in buckets; its form is [`crate::output::histograms`]'s.
+    pub histograms: Value,
     /// Where packets went that are not TCP, most packets first.
     pub targets: Vec<TargetSummary>,
     /// Incidents by kind.
@@ -264,6 +267,7 @@ impl Summary {
                 top: top_sources(run.top_sources.iter(), TOP_SOURCES),
             },
             rtt_ms: RttSummary::of(totals, run.truth.as_deref()),
+            histograms: histograms(totals, run.truth.as_deref()),
             targets: top_targets(&run.targets),
             incidents,
             features: run.outlook.outlook.features.json(),

@@ -3,6 +3,7 @@
 import { drawCharts, makeCharts, recolourCharts } from "./charts.js";
 import { byId } from "./dom.js";
 import { drawFlows, makeFlows } from "./flows.js";
+import { drawHistograms, makeHistograms } from "./histograms.js";
 import { drawIncident } from "./incident.js";
 import { drawGraph, drawHeat } from "./maps.js";
 import { drawOverview } from "./overview.js";
@@ -47,6 +48,7 @@ function draw(what) {
     drawOverview();
     drawCharts();
     if (route) return;
+    drawHistograms();
     drawGraph();
     drawHeat(what === "board");
     flowsIn -= 1;
@@ -91,6 +93,7 @@ function theme() {
 theme();
 makeCharts();
 makeFlows();
+makeHistograms();
 addEventListener("hashchange", go);
 go();
 follow((what) => {

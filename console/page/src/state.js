@@ -9,6 +9,8 @@ export const state = {
   points: { ts_s: [] },
   incidents: new Map(),
   window: null,
+  /** Round trips and receive windows of the last minute. */
+  histograms: null,
   source: null,
   summary: null,
   thresholds: null,
@@ -102,6 +104,7 @@ export function follow(changed) {
 function takeBoard(board) {
   state.points = board.points;
   state.window = board.window;
+  state.histograms = board.histograms;
   state.source = board.source;
   state.summary = board.summary;
   state.thresholds = board.thresholds;
@@ -117,6 +120,7 @@ function takeBoard(board) {
 
 function takeWindow(data) {
   state.window = data.window;
+  state.histograms = data.histograms;
   state.served = data.served;
   const columns = state.points;
   for (const point of data.points) {

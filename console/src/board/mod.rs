@@ -14,6 +14,7 @@ pub use incident::{IncidentCard, Step};
 pub use point::{LAYERS, Point};
 pub use shared::SharedBoard;
 
+use crate::histogram::Recent;
 use crate::line::{Event, Line};
 
 /// Windows that are kept as points: an hour of seconds.
@@ -33,6 +34,8 @@ pub struct Board {
     pub summary: Option<Arc<Line>>,
     /// The newest word on thresholds.
     pub reload: Option<Arc<Line>>,
+    /// Round trips and receive windows of the last minute.
+    pub recent: Recent,
     points: VecDeque<Point>,
     incidents: VecDeque<IncidentCard>,
     /// Incidents that there was no room for.
@@ -81,6 +84,7 @@ impl Board {
             self.points.pop_front();
         }
         self.points.push_back(Point::of(line));
+        self.recent.take(line);
         self.window = Some(Arc::clone(line));
     }
 

@@ -39,6 +39,7 @@ impl Writer<'_> {
             let parts: Vec<_> = sums.iter().map(|(name, sum)| (name.as_str(), *sum)).collect();
             self.counters(map.name, map.help, map.label, &parts)?;
         }
+        self.histograms(&state.histograms)?;
         if let Some(window) = &state.window {
             self.window(window)?;
         }
@@ -160,7 +161,7 @@ impl Writer<'_> {
         self.counter("listeners_replaced", help, Some(listeners.replaced))
     }
 
-    fn family(
+    pub(super) fn family(
         &mut self,
         name: &'static str,
         help: &str,

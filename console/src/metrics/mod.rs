@@ -1,14 +1,15 @@
 //! Counters and gauges of a run for Prometheus, in its text format.
 //!
 //! Windows are increments, so counters are sums of them and begin at zero with the run; gauges are of the newest window;
-//! what is not known has no series. Quantiles come as gauges of the newest window: lines have no buckets that a histogram
-//! could be made of. All series have the label `source`, which is what the run looks at: several runs of one host may end
-//! up in one scrape. The number of series is bounded: [`LISTENERS_MAX`] listeners, all others together; names that
-//! lines bring are limited where they are kept.
+//! what is not known has no series. Histograms are sums too, and quantiles gauges of the newest window. All series have
+//! the label `source`, which is what the run looks at: several runs of one host may end up in one scrape. The number of
+//! series is bounded: [`LISTENERS_MAX`] listeners, all others together; names that lines bring are limited where they
+//! are kept.
 //!
 //! Whoever scrapes looks at [`Metrics::text`]; the lines come by [`Metrics::of`], or one by one by [`Metrics::take`].
 
 mod encode;
+mod histograms;
 mod incidents;
 mod listeners;
 mod sums;
@@ -25,6 +26,7 @@ use prometheus_client::encoding::{DescriptorEncoder, prometheus_text};
 use prometheus_client::registry::Registry;
 
 use crate::feed::{Feed, Losses};
+use crate::histogram::Histograms;
 use crate::line::{Event, Line};
 use encode::Writer;
 use incidents::Incidents;
@@ -56,6 +58,7 @@ struct State {
     name: Option<String>,
     window: Option<Arc<Line>>,
     sums: Sums,
+    histograms: Histograms,
     incidents: Incidents,
     listeners: Listeners,
     /// Of our own queue.
@@ -89,6 +92,7 @@ impl Metrics {
             Event::Source => state.source = Some(Arc::clone(line)),
             Event::Window => {
                 state.sums.take(line);
+                state.histograms.add(&Histograms::of(line));
                 state.listeners.take(line);
                 state.window = Some(Arc::clone(line));
             }

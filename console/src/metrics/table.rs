@@ -70,8 +70,8 @@ const fn per(divisor: f64, level: Level) -> Level {
     Level { divisor, ..level }
 }
 
-const MS_PER_S: f64 = 1e3;
-const NS_PER_S: f64 = 1e9;
+pub(super) const MS_PER_S: f64 = 1e3;
+pub(super) const NS_PER_S: f64 = 1e9;
 
 /// Sums of windows.
 pub(super) const COUNTS: &[Count] = &[

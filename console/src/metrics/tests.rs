@@ -34,6 +34,27 @@ fn counters_are_sums_and_gauges_are_the_newest() {
 }
 
 #[test]
+fn histograms_are_of_the_whole_run() {
+    let metrics = Metrics::default();
+    for counts in ["[1,0,2]", "[0,5,1]"] {
+        metrics.take(&window(&format!(
+            r#""histograms":{{"rtt_ms":{{"le":[0.006,102.4],"by_method":{{"ack_peer":{{"counts":{counts},"sum":1500.0}}}}}},
+                "rwnd_bytes":{{"le":[10239],"counts":[1,1],"sum":70000.0}}}}"#
+        )));
+    }
+    let text = metrics.text();
+    let bucket = |le: &str| {
+        let series = format!("tidegauge_round_trip_seconds_bucket{{method=\"ack_peer\",le=\"{le}\"}}");
+        value(&text, &series).unwrap_or_else(|| panic!("{series}: {text}"))
+    };
+    assert_eq!([bucket("6e-06"), bucket("0.1024"), bucket("+Inf")], ["1", "6", "9"]);
+    assert_eq!(value(&text, "tidegauge_round_trip_seconds_count{method=\"ack_peer\"}"), Some("9"));
+    assert_eq!(value(&text, "tidegauge_round_trip_seconds_sum{method=\"ack_peer\"}"), Some("3.0"));
+    assert_eq!(value(&text, "tidegauge_advertised_window_bytes_bucket{le=\"10239\"}"), Some("2"));
+    assert_eq!(value(&text, "tidegauge_advertised_window_bytes_sum"), Some("140000.0"));
+}
+
+#[test]
 fn what_is_not_known_has_no_series() {
     let metrics = Metrics::default();
     metrics.take(&window(r#""packets":5,"tcp":{"retransmission":null},"rtt_ms":{"p50":null,"p99":2.5}"#));

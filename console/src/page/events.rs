@@ -126,7 +126,7 @@ impl Hub {
         let mut points: Vec<Value> = new.take(POINTS_TOLD_MAX + 1).map(told::point).collect();
         points.reverse();
         let window = board.window.clone();
-        let windows = board.windows;
+        let (windows, histograms) = (board.windows, board.recent.json());
         drop(board);
         *told_until_ns = newest;
         let ask_again = points.len() > POINTS_TOLD_MAX;
@@ -137,7 +137,8 @@ impl Hub {
         self.send(&message(
             "window",
             &json!({
-                "window": window, "points": points, "ask_again": ask_again, "windows": windows, "served": self.served(),
+                "window": window, "points": points, "ask_again": ask_again, "windows": windows,
+                "histograms": histograms, "served": self.served(),
             }),
         ));
     }

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-/// Connections at the same time.
-pub const CONNECTIONS_MAX: usize = 256;
+/// Connections at the same time: two of each of 200 open pages, one for news and one for what it asks, and some more. With
+/// them a process stays below 1,024 files, which is what it may have by default.
+pub const CONNECTIONS_MAX: usize = 448;
 /// Connections at the same time from one address, beyond loopback.
 pub const CONNECTIONS_PER_ADDRESS_MAX: usize = 64;
 /// Bytes of a request's head.

@@ -71,6 +71,7 @@ pub(super) fn board(board: &Board) -> Value {
         "summary": board.summary.as_ref().map(|line| fields(&line.json, &SUMMARY_FIELDS)),
         "thresholds": board.reload.as_ref().map(|line| thresholds(&line.json)),
         "points": columns(board),
+        "histograms": board.recent.json(),
         "incidents": incidents,
         "incidents_untold": board.incidents().len().saturating_sub(INCIDENTS_TOLD_MAX),
         "incidents_forgotten": board.incidents_forgotten,

@@ -12,10 +12,12 @@ const TOP: f64 = 8.0;
 const BOTTOM: f64 = 20.0;
 
 /// A line of a chart.
-pub(super) struct Curve {
+pub(super) struct Curve<'a> {
     /// What it is.
     pub(super) name: &'static str,
-    /// A value for each time.
+    /// Its times, as shares of the time drawn (0 to 1).
+    pub(super) at: &'a [f64],
+    /// A value for each of them.
     pub(super) values: Vec<Option<f64>>,
 }
 
@@ -23,10 +25,12 @@ pub(super) struct Curve {
 pub(super) struct Band {
     pub(super) from: f64,
     pub(super) to: f64,
+    /// In which run, where there are two: the first one's are above.
+    pub(super) run: Option<usize>,
 }
 
-/// Draws lines over the same times, from zero to the highest value. Lines differ by dashes, not by colour alone.
-pub(super) fn svg(name: &str, shares: &[f64], curves: &[Curve], bands: &[Band]) -> String {
+/// Draws lines over one time, from zero to the highest value. Lines differ by dashes, not by colour alone.
+pub(super) fn svg(name: &str, curves: &[Curve<'_>], bands: &[Band]) -> String {
     let highest =
         curves.iter().flat_map(|curve| &curve.values).flatten().fold(0.0_f64, |most, value| most.max(*value));
     let top = if highest > 0.0 { highest } else { 1.0 };
@@ -38,10 +42,13 @@ pub(super) fn svg(name: &str, shares: &[f64], curves: &[Curve], bands: &[Band]) 
         r#"<svg viewBox="0 0 {width} {height}" role="img" aria-label="{name}, highest {}">"#,
         number(highest)
     );
-    for Band { from, to } in bands {
+    for Band { from, to, run } in bands {
         let (x, wide) = (LEFT + from * WIDTH, ((to - from) * WIDTH).max(1.5));
-        let _ =
-            write!(svg, r#"<rect class="band" x="{x:.1}" y="{TOP}" width="{wide:.1}" height="{HEIGHT}"/>"#);
+        let (y, high) = match run {
+            None => (TOP, HEIGHT),
+            Some(run) => (TOP + *run as f64 * HEIGHT / 2.0, HEIGHT / 2.0),
+        };
+        let _ = write!(svg, r#"<rect class="band" x="{x:.1}" y="{y}" width="{wide:.1}" height="{high}"/>"#);
     }
     for (share, value) in [(0.0, 0.0), (0.5, top / 2.0), (1.0, top)] {
         let y = TOP + HEIGHT * (1.0 - share);
@@ -55,7 +62,7 @@ pub(super) fn svg(name: &str, shares: &[f64], curves: &[Curve], bands: &[Band]) 
         );
     }
     for (place, curve) in curves.iter().enumerate() {
-        let _ = write!(svg, r#"<path class="curve c{place}" d="{}"/>"#, path(shares, &curve.values, top));
+        let _ = write!(svg, r#"<path class="curve c{place}" d="{}"/>"#, path(curve.at, &curve.values, top));
     }
     svg.push_str("</svg>");
     svg

@@ -55,7 +55,7 @@ fn sentence(board: &Board, series: &Series) -> String {
 }
 
 /// The worst severity of an incident's life.
-fn worst(card: &IncidentCard) -> &str {
+pub(super) fn worst(card: &IncidentCard) -> &str {
     card.steps().map(|step| step.severity.as_str()).min().unwrap_or_else(|| card.severity())
 }
 
@@ -132,25 +132,23 @@ pub(super) fn charts(board: &Board, series: &Series) -> Vec<Value> {
     let length = (last.ts_ns - begin).max(1) as f64;
     let share = |ts_ns: i64| ((ts_ns - begin) as f64 / length).clamp(0.0, 1.0);
     let shares: Vec<f64> = points.iter().map(|point| share(point.ts_ns)).collect();
-    let time_of = |card: &IncidentCard, name: &str| card.line.json[name].as_str().and_then(time_ns);
-    let bands: Vec<Band> = board
-        .incidents()
-        .map(|card| Band {
-            from: time_of(card, "opened_ts").map_or(0.0, share),
-            to: time_of(card, "closed_ts").map_or(1.0, share),
-        })
-        .collect();
-    let curve = |name, of: fn(&Point) -> Option<f64>| Curve { name, values: points.iter().map(of).collect() };
-    let chart = |name: &str, curves: Vec<Curve>| {
+    let bands = bands(board, share);
+    let curve = |name, of: fn(&Point) -> Option<f64>| Curve {
+        name,
+        at: &shares,
+        values: points.iter().map(of).collect(),
+    };
+    let chart = |name: &str, curves: Vec<Curve<'_>>| {
         if curves.iter().all(|curve| curve.values.iter().all(Option::is_none)) {
             return json!({ "name": name, "svg": null, "legend": [] });
         }
         let legend: Vec<_> = curves.iter().map(|curve| curve.name).collect();
-        json!({ "name": name, "svg": svg(name, &shares, &curves, &bands), "legend": legend })
+        json!({ "name": name, "svg": svg(name, &curves, &bands), "legend": legend })
     };
     let per_s = |point: &Point, count: Option<f64>| count.map(|count| count / point.window_s.max(0.001));
     let rates = |name, of: fn(&Point) -> Option<f64>| Curve {
         name,
+        at: &shares,
         values: points.iter().map(|point| per_s(point, of(point))).collect(),
     };
     vec![
@@ -184,6 +182,17 @@ pub(super) fn charts(board: &Board, series: &Series) -> Vec<Value> {
         chart("packets per second", vec![rates("packets", |point| point.packets)]),
         chart("health, 0 to 100", vec![curve("the worst layer", |point| point.health)]),
     ]
+}
+
+/// When incidents were open, in shares of the time.
+fn bands(board: &Board, share: impl Fn(i64) -> f64) -> Vec<Band> {
+    let time_of = |card: &IncidentCard, name: &str| card.line.json[name].as_str().and_then(time_ns);
+    let band = |card: &IncidentCard| Band {
+        from: time_of(card, "opened_ts").map_or(0.0, &share),
+        to: time_of(card, "closed_ts").map_or(1.0, &share),
+        run: None,
+    };
+    board.incidents().map(band).collect()
 }
 
 /// The numbers of the whole run.

@@ -4,7 +4,9 @@
 //! Made of a run's lines, so of any run: while it is read, or from a file of what it printed. Of fixed size: see
 //! [`Series`] and [`crate::board`].
 
+mod bars;
 mod chart;
+mod comparison;
 mod content;
 mod series;
 mod text;
@@ -15,9 +17,11 @@ use minijinja::{AutoEscape, Environment};
 use serde_json::{Value, json};
 use thiserror::Error;
 
+pub use comparison::Comparison;
 pub use series::{POINTS_MAX, Series};
 
 use crate::board::{Board, Point};
+use crate::histogram::Histograms;
 use crate::line::{Event, Line};
 
 /// Why there is no report.
@@ -33,6 +37,7 @@ pub enum ReportError {
 pub struct Report {
     board: Board,
     series: Series,
+    histograms: Histograms,
 }
 
 impl Report {
@@ -40,6 +45,7 @@ impl Report {
     pub fn take(&mut self, line: &Arc<Line>) {
         if line.event == Event::Window {
             self.series.push(Point::of(line));
+            self.histograms.add(&Histograms::of(line));
         }
         self.board.take(line);
     }
@@ -69,6 +75,7 @@ impl Report {
         json!({
             "head": content::head(&self.board, &self.series),
             "charts": content::charts(&self.board, &self.series),
+            "histograms": bars::all(&[&self.histograms]),
             "incidents": self.board.incidents().map(content::incident).collect::<Vec<_>>(),
             "incidents_forgotten": self.board.incidents_forgotten,
             "tables": self.board.summary.as_ref().map(|summary| content::tables(&summary.json)),
@@ -86,6 +93,7 @@ fn render(name: &'static str, template: &'static str, content: &Value) -> Result
     });
     // Names of files may have anything in them; what is told of packets has no such letters.
     environment.add_filter("md", |text: String| text.replace(['|', '`', '<', '\n', '\r'], " "));
+    environment.add_global("style", include_str!("report.css"));
     environment.add_template(name, template)?;
     Ok(environment.get_template(name)?.render(content)?)
 }

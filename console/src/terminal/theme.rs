@@ -118,6 +118,14 @@ impl Theme {
         }
     }
 
+    /// Where a bar has no height, on its ground.
+    pub(super) fn nothing(self) -> &'static str {
+        match self.glyphs {
+            Glyphs::Unicode => "·",
+            Glyphs::Ascii => "_",
+        }
+    }
+
     /// A rule beside a heading.
     pub(super) fn rule(self) -> &'static str {
         match self.glyphs {

@@ -208,6 +208,8 @@ pub(crate) struct DiffArgs {
     /// One JSON object instead of a table.
     #[arg(long)]
     pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) report: ReportFileArgs,
     /// Listeners compared one by one: those with most bytes on either side.
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u16).range(0..=128))]
     pub(crate) listeners: u16,
@@ -349,6 +351,8 @@ pub(crate) struct LiveArgs {
     pub(crate) cost: CostArg,
     #[command(flatten)]
     pub(crate) evidence: EvidenceArgs,
+    #[command(flatten)]
+    pub(crate) report: ReportFileArgs,
     #[command(flatten)]
     pub(crate) show: ShowArgs,
     #[command(flatten)]

@@ -16,11 +16,14 @@ use tidegauge_analyzer::time::parse_timestamp;
 use tidegauge_capture::confine::{Needs, confine};
 use tidegauge_capture::file::{Input, Mapping};
 use tidegauge_capture::filter::Filter;
+use tidegauge_console::report::{Comparison, Report};
 
 use super::Outcome;
 use super::args::{DiffArgs, DiffFailOn, thresholds};
+use super::compared::Compared;
 use super::files::OpenFile;
 use super::read::{self, RESOLUTION_US, Reading};
+use super::reports::ComparisonFiles;
 use super::sink::Sink;
 
 /// Longest line of a saved run that is read at once: lines have some ten kilobytes.
@@ -38,25 +41,30 @@ pub(crate) fn run(args: &DiffArgs) -> anyhow::Result<Outcome> {
     let config = thresholds(args.config.as_deref())?;
     // Compiled for each side, and once here: a wrong one is said before anything is read.
     args.filter.as_deref().map(Filter::new).transpose()?;
+    let files = ComparisonFiles::open(&args.report)?;
     if !args.no_confine {
         confine(Needs::default());
     }
-    let mut runs = Vec::new();
+    let mut read = Vec::new();
     for (opened, run) in sides {
-        let mut run = match opened {
-            Opened::Capture(file) => run_of_capture(file, run, config.clone(), args)?,
-            Opened::Saved(lines) => run_of_lines(lines, run)?,
+        let side = Compared { run, report: files.is_some().then(Report::default) };
+        let mut side = match opened {
+            Opened::Capture(file) => read_capture(file, side, config.clone(), args)?,
+            Opened::Saved(lines) => read_lines(lines, side)?,
         };
-        run.finish();
-        runs.push(run);
+        side.run.finish();
+        read.push(side);
     }
-    let [a, b] = runs.as_slice() else { bail!("two runs were opened") };
-    let diff = diff::compare(a, b, args.listeners.into())?;
+    let [a, b] = read.as_slice() else { bail!("two runs were opened") };
+    let diff = diff::compare(&a.run, &b.run, args.listeners.into())?;
     let mut out = io::stdout().lock();
     if args.json {
-        writeln!(out, "{}", diff::json(&diff, a, b))?;
+        writeln!(out, "{}", diff::json(&diff, &a.run, &b.run))?;
     } else {
-        write!(out, "{}", diff::table(&diff, a, b))?;
+        write!(out, "{}", diff::table(&diff, &a.run, &b.run))?;
+    }
+    if let (Some(files), Some(of_a), Some(of_b)) = (files, &a.report, &b.report) {
+        files.write(&Comparison { diff: &diff::json(&diff, &a.run, &b.run), a: of_a, b: of_b })?;
     }
     let is_met = match args.fail_on {
         None => false,
@@ -114,23 +122,18 @@ fn bound(text: &str) -> anyhow::Result<Option<Bound>> {
 }
 
 /// The lines that `read` would print of a capture.
-fn run_of_capture(
-    file: OpenFile,
-    run: RunSummary,
-    config: Config,
-    args: &DiffArgs,
-) -> anyhow::Result<RunSummary> {
+fn read_capture(file: OpenFile, side: Compared, config: Config, args: &DiffArgs) -> anyhow::Result<Compared> {
     let filter = args.filter.as_deref().map(Filter::new).transpose()?;
     let source = Source {
         kind: "file",
         mode: "mapped",
         why: "capture file".to_owned(),
         egress: None,
-        name: run.name.clone(),
+        name: side.run.name.clone(),
         resolution_us: RESOLUTION_US,
         setup: Setup::default(),
     };
-    let mut sink = Sink::collecting(run, args.window, source);
+    let mut sink = Sink::collecting(side, args.window, source);
     let reading = Reading {
         config,
         baselines: None,
@@ -142,22 +145,22 @@ fn run_of_capture(
         lines: false,
     };
     read::replay(vec![file], reading, &mut sink)?;
-    sink.into_run().context("the sink collected")
+    sink.into_side().context("the sink collected")
 }
 
 /// The lines of a saved run. What is no JSON is counted: the last line of a run that was killed is half a line.
-fn run_of_lines(mut lines: BufReader<File>, mut run: RunSummary) -> anyhow::Result<RunSummary> {
+fn read_lines(mut lines: BufReader<File>, mut side: Compared) -> anyhow::Result<Compared> {
     let mut line = Vec::new();
     loop {
         line.clear();
         let read = lines.by_ref().take(LINE_BYTES_MAX).read_until(b'\n', &mut line);
-        if read.with_context(|| format!("cannot read {}", run.name))? == 0 {
-            return Ok(run);
+        if read.with_context(|| format!("cannot read {}", side.run.name))? == 0 {
+            return Ok(side);
         }
         match serde_json::from_slice(&line) {
-            Ok(value) => run.take(value),
+            Ok(value) => side.take(value),
             Err(_) if line.trim_ascii().is_empty() => {}
-            Err(_) => run.note_unreadable(),
+            Err(_) => side.run.note_unreadable(),
         }
     }
 }

@@ -17,7 +17,8 @@ use tidegauge_analyzer::parquet::ParquetSink;
 use tidegauge_analyzer::quality::Quality;
 use tidegauge_analyzer::window::Window;
 
-use super::args::ExportArgs;
+use super::args::{ExportArgs, LiveArgs};
+use super::evidence;
 use super::reports::ReportFiles;
 
 /// What was asked for; nothing by default.
@@ -76,6 +77,12 @@ impl Exports {
         let graph = args.graph.as_deref().map(GraphFile::open).transpose()?;
         let report = ReportFiles::open(&args.report)?;
         Ok(Self { flow_lines: args.flows, tables, log, graph, report, evidence: None })
+    }
+
+    /// Those of a live run.
+    pub(crate) fn of_live(args: &LiveArgs) -> anyhow::Result<Self> {
+        let (report, evidence) = (ReportFiles::open(&args.report)?, evidence::open(&args.evidence)?);
+        Ok(Self { report, evidence, ..Self::default() })
     }
 
     /// Whether connections are lines of standard output.

@@ -8,10 +8,11 @@ use tidegauge_capture::interface::Interface;
 use tidegauge_capture::xdp::Mode;
 
 use super::args::{DirectionArg, LiveArgs};
+use super::exports::Exports;
 use super::live::{Clock, random_seed};
 use super::live_frames::{Plan, Sources};
 use super::thresholds::Thresholds;
-use super::{Outcome, confine, evidence, live_frames};
+use super::{Outcome, confine, live_frames};
 
 /// Watches until the clock says stop or the interface is gone.
 pub(crate) fn run(
@@ -26,7 +27,7 @@ pub(crate) fn run(
     let from = Sources {
         plan: Plan { held_ms: 0, seed: random_seed()?, pinned: true, memory_mib: args.memory_mib },
         buffer_bytes: hold.memory_bytes(),
-        evidence: evidence::open(&args.evidence)?,
+        exports: Exports::of_live(args)?,
         // Last: from here on nothing can be opened any more.
         described: describe(args, thresholds, interface, &hold, queues.len()),
         sources: queues.into_iter().map(FrameSource::AfXdp).collect(),

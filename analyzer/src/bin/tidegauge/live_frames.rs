@@ -8,7 +8,6 @@ use std::time::Duration;
 use anyhow::{Context, anyhow};
 use tidegauge_analyzer::account::RoundTrips;
 use tidegauge_analyzer::engine::{Change, Engine};
-use tidegauge_analyzer::evidence::Recorder;
 use tidegauge_analyzer::feature::{TICK_NS, TICKS};
 use tidegauge_analyzer::follow::Sizes;
 use tidegauge_analyzer::merge::Merger;
@@ -25,6 +24,7 @@ use tidegauge_ebpf::settings::Settings;
 use super::Outcome;
 use super::ahead::{Ahead, Taken};
 use super::args::{DirectionArg, LiveArgs};
+use super::exports::Exports;
 use super::lane::{End, Lane, REPORTS_MAX, Report, SETTLE_NS};
 use super::live::Clock;
 use super::meter::Meter;
@@ -43,8 +43,8 @@ pub(crate) struct Sources {
     pub(crate) sources: Vec<FrameSource>,
     /// Memory of all of them.
     pub(crate) buffer_bytes: u64,
-    /// Where their frames are kept as evidence.
-    pub(crate) evidence: Option<Recorder>,
+    /// What is written beside standard output; their frames, as evidence, among it.
+    pub(crate) exports: Exports,
     /// How workers are made.
     pub(crate) plan: Plan,
     /// How results name them.
@@ -78,9 +78,9 @@ pub(crate) fn run(
     };
     let resolution_us = from.described.resolution_us;
     let workers = from.sources.len();
-    let keepers: Vec<_> =
-        from.sources.iter().map(|_| from.evidence.as_ref().map(|to| to.keeper(workers))).collect();
-    let mut sink = Sink::new(&args.common, from.described, Telling::live()).with_evidence(from.evidence);
+    let evidence = from.exports.evidence.as_ref();
+    let keepers: Vec<_> = from.sources.iter().map(|_| evidence.map(|to| to.keeper(workers))).collect();
+    let mut sink = Sink::new(&args.common, from.described, Telling::live()).with_exports(from.exports);
     sink.start(first_ns)?;
     let both = args.direction == DirectionArg::Both;
     let mut run = Run {

@@ -6,10 +6,11 @@ use tidegauge_capture::interface::Interface;
 use tidegauge_capture::ring::{RingOptions, RingSource};
 
 use super::args::{DirectionArg, LiveArgs};
+use super::exports::Exports;
 use super::live::{Clock, random_seed};
 use super::live_frames::{Plan, RESOLUTION_US, Sources};
 use super::thresholds::Thresholds;
-use super::{Outcome, confine, evidence, live_frames};
+use super::{Outcome, confine, live_frames};
 
 /// Watches until the clock says stop or the interface is gone.
 pub(crate) fn run(
@@ -30,7 +31,7 @@ pub(crate) fn run(
     let from = Sources {
         sources: rings.into_iter().map(FrameSource::Ring).collect(),
         buffer_bytes: options.ring_bytes.into(),
-        evidence: evidence::open(&args.evidence)?,
+        exports: Exports::of_live(args)?,
         plan: Plan {
             held_ms: options.block_timeout_ms,
             seed: random_seed()?,

@@ -19,6 +19,7 @@ use tidegauge_ebpf::stamp::Stamp;
 
 use super::ahead::{Ahead, Taken};
 use super::args::{DirectionArg, LiveArgs};
+use super::exports::Exports;
 use super::live::Clock;
 use super::meter::Meter;
 use super::pinned::Account;
@@ -49,10 +50,11 @@ pub(crate) fn run(
     // Before rights are given up: it may need one.
     let mut meter = Meter::of_xdp(args.cost, xdp, first_ns);
     let mut host = Host::open();
+    let exports = Exports::of_live(args)?;
     let confined = Some(confine::live(args, xdp.keeps(), thresholds));
     let source =
         Source { setup: Setup { confined, pin: account.state(), workers: None }, ..describe(interface, xdp) };
-    let mut sink = Sink::new(&args.common, source, Telling::live());
+    let mut sink = Sink::new(&args.common, source, Telling::live()).with_exports(exports);
     sink.start(first_ns)?;
     let first_ns = account.tell_gap(first_ns, &mut engine, &mut sink, &mut losses)?;
     let mut tick_start_ns = clock.tick_start_ns();

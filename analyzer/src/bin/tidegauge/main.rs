@@ -9,6 +9,7 @@ mod args;
 mod args_console;
 mod backtest;
 mod baselines;
+mod compared;
 mod config;
 mod confine;
 mod costs;

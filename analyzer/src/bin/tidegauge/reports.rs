@@ -10,7 +10,7 @@ use anyhow::{Context, bail};
 use serde_json::Value;
 use tidegauge_console::feed::Feed;
 use tidegauge_console::line::Line;
-use tidegauge_console::report::Report;
+use tidegauge_console::report::{Comparison, Report, ReportError};
 
 use super::Outcome;
 use super::args::{ReportArgs, ReportFileArgs};
@@ -47,14 +47,35 @@ impl ReportFiles {
     /// The end of the run.
     pub(crate) fn write(self) -> io::Result<()> {
         let Self { report, html, markdown } = self;
-        if let Some(mut file) = html {
-            file.write_all(report.html().map_err(io::Error::other)?.as_bytes())?;
-        }
-        if let Some(mut file) = markdown {
-            file.write_all(report.markdown().map_err(io::Error::other)?.as_bytes())?;
-        }
+        write(html, || report.html())?;
+        write(markdown, || report.markdown())
+    }
+}
+
+/// Where a report of two runs goes.
+pub(crate) struct ComparisonFiles {
+    html: Option<File>,
+    markdown: Option<File>,
+}
+
+impl ComparisonFiles {
+    /// Makes the files; `None` where none is asked for.
+    pub(crate) fn open(args: &ReportFileArgs) -> anyhow::Result<Option<Self>> {
+        let files = ReportFiles::open(args)?;
+        Ok(files.map(|ReportFiles { html, markdown, .. }| Self { html, markdown }))
+    }
+
+    /// Writes it.
+    pub(crate) fn write(self, comparison: &Comparison<'_>) -> anyhow::Result<()> {
+        write(self.html, || comparison.html())?;
+        write(self.markdown, || comparison.markdown())?;
         Ok(())
     }
+}
+
+fn write(file: Option<File>, text: impl FnOnce() -> Result<String, ReportError>) -> io::Result<()> {
+    let Some(mut file) = file else { return Ok(()) };
+    file.write_all(text().map_err(io::Error::other)?.as_bytes())
 }
 
 /// Makes a report of lines that a run printed.

@@ -10,10 +10,8 @@ use serde_json::Value;
 use tidegauge_analyzer::backtest::Trial;
 use tidegauge_analyzer::batch::Batch;
 use tidegauge_analyzer::cost::Cost;
-use tidegauge_analyzer::diff::RunSummary;
 use tidegauge_analyzer::digest::Digest;
 use tidegauge_analyzer::engine::{Change, Engine, LISTENERS_MAX, Second};
-use tidegauge_analyzer::evidence::Recorder;
 use tidegauge_analyzer::evidence::ring::Chunk;
 use tidegauge_analyzer::flow_record::FlowRecord;
 use tidegauge_analyzer::follow::Verdict;
@@ -27,6 +25,7 @@ use tidegauge_ebpf::counter::Counters;
 
 use super::Outcome;
 use super::args::CommonArgs;
+use super::compared::Compared;
 use super::costs::Costs;
 use super::exports::Exports;
 use super::read::RESOLUTION_US;
@@ -90,7 +89,7 @@ enum Format {
 enum Lines {
     Printed(io::BufWriter<io::Stdout>),
     /// To be compared with another run.
-    Collected(Box<RunSummary>),
+    Collected(Box<Compared>),
 }
 
 impl Lines {
@@ -100,8 +99,8 @@ impl Lines {
                 serde_json::to_writer(&mut *out, &line)?;
                 out.write_all(b"\n")
             }
-            Self::Collected(run) => {
-                run.take(line);
+            Self::Collected(side) => {
+                side.take(line);
                 Ok(())
             }
         }
@@ -144,9 +143,9 @@ impl Sink {
         Self { fail_on, ..Self::with_format(format, common.window, source) }
     }
 
-    /// A sink that keeps what a comparison needs; see [`Self::into_run`].
-    pub(crate) fn collecting(run: RunSummary, window: Duration, source: Source) -> Self {
-        let format = Format::Json(Lines::Collected(Box::new(run)));
+    /// A sink that keeps what a comparison needs; see [`Self::into_side`].
+    pub(crate) fn collecting(side: Compared, window: Duration, source: Source) -> Self {
+        let format = Format::Json(Lines::Collected(Box::new(side)));
         Self { exports: Exports::flow_lines_only(), ..Self::with_format(format, window, source) }
     }
 
@@ -190,9 +189,9 @@ impl Sink {
     }
 
     /// What was collected.
-    pub(crate) fn into_run(self) -> Option<RunSummary> {
+    pub(crate) fn into_side(self) -> Option<Compared> {
         match self.format {
-            Format::Json(Lines::Collected(run)) => Some(*run),
+            Format::Json(Lines::Collected(side)) => Some(*side),
             Format::Json(Lines::Printed(_)) | Format::Incidents(_) | Format::Text { .. } => None,
         }
     }
@@ -200,12 +199,6 @@ impl Sink {
     /// Writes files as well.
     pub(crate) fn with_exports(mut self, exports: Exports) -> Self {
         self.exports = exports;
-        self
-    }
-
-    /// Keeps evidence as well.
-    pub(crate) fn with_evidence(mut self, recorder: Option<Recorder>) -> Self {
-        self.exports.evidence = recorder;
         self
     }
 
@@ -313,8 +306,10 @@ impl Sink {
         let lasted_s = lasted_ns as f64 / 1e9;
         let quality = Quality::of(&Interval::of(&gap.totals, lasted_ns), losses);
         self.exports.window(gap, lasted_s, self.source.resolution_us, &quality)?;
+        let line = json::window(gap, lasted_s, &self.source, &quality, None);
+        self.exports.line(&line);
         let Format::Json(out) = &mut self.format else { return Ok(()) };
-        out.put(json::window(gap, lasted_s, &self.source, &quality, None))
+        out.put(line)
     }
 
     /// A connection that is over, or is told as it is.

@@ -1,12 +1,10 @@
-//! Health, handshakes, round trips and receive windows: numbers with a bar each.
-//!
-//! Window lines carry quantiles and not the histograms behind them, so quantiles are what is drawn: each has a bar of its
-//! own, on a logarithmic scale where round trips are concerned. Nothing is made up between them.
+//! Health and handshakes, numbers with a bar each; round trips and receive windows, histograms with their quantiles.
 
 use ratatui::text::{Line, Span};
 
 use super::super::theme::Role;
 use super::super::{Screen, words};
+use super::histograms;
 use crate::board::{LAYERS, Point};
 use crate::line::number;
 
@@ -17,6 +15,10 @@ const BAD: f64 = 30.0;
 const POOR: f64 = 80.0;
 /// Quantiles of round trips that are told.
 const QUANTILES: [&str; 4] = ["p50", "p90", "p99", "max"];
+/// Rows from which on losses have one of their own.
+const TIME_ROWS_ALL: usize = 4;
+/// The same of how long a MiB takes.
+const TIME_ROWS_MORE: usize = 7;
 
 fn last<'a>(screen: &Screen<'a>) -> Option<&'a Point> {
     screen.board.points().next_back()
@@ -136,46 +138,77 @@ pub(super) fn handshake_line(screen: &Screen<'_>, columns: u16) -> Line<'static>
     words::cut(&text, usize::from(columns)).into()
 }
 
-/// Of what.
-pub(super) fn times_heading(screen: &Screen<'_>) -> String {
-    let samples = words::short(of_window(screen, "rtt_ms.count"));
-    format!("round trips ({samples}), windows  quantiles")
+/// Of what the histograms are, which are all but the numbers below them.
+pub(super) fn times_heading(screen: &Screen<'_>, rows: u16) -> String {
+    histograms::heading(screen, histogram_rows(rows))
 }
 
-/// Round trips, receive windows and losses; with more rows a bar for each quantile.
+/// Rows for histograms, of those of [`times`].
+fn histogram_rows(rows: u16) -> usize {
+    let told = match usize::from(rows) {
+        0..TIME_ROWS_ALL => 2,
+        TIME_ROWS_ALL..TIME_ROWS_MORE => 3,
+        _ => 4,
+    };
+    usize::from(rows).saturating_sub(told)
+}
+
+/// Round trips, receive windows and losses: histograms, and under them the newest window's quantiles.
 pub(super) fn times(screen: &Screen<'_>, columns: u16, rows: u16) -> Vec<Line<'static>> {
     let columns = usize::from(columns);
-    let mut lines = Vec::new();
-    if rows >= 6 {
-        let width = columns.saturating_sub(26).clamp(4, 60);
-        lines.extend(QUANTILES.iter().map(|quantile| round_trip(screen, quantile, width)));
-    } else {
-        let mut text = String::from("RTT ms ");
-        for told in QUANTILES.map(|quantile| format!("  {quantile} {}", milliseconds(screen, quantile))) {
-            if text.chars().count() + told.chars().count() <= columns {
-                text += &told;
-            }
-        }
-        lines.push(Line::raw(words::cut(&text, columns)));
+    let mut lines = histograms::lines(screen, columns, histogram_rows(rows));
+    lines.push(round_trips(screen, columns));
+    if usize::from(rows) < TIME_ROWS_ALL {
+        lines.push(windows_and_losses(screen, columns));
+        return lines;
     }
-    let [p1, p50] = ["rwnd_bytes.p1", "rwnd_bytes.p50"].map(|path| words::known(of_window(screen, path)));
-    let low = of_window(screen, "rwnd_bytes.low_share").map_or_else(|| words::UNKNOWN.into(), words::percent);
-    let is_low = of_window(screen, "rwnd_bytes.low_share").is_some_and(|share| share > 0.0);
-    let text = format!("windows  p1 {p1}  p50 {p50} bytes, low {low}");
-    let role = if is_low { Role::Warn } else { Role::Plain };
-    lines.push(screen.span(words::cut(&text, columns), role).into());
-    lines.push(Line::raw(words::cut(&losses(screen), columns)));
-    if rows >= 7 {
+    lines.extend([windows(screen, columns), Line::raw(words::cut(&losses(screen), columns))]);
+    if usize::from(rows) >= TIME_ROWS_MORE {
         let megabyte = words::known(of_window(screen, "transfer_1mib_ms.p50"));
         lines.push(Line::raw(format!("1 MiB takes p50 {megabyte} ms")));
     }
     lines
 }
 
+fn round_trips(screen: &Screen<'_>, columns: usize) -> Line<'static> {
+    let mut text = String::from("RTT ms");
+    let told = QUANTILES.map(|quantile| format!("  {quantile} {}", milliseconds(screen, quantile)));
+    let samples = format!("  of {}", words::short(of_window(screen, "rtt_ms.count")));
+    for told in told.into_iter().chain([samples]) {
+        if text.chars().count() + told.chars().count() <= columns {
+            text += &told;
+        }
+    }
+    Line::raw(words::cut(&text, columns))
+}
+
+fn windows(screen: &Screen<'_>, columns: usize) -> Line<'static> {
+    let [p1, p50] = ["rwnd_bytes.p1", "rwnd_bytes.p50"].map(|path| words::known(of_window(screen, path)));
+    let text = format!("windows  p1 {p1}  p50 {p50} bytes, low {}", percent(screen, "rwnd_bytes.low_share"));
+    screen.span(words::cut(&text, columns), role_of_windows(screen)).into()
+}
+
+/// Where there is one row for both.
+fn windows_and_losses(screen: &Screen<'_>, columns: usize) -> Line<'static> {
+    let p1 = words::known(of_window(screen, "rwnd_bytes.p1"));
+    let low = percent(screen, "rwnd_bytes.low_share");
+    let loss = percent(screen, "features.loss_ratio");
+    let text = format!("windows p1 {p1}, low {low}; sent again {loss}");
+    screen.span(words::cut(&text, columns), role_of_windows(screen)).into()
+}
+
+fn role_of_windows(screen: &Screen<'_>) -> Role {
+    let is_low = of_window(screen, "rwnd_bytes.low_share").is_some_and(|share| share > 0.0);
+    if is_low { Role::Warn } else { Role::Plain }
+}
+
+fn percent(screen: &Screen<'_>, path: &str) -> String {
+    of_window(screen, path).map_or_else(|| words::UNKNOWN.into(), words::percent)
+}
+
 fn losses(screen: &Screen<'_>) -> String {
-    let percent = |path| of_window(screen, path).map_or_else(|| words::UNKNOWN.into(), words::percent);
-    let loss = percent("features.loss_ratio");
-    let timeouts = percent("features.conn_timeout_ratio");
+    let loss = percent(screen, "features.loss_ratio");
+    let timeouts = percent(screen, "features.conn_timeout_ratio");
     format!("payload sent again {loss}, timed out {timeouts}")
 }
 
@@ -188,17 +221,4 @@ pub(super) fn times_line(screen: &Screen<'_>, columns: u16) -> Line<'static> {
 
 fn milliseconds(screen: &Screen<'_>, quantile: &str) -> String {
     words::known(of_window(screen, &format!("rtt_ms.{quantile}")))
-}
-
-/// A microsecond has no bar, ten seconds a whole one; each factor of ten is as long as the other.
-fn round_trip(screen: &Screen<'_>, quantile: &str, width: usize) -> Line<'static> {
-    let value = of_window(screen, &format!("rtt_ms.{quantile}"));
-    let share = value.map_or(0.0, |ms| (ms.max(1e-3).log10() + 3.0) / 7.0);
-    let text = format!("RTT {quantile} {} ms ", words::right(&words::known(value), 9));
-    let mut spans = vec![Span::raw(text)];
-    spans.extend(bar(screen, share, width, Role::Usual));
-    if quantile == "p50" {
-        spans.push(screen.span(" log", Role::Dim));
-    }
-    Line::from(spans)
 }

@@ -8,6 +8,7 @@ mod detail;
 mod figures;
 mod headline;
 mod help;
+mod histograms;
 mod incidents;
 mod status;
 mod tables;
@@ -123,7 +124,10 @@ impl Screen<'_> {
         page.side_by_side(
             left,
             (self.heading(&figures::handshake_heading(self), left), figures::handshakes(self, left)),
-            (self.heading(&figures::times_heading(self), right), figures::times(self, right, rows.figures)),
+            (
+                self.heading(&figures::times_heading(self, rows.figures), right),
+                figures::times(self, right, rows.figures),
+            ),
             rows.figures,
         );
         if rows.tables >= 2 {
