@@ -26,7 +26,7 @@ use crate::scratch::Scratch;
 use compare::{Compared, Tallies, compare};
 use connections::Connections;
 use ours::Said;
-use reason::{Alone, confirmed_copies};
+use reason::{Alone, left_out};
 use tshark::Segment;
 
 /// How a capture's name may end.
@@ -96,16 +96,22 @@ impl Group {
     }
 }
 
-/// What tshark says of a capture without the packets that are captured twice, by their numbers in the whole one; nothing
+/// What tshark says of a capture without the packets that are to be left out, by their numbers in the whole one; nothing
 /// where there are none, or where the format does not allow to take them out.
 fn alone(capture: &Path, segments: &[Segment], said: &Said) -> Result<Alone> {
-    let copies = confirmed_copies(segments, said);
-    if copies.is_empty() || !without::is_readable(capture) {
+    let others = left_out(segments, said);
+    if others.is_empty() {
         return Ok(Alone::new());
     }
     let scratch = Scratch::new("alone").context("create a temporary directory")?;
-    let file = scratch.path().join("alone.pcap");
-    let kept = without::write(capture, &copies, &file)?;
+    let (file, converted) = (scratch.path().join("alone.pcap"), scratch.path().join("converted.pcap"));
+    let capture = match without::is_readable(capture) {
+        true => capture,
+        // Not where there are several link types.
+        false if without::convert(capture, &converted) => &converted,
+        false => return Ok(Alone::new()),
+    };
+    let kept = without::write(capture, &others, &file)?;
     let segments = tshark::segments(&file)?.into_iter();
     let number = |packet: u64| kept.get(usize::try_from(packet).ok()?.checked_sub(1)?).copied();
     Ok(segments.filter_map(|segment| Some((number(segment.packet)?, segment))).collect())

@@ -35,6 +35,8 @@ const INITIATOR_HIGH: u8 = 0x08;
 const ASKED_PRECISE: u8 = 0x10;
 /// [`Attempt::marks`]: `asked` and `answered_after` add up to the answer's own time.
 const ANSWERED_PRECISE: u8 = 0x20;
+/// [`Attempt::marks`]: the responder asked, too.
+const CROSSED: u8 = 0x40;
 
 /// [`Attempt::shifts`] while asked, and unasked: [`NO_SHIFT`] and [`UNKNOWN_SHIFT`]; other shifts are themselves.
 const ASKED_NO_SHIFT: u8 = 15;
@@ -210,8 +212,9 @@ impl AttemptBucket {
             }
             if known.state() == ASKED && known.initiator() != sender as u8 && known.waiting(now) {
                 // Both ends ask at once (RFC 9293, figure 8): the first to ask stays the initiator.
-                let again = known.responder_isn == segment.sequence;
+                let again = known.marks & CROSSED != 0 && known.responder_isn == segment.sequence;
                 known.responder_isn = segment.sequence;
+                known.marks |= CROSSED;
                 return if again { Asked::Again } else { Asked::Crossed };
             }
             // A new number on the same ports is a new attempt (tshark: reused ports).
@@ -319,6 +322,10 @@ impl AttemptBucket {
             return Reset::Unrelated;
         }
         let by_initiator = attempt.initiator() == sender as u8;
+        if by_initiator && segment.sequence.wrapping_sub(attempt.initiator_isn) > ACK_SLACK {
+            // It answers an ACK from an older connection between the same ports (RFC 9293 section 3.5.1); the SYN stands.
+            return Reset::Unrelated;
+        }
         if !answered && !by_initiator && segment.has(tcp_flag::ACK) {
             let acknowledged = segment.acknowledgment.wrapping_sub(attempt.initiator_isn);
             if acknowledged == 0 || acknowledged > ACK_SLACK {

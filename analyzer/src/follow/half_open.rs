@@ -10,6 +10,7 @@ use tidegauge_ebpf::attempt::{
 use tidegauge_ebpf::flow::fingerprint;
 use tidegauge_ebpf::limits::{ATTEMPT_WAYS, COPY_WITHIN_US, stamp_units_of_ms};
 use tidegauge_ebpf::packet::Segment;
+use tidegauge_ebpf::sequence::is_after;
 use tidegauge_ebpf::stamp::{Moment, Stamp};
 use tidegauge_ebpf::tcp::connection::{clock_us, elapsed_us};
 use tidegauge_ebpf::tcp::mark;
@@ -325,11 +326,14 @@ impl HalfOpen {
             (Answer::Again, Some(place)) => {
                 let index = place.0 as usize;
                 let answered = &mut self.beside[index];
-                let renewed = answered.sequences[1] != segment.sequence;
-                if self.buckets[bucket].ways[index % ATTEMPT_WAYS].state() == ANSWERED {
-                    answered.sequences[1] = segment.sequence;
+                let before = std::mem::replace(&mut answered.sequences[1], segment.sequence);
+                if before == segment.sequence {
+                    self.again(index, digest, now_us, 1, mark::SYN_ACK_RETRANSMISSION)
+                } else {
+                    answered.windows[1] = segment.window;
+                    (answered.print, answered.last_us) = (digest.print, now_us);
+                    answered_anew(before, segment.sequence)
                 }
-                if renewed { 0 } else { self.again(index, digest, now_us, 1, mark::SYN_ACK_RETRANSMISSION) }
             }
             _ => self.unasked(digest, known, now_us),
         };
@@ -404,6 +408,18 @@ impl HalfOpen {
         handshake.happened.then(|| (handshake, self.beside[place.0 as usize].opening()))
     }
 
+    /// Whether a connection was begun with the SYN, before this answer came.
+    pub(super) fn is_joined(&self, hash: u64) -> bool {
+        self.place(hash).is_some_and(|place| self.beside[place.0 as usize].has(note::JOINED))
+    }
+
+    /// That connection turned out to be another one: the handshake may yet be completed.
+    pub(super) fn part(&mut self, hash: u64) {
+        if let Some(place) = self.place(hash) {
+            self.beside[place.0 as usize].notes &= !note::JOINED;
+        }
+    }
+
     /// What SYN or SYN-ACK told of the connection of a segment that completes no handshake; once.
     pub(super) fn join(&mut self, digest: &Digest) -> Option<(Attempt, Opening)> {
         let place = self.place(digest.hash)?;
@@ -440,6 +456,17 @@ impl HalfOpen {
             waits.then_some(Over { attempt: *attempt, opening: beside.opening(), ends: *ends })
         })
     }
+}
+
+/// A SYN-ACK with another number than the one before: whoever answers forgot that one, or there are several. Held against
+/// the old number, as Wireshark does; what follows is held against the new one.
+const fn answered_anew(before: u32, sequence: u32) -> u32 {
+    let held_against = if is_after(sequence, before) {
+        mark::LOST_SEGMENT
+    } else {
+        mark::RETRANSMISSION | mark::SYN_ACK_RETRANSMISSION
+    };
+    mark::REUSED_PORTS | held_against
 }
 
 /// Payload of a SYN or SYN-ACK; one frame's at most.

@@ -54,6 +54,9 @@ impl Follower {
             Answer::First { elapsed, .. } => {
                 outcome.events |= event::ANSWERED | event::HANDSHAKE_TRIP;
                 (outcome.elapsed, outcome.round_trip) = (elapsed, elapsed);
+                if self.half_open.is_joined(digest.hash) {
+                    marks |= self.answered_late(digest);
+                }
             }
             Answer::Again => {}
             Answer::Unasked => {
@@ -72,6 +75,24 @@ impl Follower {
         let late = marks & mark::SYN_ACK_RETRANSMISSION != 0 && self.table.find(digest.hash).is_some();
         facts.set_if(late, Fact::AnswerAgainLate);
         Verdict { outcome, judged: Judged { marks, ..Judged::default() }, facts }
+    }
+
+    /// The first answer to a SYN behind which a segment came that begins a connection: its own, overtaken by its answer's
+    /// first payload, or what an older one between the same ports left, which is over now.
+    #[cold]
+    fn answered_late(&mut self, digest: &Digest) -> u32 {
+        let Some(place) = self.table.find(digest.hash) else {
+            self.half_open.part(digest.hash);
+            return 0;
+        };
+        let connection = self.table.pair(place).0;
+        let (sender, now_us) = (digest.key.sender(), clock_us(digest.ts_ns));
+        let marks = connection.answer_anew(sender, &digest.packet.segment, now_us);
+        if marks & mark::REUSED_PORTS != 0 {
+            self.end(place, Telling { told_ns: digest.ts_ns, cause: Some(CloseCause::ReusedPorts) });
+            self.half_open.part(digest.hash);
+        }
+        marks
     }
 
     /// Whoever resets an attempt, it is known from it who was asked. Says whether there was one.

@@ -174,7 +174,8 @@ impl Follower {
     ) {
         match digest.packet.transport {
             Transport::Tcp => self.segment(digest, bytes, packet_number, verdict),
-            Transport::Udp if digest.packet.fragment == Fragment::Whole => {
+            // What is read of DNS is its header: a first fragment has it.
+            Transport::Udp if digest.packet.fragment == Fragment::Whole || digest.begins_dns() => {
                 let bytes = bytes();
                 if let Some(datagram) = Datagram::of(bytes, &digest.packet, digest.ts_ns) {
                     self.layers.udp(&datagram, &mut self.sums, &mut verdict.facts);
@@ -215,9 +216,20 @@ impl Follower {
         if digest.packet.source_port < digest.packet.destination_port {
             verdict.outcome.events = event::FROM_LISTENER;
         }
-        // A first fragment's payload length is not the segment's: its header facts count, its numbers do not.
         if digest.packet.fragment == Fragment::Whole {
             self.established(digest, bytes, packet_number, verdict);
+        } else {
+            self.passed_over(digest);
+        }
+    }
+
+    /// A first fragment's payload length is not the segment's: its header facts count, its numbers do not. Nor are those
+    /// that follow held against what was before it.
+    #[cold]
+    fn passed_over(&mut self, digest: &Digest) {
+        if let Some(place) = self.table.find(digest.hash) {
+            let sender = index_of(digest.key.sender());
+            self.table.pair(place).0.directions[sender].state &= !state::SENT;
         }
     }
 

@@ -2,12 +2,15 @@
 //! was. Expected marks are tshark 4.0.17's.
 
 use tidegauge_ebpf::flow::FlowKey;
-use tidegauge_ebpf::packet::{NO_SHIFT, Network, Packet, Segment, Transport, UNKNOWN_SHIFT, tcp_flag};
+use tidegauge_ebpf::packet::{
+    Fragment, NO_SHIFT, Network, Packet, Segment, Transport, UNKNOWN_SHIFT, tcp_flag,
+};
 use tidegauge_ebpf::tcp::mark;
 
 use super::{Follower, Sizes, Verdict};
 use crate::digest::Digest;
 use crate::fact::{Fact, Facts};
+use crate::flow_record::CloseCause;
 
 const SYN: u8 = tcp_flag::SYN;
 const ACK: u8 = tcp_flag::ACK;
@@ -25,6 +28,7 @@ struct Scene {
     packets: u64,
     /// Of the last packet.
     facts: Facts,
+    fragment: Fragment,
 }
 
 #[derive(Clone, Copy)]
@@ -38,7 +42,13 @@ use End::{Client, Server};
 impl Scene {
     fn new() -> Self {
         let sizes = Sizes { attempts: 3, connections: 64, stories: 64, records: true };
-        Self { follower: Follower::new(sizes), now_ms: 1_000, packets: 0, facts: Facts::NONE }
+        Self {
+            follower: Follower::new(sizes),
+            now_ms: 1_000,
+            packets: 0,
+            facts: Facts::NONE,
+            fragment: Fragment::Whole,
+        }
     }
 
     fn wait_ms(&mut self, ms: u64) -> &mut Self {
@@ -86,6 +96,7 @@ impl Scene {
             segment,
             network: Network::Ipv4,
             transport: Transport::Tcp,
+            fragment: self.fragment,
             ..Packet::EMPTY
         };
         let key = FlowKey::of(&packet, 1);
@@ -227,5 +238,91 @@ fn where_no_connection_finds_room_a_segment_of_none_says_nothing() {
     for port in 200..400 {
         scene.between(port, Client, ACK, 1, 1, 100, 1_000);
         assert!(scene.facts.is_empty(), "{port}");
+    }
+}
+
+#[test]
+fn what_an_older_connection_left_does_not_spoil_the_next_one() {
+    let mut scene = Scene::new();
+    scene.hear(Client, SYN, 0, 0, 0, 1_000);
+    // A server that remembers another connection says where that was, and is told that it is over (RFC 9293, figure 9).
+    scene.hear(Server, ACK, 70_000, 900_000_000, 0, 1_000);
+    assert_eq!(scene.hear(Client, tcp_flag::RST, 900_000_000, 0, 0, 0), mark::RESET_ABORTED);
+    assert_eq!(scene.hear(Client, SYN, 0, 0, 0, 1_000), mark::RETRANSMISSION | mark::SYN_RETRANSMISSION);
+    let answered = scene.hear(Server, SYN_ACK, 0, 1, 0, 1_000);
+    assert_eq!(answered & mark::REUSED_PORTS, mark::REUSED_PORTS);
+    assert_eq!(scene.hear(Client, ACK, 1, 1, 0, 1_000), 0);
+    assert_eq!(scene.hear(Client, ACK, 1, 1, 500, 1_000), 0);
+    assert_eq!(scene.hear(Server, ACK, 1, 501, 0, 1_000), 0);
+    assert_eq!(scene.hear(Server, ACK, 1, 501, 500, 1_000), 0);
+    assert_eq!(scene.hear(Client, ACK, 501, 501, 0, 1_000), 0);
+}
+
+#[test]
+fn an_older_connection_that_nobody_reset_ends_with_the_answer() {
+    let mut scene = Scene::new();
+    scene.hear(Client, SYN, 0, 0, 0, 1_000);
+    scene.hear(Server, ACK, 70_000, 900_000_000, 0, 1_000);
+    scene.hear(Server, SYN_ACK, 0, 1, 0, 1_000);
+    scene.hear(Client, ACK, 1, 1, 0, 1_000);
+    assert_eq!(scene.hear(Server, ACK, 1, 1, 500, 1_000), 0);
+    let told = scene.follower.told.iter().map(|record| record.close).collect::<Vec<_>>();
+    assert_eq!(told, [CloseCause::ReusedPorts]);
+}
+
+#[test]
+fn payload_that_overtakes_its_syn_ack_is_of_the_same_connection() {
+    let mut scene = Scene::new();
+    scene.hear(Client, SYN, 0, 0, 0, 1_000);
+    scene.hear(Server, ACK, 1, 1, 500, 1_000);
+    let late = scene.hear(Server, SYN_ACK, 0, 1, 0, 1_000);
+    assert_eq!(late & (mark::REUSED_PORTS | mark::LOST_SEGMENT), 0);
+    assert_eq!(scene.hear(Client, ACK, 1, 501, 0, 1_000), 0);
+    assert_eq!(scene.hear(Server, ACK, 501, 1, 500, 1_000), 0);
+    assert!(scene.follower.told.is_empty());
+}
+
+#[test]
+fn a_server_that_answers_with_another_number_is_taken_at_its_last_word() {
+    let mut scene = Scene::new();
+    scene.hear(Client, SYN, 0, 0, 0, 1_000);
+    assert_eq!(scene.hear(Server, SYN_ACK, 0, 1, 0, 1_000), 0);
+    assert_eq!(scene.hear(Server, SYN_ACK, 90_000, 1, 0, 1_000), mark::REUSED_PORTS | mark::LOST_SEGMENT);
+    assert_eq!(scene.hear(Server, SYN_ACK, 90_000, 1, 0, 1_000), ANSWERED_AGAIN);
+    assert_eq!(scene.hear(Server, SYN_ACK, 0, 1, 0, 1_000), mark::REUSED_PORTS | ANSWERED_AGAIN);
+    assert_eq!(scene.hear(Client, ACK, 1, 1, 0, 1_000), 0);
+    assert_eq!(scene.hear(Server, ACK, 1, 1, 500, 1_000), 0);
+    assert_eq!(scene.hear(Client, ACK, 1, 501, 0, 1_000), 0);
+}
+
+#[test]
+fn what_follows_a_fragmented_segment_is_not_held_against_what_was_before_it() {
+    let mut scene = Scene::new();
+    scene.shake_hands();
+    assert_eq!(scene.hear(Server, ACK, 1, 1, 500, 1_000), 0);
+    scene.fragment = Fragment::First;
+    assert_eq!(scene.hear(Server, ACK, 501, 1, 1_480, 1_000), 0);
+    scene.fragment = Fragment::Whole;
+    assert_eq!(
+        scene.hear(Client, ACK, 1, 4_001, 0, 1_000),
+        0,
+        "it was not captured as a whole, and it was sent"
+    );
+    assert_eq!(scene.hear(Server, ACK, 4_001, 1, 500, 1_000), 0);
+    assert_eq!(scene.hear(Server, ACK, 5_001, 1, 500, 1_000), mark::LOST_SEGMENT);
+}
+
+#[test]
+fn a_syn_that_crosses_another_is_not_sent_again_whatever_its_number() {
+    for number in [0, 4, 900] {
+        let mut scene = Scene::new();
+        scene.hear(Client, SYN, 0, 0, 0, 1_000);
+        assert_eq!(
+            scene.hear(Server, SYN, number, 0, 0, 1_000),
+            mark::SIMULTANEOUS_OPEN,
+            "4 is sequence number 0"
+        );
+        let again = mark::RETRANSMISSION | mark::SYN_RETRANSMISSION;
+        assert_eq!(scene.hear(Server, SYN, number, 0, 0, 1_000), again);
     }
 }

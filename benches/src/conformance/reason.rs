@@ -10,7 +10,7 @@ use std::fmt;
 use serde::Serialize;
 
 use super::compare::{Speaker, What};
-use super::judgement::Judgement;
+use super::judgement::{Judgement, Judgements};
 use super::ours::Said;
 use super::tshark::Segment;
 
@@ -22,6 +22,10 @@ const CERTAINLY_WITHIN_NS: i64 = 100_000;
 const COPY_WITHIN_PACKETS: usize = 4_000;
 
 const RST: u16 = 0x04;
+const SYN_OR_FIN: u16 = 0x03;
+/// One of these has every segment of a connection (RFC 9293 section 3.10.7.4).
+const SYN_RST_OR_ACK: u16 = 0x16;
+const SYN: u16 = 0x02;
 /// SYN and ACK.
 const ANSWER: u16 = 0x12;
 
@@ -33,8 +37,16 @@ pub enum Reason {
     CapturedTwice,
     /// tshark itself says otherwise, and the same as tidegauge, when packets captured twice are taken out before it reads.
     BehindCapturedTwice,
+    /// tshark itself says otherwise, and the same as tidegauge, when it does not read what one end had sent before its
+    /// SYN-ACK with another number: tidegauge goes on from that number, tshark holds on to the highest.
+    BehindRenumbered,
     /// Counted at the fragment with the TCP header; tshark counts at the one that completes the datagram.
     Fragment,
+    /// Neither SYN nor RST nor ACK: no connection has such segments, and tidegauge judges none.
+    NoAck,
+    /// A SYN came again behind its SYN-ACK: tidegauge's round trip, within which a segment counts as overtaken, begins
+    /// with the SYN that was answered, tshark's with the last one. Both say that the segment is behind others.
+    OtherRoundTrip,
     /// tshark sees no TCP in the frame.
     NotTcpToTshark,
     /// The first packet between these ports: in its second pass tshark still knows the last ones.
@@ -53,6 +65,11 @@ impl fmt::Display for Reason {
         f.write_str(match self {
             Self::CapturedTwice => "the very packet captured twice: not judged again, on purpose",
             Self::BehindCapturedTwice => "tshark says the same without the packets captured twice",
+            Self::BehindRenumbered => {
+                "tshark says the same without what was sent before the SYN-ACK with another number"
+            }
+            Self::OtherRoundTrip => "a SYN behind its SYN-ACK: the round trip is another one to tshark",
+            Self::NoAck => "neither SYN nor RST nor ACK: of no connection",
             Self::Fragment => {
                 "fragments: counted where the TCP header is, tshark where the datagram is complete"
             }
@@ -75,6 +92,7 @@ pub(super) struct Context<'a> {
     pub(super) said: &'a Said,
     copies: Copies,
     alone: &'a Alone,
+    superseded: Superseded,
     /// By tshark's numbers.
     streams: BTreeMap<u32, Stream>,
     forgets: bool,
@@ -86,6 +104,8 @@ struct Stream {
     first: u64,
     /// Anything but a SYN-ACK or an RST.
     connection: Option<u64>,
+    /// A SYN behind a SYN-ACK.
+    asked_again: Option<u64>,
     /// SYN-ACKs by sender and number: the first of each.
     answers: BTreeMap<(String, u16, u32), u64>,
 }
@@ -96,6 +116,7 @@ impl<'a> Context<'a> {
             said,
             copies: copies(segments),
             alone,
+            superseded: superseded(segments),
             streams: streams(segments),
             forgets: forgotten(said) > 0,
         }
@@ -119,8 +140,17 @@ impl<'a> Context<'a> {
         if segment.is_fragment {
             return Reason::Fragment;
         }
+        if by == Speaker::Tshark && segment.flags & SYN_RST_OR_ACK == 0 {
+            return Reason::NoAck;
+        }
         if self.alone.get(&packet).is_some_and(|alone| self.agrees(packet, alone, what)) {
-            return Reason::BehindCapturedTwice;
+            return match self.superseded.streams.contains(&segment.stream) {
+                true => Reason::BehindRenumbered,
+                false => Reason::BehindCapturedTwice,
+            };
+        }
+        if self.has_other_round_trip(segment, what) {
+            return Reason::OtherRoundTrip;
         }
         match self.of_stream(segment, what, by) {
             Some(reason) => reason,
@@ -129,13 +159,28 @@ impl<'a> Context<'a> {
         }
     }
 
+    fn has_other_round_trip(&self, segment: &Segment, what: What) -> bool {
+        const BEHIND: [Judgement; 3] =
+            [Judgement::FastRetransmission, Judgement::OutOfOrder, Judgement::Retransmission];
+        let is_behind = |judgements: Judgements| BEHIND.iter().any(|behind| judgements.has(*behind));
+        let ours = self.said.judged.get(&segment.packet).copied().unwrap_or_default().judgements;
+        let asked_again = self.streams.get(&segment.stream).and_then(|stream| stream.asked_again);
+        BEHIND.iter().any(|behind| what == What::Judgement(*behind))
+            && is_behind(ours)
+            && is_behind(segment.judgements)
+            && asked_again.is_some_and(|packet| packet < segment.packet)
+    }
+
     /// What came before between the same ports.
     fn of_stream(&self, segment: &Segment, what: What, by: Speaker) -> Option<Reason> {
         let stream = self.streams.get(&segment.stream)?;
         if by != Speaker::Tshark {
             return None;
         }
-        if what == What::Judgement(Judgement::ReusedPorts) && stream.first == segment.packet {
+        let first_of_several = self.superseded.first_answers.contains(&segment.packet);
+        if what == What::Judgement(Judgement::ReusedPorts)
+            && (stream.first == segment.packet || first_of_several)
+        {
             return Some(Reason::SecondPass);
         }
         let same_before =
@@ -159,10 +204,57 @@ impl<'a> Context<'a> {
     }
 }
 
-/// Packets that tidegauge calls captured twice and that are, by their headers.
-pub fn confirmed_copies(segments: &[Segment], said: &Said) -> BTreeSet<u64> {
-    let possible = copies(segments).possible;
-    possible.into_iter().filter(|packet| is_twice(said, *packet)).collect()
+/// Packets without which tshark is asked once more: those that tidegauge calls captured twice and that are, by their
+/// headers, and those that an end sent before a SYN-ACK with another number.
+pub fn left_out(segments: &[Segment], said: &Said) -> BTreeSet<u64> {
+    let mut packets = superseded(segments).packets;
+    packets.extend(copies(segments).possible.into_iter().filter(|packet| is_twice(said, *packet)));
+    packets
+}
+
+/// What ends sent before a SYN-ACK with another number, as long as they had sent no payload.
+#[derive(Default)]
+struct Superseded {
+    packets: BTreeSet<u64>,
+    streams: BTreeSet<u32>,
+    /// First SYN-ACKs of ends that send another one.
+    first_answers: BTreeSet<u64>,
+}
+
+/// What an end sent before it sent payload.
+#[derive(Default)]
+struct Beginning {
+    packets: Vec<u64>,
+    next_seq: u32,
+    answer: Option<(u64, u32)>,
+    over: bool,
+}
+
+fn superseded(segments: &[Segment]) -> Superseded {
+    let mut found = Superseded::default();
+    let mut beginnings: BTreeMap<(u32, &(String, u16)), Beginning> = BTreeMap::new();
+    for segment in segments {
+        let own = beginnings.entry((segment.stream, &segment.source)).or_default();
+        if own.over {
+            continue;
+        }
+        let is_answer = segment.flags & ANSWER == ANSWER;
+        let same_again = own.answer.is_some_and(|(_, seq)| seq == segment.seq);
+        let follows = segment.seq.wrapping_add(1) == own.next_seq;
+        if is_answer && !own.packets.is_empty() && !same_again && !follows {
+            found.packets.extend(own.packets.drain(..));
+            found.streams.insert(segment.stream);
+            found.first_answers.extend(own.answer.map(|(packet, _)| packet));
+        }
+        if is_answer {
+            own.answer = Some((segment.packet, segment.seq));
+        }
+        own.over = !is_answer && segment.payload_bytes != 0;
+        own.packets.push(segment.packet);
+        let flags = u32::from(segment.flags & SYN_OR_FIN != 0);
+        own.next_seq = segment.seq.wrapping_add(segment.payload_bytes).wrapping_add(flags);
+    }
+    found
 }
 
 /// What tells a SYN-ACK from another answer.
@@ -176,11 +268,15 @@ fn streams(segments: &[Segment]) -> BTreeMap<u32, Stream> {
         let stream = streams.entry(segment.stream).or_insert_with(|| Stream {
             first: segment.packet,
             connection: None,
+            asked_again: None,
             answers: BTreeMap::new(),
         });
         if segment.flags & ANSWER == ANSWER {
             stream.answers.entry(answer_of(segment)).or_insert(segment.packet);
         } else if segment.flags & RST == 0 {
+            if segment.flags & SYN != 0 && !stream.answers.is_empty() {
+                stream.asked_again.get_or_insert(segment.packet);
+            }
             stream.connection.get_or_insert(segment.packet);
         }
     }
@@ -232,8 +328,6 @@ mod tests {
     use crate::conformance::ours::Judged;
     use serde_json::json;
 
-    const SYN: u16 = 0x02;
-
     fn segment(packet: u64) -> Segment {
         Segment { packet, at_ns: packet as i64 * 1_000, seq: packet as u32, ..Segment::default() }
     }
@@ -256,7 +350,7 @@ mod tests {
         let said = twice(2);
         let alone = Alone::from([(1, first.clone()), (3, segment(3))]);
         let segments = [first, copy.clone(), later.clone()];
-        assert_eq!(confirmed_copies(&segments, &said), [2].into());
+        assert_eq!(left_out(&segments, &said), [2].into());
         let context = Context::new(&segments, &said, &alone);
         assert_eq!(context.reason(2, Some(&copy), AGAIN, Speaker::Tshark), Reason::CapturedTwice);
         assert_eq!(context.reason(3, Some(&later), FAST, Speaker::Tshark), Reason::BehindCapturedTwice);
@@ -273,7 +367,7 @@ mod tests {
         for (packet, segment) in [(2, &other), (3, &late)] {
             let (said, alone) = (twice(packet), Alone::new());
             let context = Context::new(&segments, &said, &alone);
-            assert!(!context.is_copy(packet) && confirmed_copies(&segments, &said).is_empty());
+            assert!(!context.is_copy(packet) && left_out(&segments, &said).is_empty());
             assert_eq!(context.reason(packet, Some(segment), AGAIN, Speaker::Tshark), Reason::Unexplained);
         }
     }
@@ -312,6 +406,47 @@ mod tests {
         assert_eq!(reason(&reset, AGAIN, Speaker::Tshark), Reason::AnswersOnly);
         let behind = [first, sent(2, 90, 0x10), second];
         assert_eq!(reason(&behind, AGAIN, Speaker::Tshark), Reason::Unexplained);
+    }
+
+    #[test]
+    fn a_syn_behind_its_answer_is_a_reason_where_both_see_a_segment_behind_others() {
+        let sent = |packet, flags| Segment { flags, ..segment(packet) };
+        let judged =
+            |judgement| Judged { judgements: [judgement].into_iter().collect(), duplicate_ack_number: None };
+        let behind = Segment { judgements: judged(Judgement::Retransmission).judgements, ..sent(4, 0x10) };
+        let alone = Alone::new();
+        let reason = |ours, asked_again| {
+            let said = Said { judged: [(4, judged(ours))].into(), ..Said::default() };
+            let segments = [sent(1, SYN), sent(2, ANSWER), sent(3, asked_again), behind.clone()];
+            Context::new(&segments, &said, &alone).reason(4, Some(&behind), AGAIN, Speaker::Tshark)
+        };
+        assert_eq!(reason(Judgement::OutOfOrder, SYN), Reason::OtherRoundTrip);
+        assert_eq!(reason(Judgement::OutOfOrder, 0x10), Reason::Unexplained);
+        assert_eq!(reason(Judgement::LostSegment, SYN), Reason::Unexplained);
+    }
+
+    #[test]
+    fn what_was_sent_before_another_syn_ack_is_a_reason_only_where_tshark_bears_it_out() {
+        let sent =
+            |packet, seq, flags, payload_bytes| Segment { seq, flags, payload_bytes, ..segment(packet) };
+        let [old, answer, data] = [sent(1, 90, 0x10, 0), sent(2, 5, ANSWER, 0), sent(3, 6, 0x10, 10)];
+        let again = Segment { judgements: [Judgement::Retransmission].into_iter().collect(), ..data.clone() };
+        let segments = [old.clone(), answer.clone(), again.clone()];
+        assert_eq!(left_out(&segments, &Said::default()), [1].into());
+        let reason = |alone: Segment| {
+            let (said, alone) = (Said::default(), Alone::from([(3, alone)]));
+            Context::new(&segments, &said, &alone).reason(3, Some(&again), AGAIN, Speaker::Tshark)
+        };
+        assert_eq!(reason(data.clone()), Reason::BehindRenumbered);
+        assert_eq!(reason(again.clone()), Reason::Unexplained);
+        let late = sent(4, 70, ANSWER, 0);
+        assert!(left_out(&[answer.clone(), data, late], &Said::default()).is_empty(), "payload was sent");
+        assert!(left_out(&[answer.clone(), Segment { packet: 2, ..answer }], &Said::default()).is_empty());
+        let probe = Segment { flags: 0, ..old };
+        let (said, alone) = (Said::default(), Alone::new());
+        let context = Context::new(std::slice::from_ref(&probe), &said, &alone);
+        assert_eq!(context.reason(1, Some(&probe), AGAIN, Speaker::Tshark), Reason::NoAck);
+        assert_eq!(context.reason(1, Some(&probe), AGAIN, Speaker::Tidegauge), Reason::Unexplained);
     }
 
     #[test]

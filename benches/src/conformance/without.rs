@@ -1,11 +1,13 @@
 //! A capture without some of its packets, so that tshark can be asked what it would have said had these not been there.
 //!
-//! Classic pcap of either byte order only; what is not is refused, and then nobody is asked. Memory: one packet.
+//! Classic pcap of either byte order only; what is not is converted by editcap, which comes with tshark, or refused, and
+//! then nobody is asked. Memory: one packet.
 
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::path::Path;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
@@ -19,6 +21,15 @@ pub fn is_readable(capture: &Path) -> bool {
     let mut magic = [0; 4];
     let read = File::open(capture).and_then(|mut file| file.read_exact(&mut magic));
     read.is_ok() && order(magic).is_some()
+}
+
+/// Has editcap write `capture` to `converted` as classic pcap; whether it did.
+pub fn convert(capture: &Path, converted: &Path) -> bool {
+    let mut editcap = Command::new("editcap");
+    editcap.args(["-F", "nsecpcap"]).arg(capture).arg(converted);
+    let done =
+        editcap.stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success());
+    done && is_readable(converted)
 }
 
 /// Copies `capture` to `copy` without the packets of these numbers, counted from 1; returns the numbers of those kept.

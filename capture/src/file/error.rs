@@ -37,7 +37,8 @@ pub enum FileError {
     Terminal,
 }
 
-/// How reading came to its end. Offsets are of the record that could not be read, in bytes from the file's start.
+/// How reading came to its end. Offsets are of the record that could not be read, in bytes from the start of the file,
+/// unpacked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
     /// The bytes at `offset` are no record; nothing behind them is read.
@@ -92,7 +93,9 @@ pub enum BrokenReason {
     Interfaces,
     /// option {0} reaches beyond its block
     Option(u16),
-    /// pcap version {0}.{1}, only 2.4 is read; `tcpdump -r OLD -w NEW` rewrites it
+    /// gzip data damaged, nothing behind it is read
+    Packing,
+    /// pcap version {0}.{1}, only 2.0 to 2.4 are read
     PcapVersion(u16, u16),
     /// pcapng section version {0}.{1}, only 1.x is read
     SectionVersion(u16, u16),
@@ -105,6 +108,8 @@ pub enum BrokenReason {
 pub enum CutReason {
     /// file header cut, {0} of {1} bytes there
     FileHeader(usize, usize),
+    /// gzip data cut
+    Packing,
     /// record of {1} bytes, {0} there
     Record(usize, usize),
     /// record header cut, {0} of {1} bytes there

@@ -8,8 +8,8 @@
 //! closure is compiled into the loop over the records, which costs no allocation and no system call per record.
 //! Where other threads work on the frames they come in batches, which share those bytes ([`FrameBatch`]).
 //!
-//! Not read: compressed files (the error names the command to pipe them through), and files that grow after they
-//! were mapped. Limits are in [`limits`].
+//! Files compressed by gzip are unpacked on the way. Not read: files compressed otherwise (the error names the command
+//! to pipe them through), and files that grow after they were mapped. Limits are in [`limits`].
 
 mod batch;
 mod clock;
@@ -23,6 +23,7 @@ mod source;
 mod step;
 #[cfg(test)]
 mod tests;
+mod unpack;
 mod walk;
 
 use std::fmt;
@@ -35,6 +36,7 @@ use self::pcap::Pcap;
 use self::pcapng::Pcapng;
 use self::source::{Contents, Source, Whole};
 use self::step::{Short, Step};
+use self::unpack::Torn;
 use self::walk::{Pause, Reach};
 use crate::frame::CapturedFrame;
 
@@ -98,7 +100,8 @@ impl FileReader {
         Self::new(input, open::stream(stream))
     }
 
-    fn new(input: Input, mut source: Source) -> Result<Self, FileError> {
+    fn new(input: Input, source: Source) -> Result<Self, FileError> {
+        let mut source = open::unpacked(&input, source)?;
         let format = open::format(&input, &mut source)?;
         Ok(Self { input, source, format, reach: Reach::Here })
     }
@@ -126,9 +129,9 @@ impl FileReader {
         }
     }
 
-    /// Bytes of the capture that were read.
+    /// Bytes of the file that were read: of a compressed one, compressed bytes.
     pub fn offset(&self) -> u64 {
-        self.source.offset()
+        self.source.read_bytes()
     }
 
     /// Calls `each` for every frame, until the file ends or `each` breaks; called again, it goes on behind the last
@@ -158,9 +161,12 @@ impl FileReader {
 
     /// The end of a file in which the record at the cursor is short.
     fn end(&self, short: Short) -> End {
-        match self.source.bytes().len() {
-            0 => End::Whole,
-            present => End::Cut { offset: self.source.offset(), reason: short.cut(present) },
+        let offset = self.source.offset();
+        match (self.source.torn(), self.source.bytes().len()) {
+            (Some(Torn::Cut), _) => End::Cut { offset, reason: CutReason::Packing },
+            (Some(Torn::Damaged), _) => End::Broken { offset, reason: BrokenReason::Packing },
+            (None, 0) => End::Whole,
+            (None, present) => End::Cut { offset, reason: short.cut(present) },
         }
     }
 }

@@ -7,13 +7,14 @@ use std::fs::File;
 use std::io::{self, IsTerminal, Read};
 use std::path::Path;
 
-use super::error::{CutReason, FileError, FirstBytes, UnpackCommand};
+use super::error::{BrokenReason, CutReason, FileError, FirstBytes, UnpackCommand};
 use super::limits::WINDOW_BYTES;
 use super::map::MappedFile;
 use super::pcap::{self, Magic, Pcap};
 use super::pcapng::{self, Pcapng};
 use super::source::{Contents, Source, Stream, Whole};
 use super::step::{Step, words};
+use super::unpack::{GZIP_MAGIC, Torn};
 use super::{Format, Input, Mapping};
 
 /// Opens what `input` names.
@@ -56,11 +57,21 @@ fn explain(input: &Input, error: io::Error) -> FileError {
     }
 }
 
+/// The source itself, or what is compressed in it.
+pub(super) fn unpacked(input: &Input, mut source: Source) -> Result<Source, FileError> {
+    fill(input, &mut source, GZIP_MAGIC.len())?;
+    Ok(if source.bytes().starts_with(&GZIP_MAGIC) { source.unpacked() } else { source })
+}
+
 /// Finds out the format and reads the file's header; the cursor is at the first record afterwards.
 pub(super) fn format(input: &Input, source: &mut Source) -> Result<Format, FileError> {
     fill(input, source, 4)?;
     let Some(&first) = source.bytes().first_chunk::<4>() else {
-        return Err(unknown(input, source.bytes()));
+        return Err(match source.torn() {
+            Some(Torn::Cut) => FileError::HeaderCut(input.clone(), CutReason::Packing),
+            Some(Torn::Damaged) => FileError::BadHeader(input.clone(), BrokenReason::Packing),
+            None => unknown(input, source.bytes()),
+        });
     };
     if first == pcapng::SECTION_MAGIC {
         return first_section(input, source);
@@ -116,6 +127,7 @@ fn unknown(input: &Input, bytes: &[u8]) -> FileError {
 /// Name of the compression, and the program that writes the unpacked file to its output.
 fn compression(bytes: &[u8]) -> Option<(&'static str, &'static str)> {
     match bytes {
+        // Packed twice, or by a method that nobody has.
         [0x1f, 0x8b, ..] => Some(("gzip-compressed", "zcat")),
         [0x28, 0xb5, 0x2f, 0xfd, ..] => Some(("zstd-compressed", "zstdcat")),
         [0xfd, b'7', b'z', b'X', ..] => Some(("xz-compressed", "xzcat")),

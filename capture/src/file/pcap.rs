@@ -1,7 +1,9 @@
 //! Classic pcap: a header of 24 bytes, then records of a 16-byte header and the frame. The reader has no state
 //! besides the header, so a record costs four loads and two comparisons.
 //!
-//! Read: both byte orders, microsecond and nanosecond times, and Kuznetzov's variant with 24-byte record headers.
+//! Read: both byte orders, microsecond and nanosecond times, versions 2.0 to 2.4, and Kuznetzov's variant with 24-byte
+//! record headers. Before version 2.3 the two lengths of a record stood the other way round, and with 2.3 they do where
+//! what was captured would else be longer than the frame (so libpcap has it).
 //! A frame check sequence that the header announces stays at the end of the frame: IP lengths make it harmless.
 
 use super::error::BrokenReason;
@@ -25,8 +27,17 @@ pub(super) struct Pcap {
     ns_per_fraction: u64,
     /// 16 or 24.
     record_header_bytes: usize,
+    lengths: Lengths,
     dlt: u16,
     link: Option<LinkType>,
+}
+
+/// Which of a record's two lengths is that of the captured bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Lengths {
+    CapturedFirst,
+    CapturedSecond,
+    CapturedShorter,
 }
 
 /// The three layouts a pcap magic number names, in either byte order.
@@ -60,14 +71,22 @@ impl Pcap {
         [_, version, _, _, _, link]: [[u8; 4]; FILE_HEADER_BYTES / 4],
     ) -> Result<Self, BrokenReason> {
         let Magic { endian, ns_per_fraction, record_header_bytes } = magic;
-        // Up to 2.3 some writers swapped the two lengths of a record; nothing newer than 2.4 exists.
-        let (major, minor) = endian.u16_pair(version);
-        if (major, minor) != (2, 4) {
-            return Err(BrokenReason::PcapVersion(major, minor));
-        }
+        let lengths = match endian.u16_pair(version) {
+            (2, 4) => Lengths::CapturedFirst,
+            (2, 3) => Lengths::CapturedShorter,
+            (2, 0..3) => Lengths::CapturedSecond,
+            // Nothing newer exists, and nothing older is told by this magic number.
+            (major, minor) => return Err(BrokenReason::PcapVersion(major, minor)),
+        };
         // The upper half holds the length of the frame check sequence.
         let dlt = (endian.u32(link) & 0xffff) as u16;
-        Ok(Self { endian, ns_per_fraction, record_header_bytes, dlt, link: LinkType::from_dlt(dlt) })
+        Ok(Self { endian, ns_per_fraction, record_header_bytes, lengths, dlt, link: LinkType::from_dlt(dlt) })
+    }
+
+    /// Whether the first of a record's lengths is the frame's.
+    #[cold]
+    fn are_swapped(&self, first: u32, second: u32) -> bool {
+        self.lengths == Lengths::CapturedSecond || first > second
     }
 
     /// The record at the start of `bytes`.
@@ -77,8 +96,10 @@ impl Pcap {
         let Some([seconds, fraction, captured_len, wire_len]) = header else {
             return Step::Short(Short { need: self.record_header_bytes, part: Part::Header });
         };
-        let captured_len = self.endian.u32(captured_len);
-        let wire_len = self.endian.u32(wire_len);
+        let (mut captured_len, mut wire_len) = (self.endian.u32(captured_len), self.endian.u32(wire_len));
+        if self.lengths != Lengths::CapturedFirst && self.are_swapped(captured_len, wire_len) {
+            (captured_len, wire_len) = (wire_len, captured_len);
+        }
         if captured_len > FRAME_BYTES_MAX {
             return Step::Broken(BrokenReason::FrameTooLong(captured_len));
         }

@@ -8,9 +8,11 @@
 use std::io::{self, Read};
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::limits::{STREAM_BUFFER_BYTES_MAX, STREAM_READ_BYTES};
 use super::map::MappedFile;
+use super::unpack::{Torn, unpacked};
 
 /// Bytes of a capture file with a cursor.
 pub(super) enum Source {
@@ -59,6 +61,30 @@ impl Source {
             Self::Streamed(stream) => stream.offset,
             Self::Whole(whole) => whole.cursor as u64,
         }
+    }
+
+    /// Bytes of the medium that were read: of a compressed one, compressed bytes.
+    pub(super) fn read_bytes(&self) -> u64 {
+        match self {
+            Self::Streamed(Stream { packed_bytes: Some(packed_bytes), .. }) => {
+                packed_bytes.load(Ordering::Relaxed)
+            }
+            _ => self.offset(),
+        }
+    }
+
+    /// Why the bytes end before their time; `None`: they do not.
+    pub(super) fn torn(&self) -> Option<Torn> {
+        match self {
+            Self::Streamed(stream) => stream.torn,
+            Self::Whole(_) => None,
+        }
+    }
+
+    /// What is compressed in it.
+    pub(super) fn unpacked(self) -> Self {
+        let (from, packed_bytes) = unpacked(self);
+        Self::Streamed(Stream { packed_bytes: Some(packed_bytes), ..Stream::new(Box::new(from)) })
     }
 
     /// Where the cursor is in what `hold` gives.
@@ -184,11 +210,24 @@ pub(super) struct Stream {
     /// Buffers that nobody else holds, each of `STREAM_READ_BYTES`. A new one is made only while there is none here,
     /// so there are never more than those that hold some, and one.
     spare: Vec<Arc<Vec<u8>>>,
+    /// Where the bytes are unpacked: the compressed ones that were read.
+    packed_bytes: Option<Arc<AtomicU64>>,
+    /// Unpacking came to an early end: nothing follows.
+    torn: Option<Torn>,
 }
 
 impl Stream {
     pub(super) fn new(from: Box<dyn Read + Send>) -> Self {
-        Self { from, buffer: new_buffer(), start: 0, end: 0, offset: 0, spare: Vec::new() }
+        Self {
+            from,
+            buffer: new_buffer(),
+            start: 0,
+            end: 0,
+            offset: 0,
+            spare: Vec::new(),
+            packed_bytes: None,
+            torn: None,
+        }
     }
 
     fn take_back(&mut self, mut buffer: Arc<Vec<u8>>) {
@@ -202,10 +241,10 @@ impl Stream {
     fn fill(&mut self, need: usize) -> io::Result<()> {
         debug_assert!(need <= STREAM_BUFFER_BYTES_MAX);
         self.own_buffer(need);
-        let Self { from, buffer, end, .. } = self;
+        let Self { from, buffer, end, packed_bytes, torn, .. } = self;
         // Nobody else holds it, so nothing is cloned.
         let buffer = Arc::make_mut(buffer);
-        while *end < need {
+        while *end < need && torn.is_none() {
             if *end == buffer.len() {
                 buffer.resize(end.saturating_mul(2).min(STREAM_BUFFER_BYTES_MAX), 0);
             }
@@ -214,7 +253,12 @@ impl Stream {
                 Ok(0) => break,
                 Ok(len) => *end += len,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
+                Err(error) => {
+                    *torn = packed_bytes.as_ref().and_then(|_| Torn::of(&error));
+                    if torn.is_none() {
+                        return Err(error);
+                    }
+                }
             }
         }
         Ok(())

@@ -17,7 +17,11 @@ pub(super) const GRE: u32 = next::protocol(47);
 pub(super) const AUTHENTICATION: u32 = next::protocol(51);
 pub(super) const ICMPV6: u32 = next::protocol(58);
 pub(super) const DESTINATION: u32 = next::protocol(60);
+/// EtherIP (RFC 3378).
+pub(super) const ETHERNET: u32 = next::protocol(97);
 pub(super) const MOBILITY: u32 = next::protocol(135);
+/// RFC 4023.
+pub(super) const MPLS: u32 = next::protocol(137);
 pub(super) const HIP: u32 = next::protocol(139);
 pub(super) const SHIM6: u32 = next::protocol(140);
 
@@ -45,7 +49,7 @@ pub(super) fn version_4<F: Frame>(frame: F, cursor: Cursor, packet: &mut Packet)
     packet.ttl = (ttl_protocol >> 8) as u8;
     packet.source = ipv4_mapped(header.u32(12));
     packet.destination = ipv4_mapped(header.u32(16));
-    let end = packet_end(cursor, total_bytes, offset + total_bytes);
+    let end = packet_end(cursor, packet, total_bytes, offset + total_bytes);
     packet.fragment = fragment_state(fragment_word & FRAGMENT_OFFSET, fragment_word & MORE_FRAGMENTS != 0);
     let next =
         if packet.fragment == Fragment::Later { next::DONE } else { next::protocol(ttl_protocol as u8) };
@@ -68,16 +72,18 @@ pub(super) fn version_6<F: Frame>(frame: F, cursor: Cursor, packet: &mut Packet)
     // Word by word: an array copied in one go becomes a memcpy call that the verifier refuses.
     packet.source = [header.u32(8), header.u32(12), header.u32(16), header.u32(20)];
     packet.destination = [header.u32(24), header.u32(28), header.u32(32), header.u32(36)];
+    let end = packet_end(cursor, packet, payload_bytes, offset + 40 + payload_bytes);
     packet.fragment = Fragment::Whole;
-    let end = packet_end(cursor, payload_bytes, offset + 40 + payload_bytes);
     Ok(Cursor { offset: offset + 40, end, next: next::protocol((protocol_ttl >> 8) as u8) })
 }
 
-/// Where an IP packet ends: by its own length field, but never behind what encloses it. A length of zero is
-/// what offloading hosts and jumbograms show: then the enclosing end counts.
+/// Where an IP packet ends: by its own length field, but never behind what encloses it, unless that is the first fragment
+/// of a packet: then the rest of this one is in the other fragments. A length of zero is what offloading hosts and
+/// jumbograms show: then the enclosing end counts.
 #[inline(always)]
-fn packet_end(cursor: Cursor, length_field: u32, end: u32) -> u32 {
-    if length_field == 0 || end > cursor.end { cursor.end } else { end }
+fn packet_end(cursor: Cursor, enclosing: &Packet, length_field: u32, end: u32) -> u32 {
+    let goes_on = enclosing.fragment == Fragment::First;
+    if length_field == 0 || (end > cursor.end && !goes_on) { cursor.end } else { end }
 }
 
 #[inline(always)]

@@ -8,14 +8,18 @@
 
 mod ip;
 mod link;
+mod over_udp;
 pub mod quick;
+mod serial;
 mod tcp;
 mod tunnel;
+mod wireless;
 
 use crate::frame::{Frame, Header};
 use crate::limits::{LAYERS_MAX, OFFSET_MAX};
 use crate::link::LinkType;
 use crate::packet::{Fault, Packet, Transport};
+use wireless::Layout;
 
 /// What the header at a cursor is, as one number: EtherTypes and IP protocols, each with their kind in the upper
 /// half. (An enum would leave its payload undefined where it has none, and the verifier refuses to look at that.)
@@ -26,6 +30,12 @@ mod next {
     pub(super) const ETHERNET: u32 = 1;
     /// IPv4 or IPv6, told by the version nibble (MPLS bottom of stack, raw IP).
     pub(super) const IP_BY_VERSION: u32 = 2;
+    /// PPP, with or without its framing.
+    pub(super) const PPP: u32 = 3;
+    /// IEEE 802.11.
+    pub(super) const WIRELESS: u32 = 4;
+    /// The same, its first two bytes in either order.
+    pub(super) const WIRELESS_SWAPPED: u32 = 5;
 
     /// A payload named by an EtherType.
     #[inline(always)]
@@ -64,8 +74,8 @@ type Step = Result<Cursor, Fault>;
 
 /// Reads the headers of `frame`, which was `wire_len` bytes long on the wire, into `packet`.
 ///
-/// With `tunnels` the innermost packet of PPPoE, MPLS, GRE, IP-in-IP, VXLAN, Geneve and GTP-U is the packet; without,
-/// the walk ends at the tunnel's own header.
+/// With `tunnels` the innermost packet of all that `tunnel.rs` and `over_udp.rs` know is the packet; without, the walk
+/// ends at the tunnel's own header.
 #[inline(always)]
 pub fn parse<F: Frame>(frame: F, link: LinkType, wire_len: u32, tunnels: bool, packet: &mut Packet) {
     packet.clear();
@@ -104,7 +114,7 @@ fn step<F: Frame>(frame: F, cursor: Cursor, tunnels: bool, packet: &mut Packet) 
         link::IPV6 => ip::version_6(frame, cursor, packet),
         ip::UDP => {
             udp(frame, cursor, packet)?;
-            if tunnels { tunnel::over_udp(frame, cursor, packet) } else { Ok(cursor.after(8, next::DONE)) }
+            if tunnels { over_udp::over_udp(frame, cursor, packet) } else { Ok(cursor.after(8, next::DONE)) }
         }
         link::VLAN | link::VLAN_SERVICE | link::VLAN_OLD => link::vlan(frame, cursor, packet),
         ip::ICMP | ip::ICMPV6 => {
@@ -127,7 +137,19 @@ fn step<F: Frame>(frame: F, cursor: Cursor, tunnels: bool, packet: &mut Packet) 
         link::PPPOE_SESSION if tunnels => tunnel::pppoe(frame, cursor, packet),
         link::MPLS | link::MPLS_MULTICAST if tunnels => tunnel::mpls(frame, cursor, packet),
         ip::IN_IPV4 | ip::IN_IPV6 if tunnels => tunnel::ip_in_ip(cursor, packet),
-        ip::GRE if tunnels => tunnel::gre(frame, cursor, packet),
+        ip::GRE if tunnels => {
+            packet.transport = Transport::Other;
+            tunnel::gre(frame, cursor, packet)
+        }
+        next::PPP if tunnels => serial::ppp(frame, cursor),
+        next::WIRELESS if tunnels => wireless::data(frame, cursor, Layout::Plain),
+        next::WIRELESS_SWAPPED if tunnels => wireless::data(frame, cursor, Layout::Swapped),
+        ip::ETHERNET if tunnels => tunnel::around_ethernet(cursor, 2, packet),
+        ip::MPLS if tunnels => tunnel::mpls(frame, cursor, packet),
+        tunnel::VN_TAG if tunnels => tunnel::tag(frame, cursor, 6),
+        tunnel::CISCO_METADATA | tunnel::E_TAG if tunnels => tunnel::tag(frame, cursor, 8),
+        tunnel::FABRIC_PATH if tunnels => tunnel::around_ethernet(cursor, 2, packet),
+        tunnel::BACKBONE if tunnels => tunnel::around_ethernet(cursor, 4, packet),
         other => {
             if other >= next::protocol(0) {
                 packet.transport = Transport::Other;

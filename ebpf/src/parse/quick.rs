@@ -6,7 +6,7 @@
 //! against the other. The kernel's program keeps to the walk, whose branches the verifier follows anyway.
 //! The analyzer reads frames of files with it.
 
-use super::{link, tcp, tunnel};
+use super::{link, over_udp, tcp};
 use crate::frame::Header;
 use crate::link::LinkType;
 use crate::packet::{Fragment, Network, Packet, Segment, Transport, UNKNOWN_SHIFT, ipv4_mapped, tcp_flag};
@@ -150,7 +150,7 @@ fn transport<const TAGS: usize, const AT: usize>(
             packet.transport = Transport::Tcp;
             header_bytes
         }
-        PROTOCOL_UDP if !tunnel::is_port(header.u16(2)) => {
+        PROTOCOL_UDP if !over_udp::is_port(header.u16(0), header.u16(2)) => {
             packet.transport = Transport::Udp;
             UDP_BYTES
         }

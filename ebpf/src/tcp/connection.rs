@@ -282,6 +282,14 @@ pub const fn elapsed_us(later: u32, earlier: u32) -> u32 {
     if elapsed > u32::MAX - u32::MAX / 64 { 0 } else { elapsed }
 }
 
+/// Whether two times are less than `limit_us` apart, whichever is the earlier: the capture of several interfaces is not
+/// always in the order of time.
+#[inline(always)]
+pub const fn within_us(one: u32, other: u32, limit_us: u32) -> bool {
+    let apart = one.wrapping_sub(other);
+    apart < limit_us || apart.wrapping_neg() < limit_us
+}
+
 impl Story {
     /// Begins anew.
     pub fn begin(&mut self, first_ns: u64, first_packet: u64) {

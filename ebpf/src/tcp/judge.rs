@@ -4,7 +4,7 @@
 //! was sent before ([`resent`]), then the state moves on. Times are packet times.
 
 use super::connection::{
-    Connection, Details, Direction, STALLED, Story, Tally, clock_us, elapsed_us, flag, state,
+    Connection, Details, Direction, STALLED, Story, Tally, clock_us, elapsed_us, flag, state, within_us,
 };
 use super::limiter;
 use super::mark;
@@ -279,13 +279,13 @@ pub(super) fn resent(
     }
     let asked_for =
         (2..STALLED).contains(&peer.duplicate_acks) && peer.last_acknowledgment == segment.sequence;
-    if asked_for && elapsed_us(now_us, peer.last_us) < FAST_WITHIN_US {
+    if asked_for && within_us(now_us, peer.last_us, FAST_WITHIN_US) {
         return mark::RETRANSMISSION | mark::FAST_RETRANSMISSION;
     }
     let overtaken_within_us =
         if first_round_trip_us == 0 { REORDERED_WITHIN_US } else { first_round_trip_us };
     let end = end.wrapping_add(u32::from(segment.flags & (tcp_flag::SYN | tcp_flag::FIN) != 0));
-    if elapsed_us(now_us, own.advanced_us) < overtaken_within_us && end != own.next_sequence {
+    if within_us(now_us, own.advanced_us, overtaken_within_us) && end != own.next_sequence {
         return mark::OUT_OF_ORDER;
     }
     mark::RETRANSMISSION

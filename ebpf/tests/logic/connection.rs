@@ -144,6 +144,17 @@ fn payload_in_order_is_nothing_but_payload_and_its_ack_ends_a_round_trip() {
 }
 
 #[test]
+fn where_time_runs_backwards_what_is_near_was_overtaken_and_what_is_far_was_sent_again() {
+    for (back_us, expected) in [(2_000, mark::OUT_OF_ORDER), (50_000, mark::RETRANSMISSION)] {
+        let mut scene = Scene::established(1_000);
+        scene.client(0, 100);
+        scene.client(100, 100);
+        scene.now_us -= back_us;
+        assert_eq!(scene.client(0, 100), expected, "{back_us} us back");
+    }
+}
+
+#[test]
 fn bytes_sent_again_late_are_a_retransmission_and_soon_overtaken() {
     for base in bases() {
         let mut scene = Scene::established(base);

@@ -255,6 +255,23 @@ fn ports_used_again_in_a_one_sided_view() {
 }
 
 #[test]
+fn a_reset_of_an_older_connection_leaves_the_attempt_waiting() {
+    let (mut scene, mut talk) = (Scene::new(), Talk::new());
+    let syn = talk.client(SYN, 0);
+    scene.hear(&syn);
+    // The server's ACK of another connection is reset by the number that it acknowledged.
+    let mut older = Talk::new();
+    older.client.next = 800_000_000;
+    scene.hear(&older.client(RST, 0));
+    scene.hear(&syn);
+    scene.hear(&talk.server(SYN | ACK, 0));
+    scene.hear(&talk.client(ACK, 0));
+    let expected = [("attempted", 1), ("syn_retransmission", 1), ("answered", 1), ("completed", 1)];
+    assert!(expected.iter().all(|counted| scene.judged().contains(counted)), "{:?}", scene.judged());
+    assert_eq!(scene.get(Counter::Aborted), 0);
+}
+
+#[test]
 fn attempts_without_an_answer_wait_for_three_seconds() {
     let (mut scene, mut talk) = (Scene::new(), Talk::new());
     scene.hear(&talk.client(SYN, 0));

@@ -52,6 +52,15 @@ impl Anonymiser {
             }
             LinkType::Loopback => (4, version_at(bytes, 4)),
             LinkType::Ip => (0, version_at(bytes, 0)),
+            // Their headers are not rewritten, so nothing of them is kept.
+            LinkType::CiscoHdlc
+            | LinkType::Fddi
+            | LinkType::FrameRelay
+            | LinkType::Ieee80211
+            | LinkType::NetfilterLog
+            | LinkType::Ppp
+            | LinkType::Radiotap
+            | LinkType::Slip => return 0,
         };
         while let Some(tag) = kind
             && VLAN_TAGS.contains(&tag)

@@ -9,6 +9,7 @@ mod oracle;
 mod pcap;
 mod pcapng;
 mod random;
+mod unpack;
 
 use std::io::{self, Read};
 use std::ops::ControlFlow;

@@ -99,3 +99,20 @@ fn a_zero_filled_tail_is_not_a_thousand_empty_frames() {
     let (frames, end) = outcome(&small.raw(&[0; 16_000]).bytes).unwrap();
     assert_eq!((frames.len(), end), (3, End::Broken { offset, reason: BrokenReason::ZeroFilled }));
 }
+
+#[test]
+fn old_versions_have_their_lengths_the_other_way_round() {
+    let old = |minor: u16| {
+        let header =
+            Builder::new(Endian::Big).u32(MICROSECONDS).u16(2).u16(minor).u32(0).u32(0).u32(65_535).u32(1);
+        // Length on the wire, then what was captured.
+        header.u32(1).u32(2).u32(60).u32(5).raw(b"first")
+    };
+    let as_now = |minor| old(minor).u32(1).u32(3).u32(6).u32(70).raw(b"second");
+    let seen = |file: Builder| outcome(&file.bytes).map(|(frames, _)| frames);
+    let first = frame(1_000_002_000, 1, 60, b"first");
+    for minor in 0..3 {
+        assert_eq!(seen(old(minor)).unwrap(), [first.clone()]);
+    }
+    assert_eq!(seen(as_now(3)).unwrap(), [first, frame(1_000_003_000, 1, 70, b"second")]);
+}
