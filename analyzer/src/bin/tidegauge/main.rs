@@ -18,6 +18,7 @@ mod evidence;
 mod exports;
 mod files;
 mod generate;
+mod graph_lines;
 mod history;
 mod lane;
 mod learn;
@@ -38,6 +39,7 @@ mod serve;
 mod service;
 mod sink;
 mod thresholds;
+mod told;
 mod watched;
 
 use std::io;
