@@ -43,7 +43,8 @@ impl Writer<'_> {
             self.window(window)?;
         }
         self.incidents(state)?;
-        self.listeners(state)
+        self.listeners(state)?;
+        state.alerts.as_ref().map_or(Ok(()), |alerts| self.alerts(alerts))
     }
 
     /// The program, the run, and what was lost between the two.
@@ -160,7 +161,7 @@ impl Writer<'_> {
         self.counter("listeners_replaced", help, Some(listeners.replaced))
     }
 
-    fn family(
+    pub(super) fn family(
         &mut self,
         name: &'static str,
         help: &str,
@@ -169,12 +170,12 @@ impl Writer<'_> {
         self.0.encode_descriptor(name, help, None, kind)
     }
 
-    fn counter(&mut self, name: &'static str, help: &str, sum: Option<u64>) -> fmt::Result {
+    pub(super) fn counter(&mut self, name: &'static str, help: &str, sum: Option<u64>) -> fmt::Result {
         let Some(sum) = sum else { return Ok(()) };
         counter(&mut self.family(name, help, MetricType::Counter)?, sum)
     }
 
-    fn counters(
+    pub(super) fn counters(
         &mut self,
         name: &'static str,
         help: &str,
@@ -196,7 +197,13 @@ impl Writer<'_> {
         self.family(name, help, MetricType::Gauge)?.encode_gauge(&value)
     }
 
-    fn gauges(&mut self, name: &'static str, help: &str, label: &str, parts: &[(&str, f64)]) -> fmt::Result {
+    pub(super) fn gauges(
+        &mut self,
+        name: &'static str,
+        help: &str,
+        label: &str,
+        parts: &[(&str, f64)],
+    ) -> fmt::Result {
         if parts.is_empty() {
             return Ok(());
         }
@@ -208,6 +215,6 @@ impl Writer<'_> {
     }
 }
 
-fn counter(series: &mut MetricEncoder<'_>, sum: u64) -> fmt::Result {
+pub(super) fn counter(series: &mut MetricEncoder<'_>, sum: u64) -> fmt::Result {
     series.encode_counter::<NoLabelSet, _, u64>(&sum, None)
 }
