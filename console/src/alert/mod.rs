@@ -147,6 +147,8 @@ impl Alerts {
             return Err(AlertError::SpoolDir);
         }
         self.wait_for_desk()?;
+        // Who was taken out before may come back: their directories are free once their threads are done.
+        self.abandoned.retain(|way| !way.is_done());
         // All that may fail comes first.
         let prepared: Vec<_> = settings.receivers.iter().map(prepare).collect::<Result<_, _>>()?;
         let (mut opened, mut changed) = (Vec::new(), Vec::new());
@@ -175,7 +177,6 @@ impl Alerts {
         }
         before.iter().for_each(Way::abandon);
         self.abandoned.extend(before);
-        self.abandoned.retain(|way| !way.is_done());
         let place = |way: &Way| settings.receivers.iter().position(|one| one.name == way.health().name);
         self.ways.sort_by_key(place);
         self.health.set_receivers(self.ways.iter().map(|way| Arc::clone(way.health())).collect());
@@ -214,6 +215,8 @@ impl Alerts {
         while !is_done() && Instant::now() < until {
             thread::sleep(LOOK);
         }
+        // Who goes on telling would tell what the next run tells.
+        self.ways.iter().for_each(Way::abandon);
         let waiting = |way: &Way| way.health().counts.waiting.load(Ordering::Relaxed);
         self.ways.iter().map(waiting).sum()
     }

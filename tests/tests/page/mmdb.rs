@@ -19,23 +19,25 @@ const U32: u8 = 6 << 5;
 const U64: [u8; 2] = [8, 9 - 7];
 const ARRAY: [u8; 2] = [1, 11 - 7];
 
+fn join(parts: &[&[u8]]) -> Vec<u8> {
+    parts.concat()
+}
+
 fn text(text: &str) -> Vec<u8> {
     let length = u8::try_from(text.len()).ok().filter(|length| *length < 29).expect("short");
-    [&[TEXT | length], text.as_bytes()].concat()
+    join(&[&[TEXT | length], text.as_bytes()])
 }
 
 /// A file that says of which country these networks are; IPv4 is in ::/96, as usual.
 pub(crate) fn mmdb(networks: &[(&str, u32, &str)]) -> Vec<u8> {
     let (mut tree, mut data) = (vec![[Record::Nothing; 2]], Vec::new());
     for (addr, length, country) in networks {
-        let (bits, length) = match addr.parse().unwrap() {
+        let (bits, length) = match addr.parse::<IpAddr>().unwrap() {
             IpAddr::V4(addr) => (u128::from(addr.to_bits()), 96 + length),
             IpAddr::V6(addr) => (addr.to_bits(), *length),
         };
         let at = data.len();
-        data.extend(
-            [&[MAP | 1], &text("country")[..], &[MAP | 1], &text("iso_code"), &text(country)].concat(),
-        );
+        data.extend(join(&[&[MAP | 1], &text("country"), &[MAP | 1], &text("iso_code"), &text(country)]));
         let mut node = 0;
         for depth in 0..length {
             let side = (bits >> (127 - depth) & 1) as usize;
@@ -68,19 +70,19 @@ pub(crate) fn mmdb(networks: &[(&str, u32, &str)]) -> Vec<u8> {
 }
 
 fn about(nodes: u32) -> Vec<u8> {
-    let number = |value: u16| [&[U16 | 2], &value.to_be_bytes()[..]].concat();
+    let number = |value: u16| join(&[&[U16 | 2], &value.to_be_bytes()]);
     let fields = [
         ("binary_format_major_version", number(2)),
         ("binary_format_minor_version", number(0)),
-        ("build_epoch", [&U64[..], &1_700_000_000_u64.to_be_bytes()].concat()),
+        ("build_epoch", join(&[&U64, &1_700_000_000_u64.to_be_bytes()])),
         ("database_type", text("Test-Country")),
-        ("description", [&[MAP | 1], &text("en")[..], &text("made by a test")].concat()),
+        ("description", join(&[&[MAP | 1], &text("en"), &text("made by a test")])),
         ("ip_version", number(6)),
-        ("languages", [&ARRAY[..], &text("en")].concat()),
-        ("node_count", [&[U32 | 4], &nodes.to_be_bytes()[..]].concat()),
+        ("languages", join(&[&ARRAY, &text("en")])),
+        ("node_count", join(&[&[U32 | 4], &nodes.to_be_bytes()])),
         ("record_size", number(24)),
     ];
     let mut about = vec![MAP | fields.len() as u8];
-    fields.iter().for_each(|(name, value)| about.extend([text(name), value.clone()].concat()));
+    fields.iter().for_each(|(name, value)| about.extend(join(&[&text(name), value])));
     about
 }

@@ -25,9 +25,9 @@ pub(crate) fn packaging(name: &str) -> PathBuf {
 }
 
 /// What is scraped, by which rules, and where: programs of a test run in the namespace of its lab.
-pub(crate) struct Job<'a> {
+pub(crate) struct Job<'c, 'a> {
     /// Starts a program there.
-    pub(crate) command: &'a dyn Fn(&str) -> Command,
+    pub(crate) command: &'c dyn Fn(&str) -> Command,
     /// Host and port.
     pub(crate) target: &'a str,
     pub(crate) metrics_path: &'a str,
@@ -38,8 +38,8 @@ pub(crate) struct Job<'a> {
 }
 
 /// The server, and what serves it files.
-pub(crate) struct Prometheus<'a> {
-    command: &'a dyn Fn(&str) -> Command,
+pub(crate) struct Prometheus<'c> {
+    command: &'c dyn Fn(&str) -> Command,
     processes: Vec<Child>,
     port: u16,
 }
@@ -52,24 +52,22 @@ impl Prometheus<'static> {
         files.args(["-m", "http.server", &files_port.to_string(), "--bind", "127.0.0.1", "--directory"]);
         let files = files.arg(directory).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let job = Job {
-            command: &|program| Command::new(program),
+            command: &here,
             target: &format!("127.0.0.1:{files_port}"),
             metrics_path: &format!("/{SCRAPED}"),
             rules: &rules,
             alertmanager: None,
         };
-        let mut prometheus = Prometheus::of(&job, directory);
+        let mut prometheus = Self::of(&job, directory);
         prometheus.processes.push(files);
-        let processes = std::mem::take(&mut prometheus.processes);
-        let started = Self { command: &|program| Command::new(program), processes, port: prometheus.port };
-        started.wait_for_a_scrape();
-        started
+        prometheus.wait_for_a_scrape();
+        prometheus
     }
 }
 
-impl<'a> Prometheus<'a> {
+impl<'c> Prometheus<'c> {
     /// Scrapes once a second, and keeps what it needs in `directory`.
-    pub(crate) fn of(job: &Job<'a>, directory: &Path) -> Self {
+    pub(crate) fn of(job: &Job<'c, '_>, directory: &Path) -> Self {
         let port = free_port();
         let alerting = job.alertmanager.map_or_else(String::new, |address| {
             format!("alerting: {{alertmanagers: [{{static_configs: [{{targets: ['{address}']}}]}}]}}\n")
@@ -134,6 +132,11 @@ impl Drop for Prometheus<'_> {
             let _ = child.wait();
         }
     }
+}
+
+/// A program where the test runs.
+fn here(program: &str) -> Command {
+    Command::new(program)
 }
 
 /// A port that nobody has now.
