@@ -181,6 +181,8 @@ impl Alerts {
         self.ways.sort_by_key(place);
         self.health.set_receivers(self.ways.iter().map(|way| Arc::clone(way.health())).collect());
         *lock(&self.change) = Some(NewSettings { settings: settings.clone(), outboxes, earlier });
+        // In force for the next line; a desk that takes its time goes by them later.
+        let _ = self.wait_for_desk();
         Ok(())
     }
 

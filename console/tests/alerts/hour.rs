@@ -65,8 +65,11 @@ fn a_receiver_that_is_down_for_an_hour_loses_nothing() {
     let attempts = run.count(0, "retried");
     let waiting = run.end(Duration::from_millis(200));
     assert_eq!((waiting, run.said().len()), (RESTART as u64, 1), "{:?}", run.said());
-    // Within one process: the attempt that is being made comes to its end.
-    thread::sleep(Duration::from_secs(1));
+    // Within one process: the attempt that is being made, and the disk, come to their ends.
+    let lock = spool.path().join("ops/lock");
+    eventually("the directory is let go", || {
+        std::fs::File::options().write(true).open(&lock).is_ok_and(|file| file.try_lock().is_ok())
+    });
     let mut run = Run::named(&settings, "next");
     assert_eq!((run.count(0, "found"), run.count(0, "torn")), (RESTART as u64, 0));
     let (first_up, is_up) = (Arc::new(AtomicUsize::new(usize::MAX)), Arc::new(AtomicBool::new(false)));
