@@ -26,6 +26,8 @@ pub enum LineError {
 pub enum Event {
     /// A TCP connection that is over.
     Flow,
+    /// What talks to what.
+    Graph,
     /// An incident opened, was updated or closed.
     Incident,
     /// A judged segment.
@@ -44,6 +46,7 @@ impl Event {
     fn from_name(name: &str) -> Option<Self> {
         Some(match name {
             "flow" => Self::Flow,
+            "graph" => Self::Graph,
             "incident" => Self::Incident,
             "judgement" => Self::Judgement,
             "config" => Self::Reload,

@@ -1,4 +1,4 @@
-// The page in Chromium. `node check.mjs over|crowded|login|live URL PICTURES`: exits with 1 where something is not as it should be.
+// The page in Chromium. `node check.mjs over|crowded|login|live|past URL PICTURES`: exits with 1 where something is not as it should be.
 
 import assert from "node:assert/strict";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
@@ -250,6 +250,63 @@ async function over() {
   await crowded();
 }
 
+/** Another time than now, by hand and by keys; and who asks by address space and country. */
+async function past() {
+  const { context, page, errors } = await open();
+  await page.goto(url);
+  await page.waitForSelector('#connection[data-kind="over"]');
+  await page.waitForSelector("#past-open:visible");
+  const shift = () => page.evaluate(() => window.shift);
+  assert.ok((await shift()) < 0.1, `the layout shifts: ${await page.evaluate(() => window.shifted)}`);
+  await page.waitForSelector("#heat canvas");
+  for (const [map, part] of [["net16", "10.77.0.0/16"], ["net8", "10.0.0.0/8"], ["country", "DE"], ["listener", "10.77.0.2:80/tcp"]]) {
+    await page.click(`[data-heat="${map}"]`);
+    await page.waitForFunction((text) => document.querySelector("#heat tbody").textContent.includes(text), part);
+    assert.equal(await page.getAttribute(`[data-heat="${map}"]`, "aria-pressed"), "true");
+    if (map !== "listener") await picture(page, `heat-${map}`);
+  }
+  await page.focus("#past-open");
+  await page.keyboard.press("Enter");
+  await page.waitForSelector("#past:visible");
+  assert.equal(await page.evaluate(() => document.activeElement.id), "past-from");
+  await page.waitForFunction(() => /kept since 2026-/.test(document.querySelector("#past-about").textContent));
+  await page.fill("#past-from", "2026-11-23T15:41:24");
+  await page.fill("#past-to", "2026-11-23T15:41:33");
+  await page.focus("#past-from");
+  await page.keyboard.press("Enter");
+  await page.waitForSelector('#verdict[data-kind="past"]');
+  assert.equal(await page.textContent("#verdict-words"), "Past: 1 incident");
+  assert.match(await page.textContent("#past-about"), /15:41:24 to 2026-11-23 15:41:33 UTC, 7 windows/);
+  assert.match(await page.textContent("#past-now"), /Now: nothing open/);
+  assert.match(await page.textContent("#incidents"), /SYN flood on 10\.77\.0\.2:80/);
+  await page.waitForFunction(() => document.querySelector("#flows").textContent.includes("No connections"));
+  for (const colorScheme of ["light", "dark"]) {
+    await page.emulateMedia({ colorScheme });
+    for (const width of WIDTHS) {
+      await page.setViewportSize({ width, height: width === 360 ? 740 : 1000 });
+      await picture(page, `past-${width}-${colorScheme}`);
+      await assertLaidOut(page, `past ${width} ${colorScheme}`);
+    }
+    await page.setViewportSize({ width: 1280, height: 900 });
+    await assertAccessible(page, `past ${colorScheme}`);
+  }
+  await page.click("#incidents a");
+  await page.waitForSelector("#incident .code");
+  assert.match(await page.textContent("#incident"), /nstat -az/);
+  await page.goBack();
+  await page.waitForSelector("#overview:not([hidden])");
+  assert.equal(await page.getAttribute("#verdict", "data-kind"), "past");
+  await page.keyboard.press("Escape");
+  await page.waitForSelector('#verdict[data-kind="over"]');
+  assert.ok(await page.isHidden("#past"));
+  // What cannot be is said.
+  await page.goto(`${url}#/past/1-200000`);
+  await page.waitForFunction(() => /more than a day/.test(document.querySelector("#past-about").textContent));
+  assert.deepEqual(errors.splice(0).filter((text) => !/400/.test(text)), []);
+  await assertSound(page, errors);
+  await context.close();
+}
+
 async function login() {
   const { context, page, errors } = await open();
   await page.goto(url);
@@ -307,7 +364,7 @@ async function live() {
 }
 
 try {
-  await { over, crowded, login, live }[what]();
+  await { over, crowded, login, live, past }[what]();
 } catch (error) {
   console.error(error.stack ?? error);
   console.error("in the page:", went);

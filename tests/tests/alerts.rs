@@ -6,7 +6,7 @@
 mod support;
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -15,6 +15,8 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::Value;
 use support::{Ran, run, tidegauge};
 use tempfile::TempDir;
@@ -171,6 +173,46 @@ fn a_receiver_that_is_down_does_not_keep_the_run_and_it_is_said() {
     assert_eq!(lines.len(), 2, "{lines:?}");
     assert!(lines[0].starts_with("tidegauge: alerts: ops (webhook): cannot be told"), "{lines:?}");
     assert!(lines[1].starts_with("tidegauge: alerts: 2 messages could not be told"), "{lines:?}");
+}
+
+#[test]
+fn a_file_that_is_read_again_is_in_force_and_a_wrong_one_changes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let ((web, address), (down, nobody)) = (listener(), listener());
+    drop(down);
+    let spool = format!("spool_dir = {:?}\n", dir.path().join("spool"));
+    let alerts = file(&dir, &(spool.clone() + &webhook(nobody)));
+    let mut command = Command::new(tidegauge());
+    command.args(["serve", "--no-page", "--alerts"]).arg(&alerts).args(["read", "-"]);
+    let mut serving = command.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut said = BufReader::new(serving.stderr.take().unwrap()).lines().map_while(Result::ok);
+    let hang_up = |serving: &std::process::Child| {
+        kill(Pid::from_raw(serving.id() as i32), Signal::SIGHUP).unwrap();
+    };
+    let mut input = serving.stdin.take().unwrap();
+    input.write_all(&fs::read(demo()).unwrap()).unwrap();
+    assert!(
+        said.next().unwrap().contains("ops (webhook): cannot be told"),
+        "the first receiver is not there"
+    );
+    file(&dir, &(spool.clone() + "[[webhook]]\nname = \"ops\"\n"));
+    hang_up(&serving);
+    let wrong = said.next().unwrap();
+    assert!(wrong.contains("line 2") && wrong.ends_with("who is told stays as it was"), "{wrong}");
+    file(&dir, &(spool + &webhook(address)));
+    let posts = hook(web);
+    hang_up(&serving);
+    let right = said.next().unwrap();
+    assert!(right.ends_with("alerts.toml was read again: 1 receiver"), "{right}");
+    let (key, post) = posts.recv_timeout(PATIENCE).unwrap();
+    assert!(
+        key.ends_with("/syn_flood-0001/0") && post["state"] == "opened",
+        "what waited is told where the new file says"
+    );
+    drop(input);
+    let rest: Vec<_> = said.collect();
+    assert_eq!(serving.wait().unwrap().code(), Some(0), "{rest:?}");
+    assert!(rest.iter().all(|line| line.contains("is told again")), "{rest:?}");
 }
 
 #[test]

@@ -12,7 +12,7 @@ use std::net::SocketAddr;
 
 use serde_json::{Value, json};
 
-use super::{Graph, Node, Traffic};
+use super::{Graph, Node, NodeState, Traffic};
 use crate::incident::Severity;
 
 impl Node {
@@ -23,6 +23,24 @@ impl Node {
             Self::Listener(_) => "listener",
             Self::Service(_) => "service",
         }
+    }
+
+    /// Each type its own.
+    pub(super) const fn type_index(&self) -> usize {
+        match self {
+            Self::Network(_) => 0,
+            Self::Host(_) => 1,
+            Self::Listener(_) => 2,
+            Self::Service(_) => 3,
+        }
+    }
+
+    /// As an object.
+    pub(super) fn json(&self, state: &NodeState) -> Value {
+        let incidents = state.incidents.iter();
+        let incidents: Vec<_> =
+            incidents.map(|(id, severity)| json!({ "id": id, "severity": severity })).collect();
+        with(json!({ "id": self.id(), "type": self.kind(), "incidents": incidents }), &state.traffic)
     }
 
     /// Unique among all nodes: addresses, networks, sockets and names look different.
@@ -37,6 +55,11 @@ impl Node {
 }
 
 impl Traffic {
+    /// Of an edge, as an object.
+    pub(super) fn edge_json(&self, from: &Node, to: &Node) -> Value {
+        with(json!({ "from": from.id(), "to": to.id() }), self)
+    }
+
     fn json(&self) -> Value {
         let Self { asked, connections, packets, bytes, sent_again } = self;
         json!({
@@ -59,15 +82,8 @@ fn with(mut object: Value, traffic: &Traffic) -> Value {
 impl Graph {
     /// As one JSON object; see above.
     pub fn json(&self) -> Value {
-        let nodes = self.nodes.iter().map(|(node, state)| {
-            let incidents = state.incidents.iter();
-            let incidents: Vec<_> =
-                incidents.map(|(id, severity)| json!({ "id": id, "severity": severity })).collect();
-            let object = json!({ "id": node.id(), "type": node.kind(), "incidents": incidents });
-            with(object, &state.traffic)
-        });
-        let edges = self.edges_by_asker().into_iter();
-        let edges = edges.map(|(from, to, sums)| with(json!({ "from": from.id(), "to": to.id() }), sums));
+        let nodes = self.nodes.iter().map(|(node, state)| node.json(state));
+        let edges = self.edges_by_asker().into_iter().map(|(from, to, sums)| sums.edge_json(from, to));
         json!({
             "graph": "tidegauge",
             "version": 1,

@@ -7,6 +7,7 @@
 //! Bounded: [`NODES_MAX`] nodes and [`EDGES_MAX`] edges. The busiest stay, and those of incidents; what gives way is
 //! counted. Edges go from who asks to who is asked, from a listener to its host and to the service that it speaks.
 
+pub mod excerpt;
 pub mod export;
 #[cfg(test)]
 mod tests;

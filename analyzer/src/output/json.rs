@@ -18,6 +18,7 @@ use crate::evidence::Totals;
 use crate::feature::ratio;
 use crate::flow_record::FlowRecord;
 use crate::follow::Verdict;
+use crate::graph::Graph;
 use crate::incident::{Incident, State, Target};
 use crate::model::{Features, Outlook};
 use crate::quality::Quality;
@@ -179,6 +180,15 @@ pub fn window(
     });
     if let (Some(truth), Value::Object(fields)) = (truth, &mut line) {
         fields.append(&mut truth.layers.json());
+    }
+    line
+}
+
+/// What talks to what: the busiest of it.
+pub fn graph(now_ns: u64, graph: &Graph) -> Value {
+    let mut line = json!({ "ts": timestamp(now_ns) });
+    if let (Value::Object(line), Value::Object(excerpt)) = (&mut line, graph.excerpt()) {
+        line.extend(excerpt);
     }
     line
 }

@@ -67,6 +67,29 @@ pub fn names(rights: &[Right]) -> String {
     rights.iter().map(|right| right.name()).collect::<Vec<_>>().join(", ")
 }
 
+/// What serving takes, of a process that had it: files of other users, hooks that run as somebody else, a low port.
+const SERVING: CapabilitySet = CapabilitySet::CHOWN
+    .union(CapabilitySet::DAC_OVERRIDE)
+    .union(CapabilitySet::DAC_READ_SEARCH)
+    .union(CapabilitySet::FOWNER)
+    .union(CapabilitySet::KILL)
+    .union(CapabilitySet::NET_BIND_SERVICE)
+    .union(CapabilitySet::SETGID)
+    .union(CapabilitySet::SETUID);
+
+/// Takes all capabilities from the calling thread that serving does not need, those to capture above all. Threads that are
+/// started later inherit that.
+///
+/// # Errors
+/// In words, where the kernel does not let go: the sets are then as they were.
+pub fn keep_for_serving() -> Result<(), String> {
+    let own = capabilities(None).map_err(|error| format!("capget: {error}"))?;
+    let kept = own.permitted & SERVING;
+    clear_ambient_capability_set().map_err(|error| format!("PR_CAP_AMBIENT_CLEAR_ALL: {error}"))?;
+    let sets = CapabilitySets { effective: kept, permitted: kept, inheritable: CapabilitySet::empty() };
+    set_capabilities(None, sets).map_err(|error| format!("capset: {error}"))
+}
+
 /// Takes all capabilities but `keep` from all sets of the calling thread, and the way back to them (no new rights by
 /// `execve`). Threads that are started later inherit that; one that runs already has to call this itself.
 ///

@@ -62,6 +62,13 @@ export function makeCharts() {
   pressed();
 }
 
+/** All there is, not zoomed: it is another time. */
+export function showAll() {
+  range = null;
+  held = null;
+  pressed();
+}
+
 function legend(lines) {
   const sample = (dash, colour) => {
     const line = document.createElementNS("http://www.w3.org/2000/svg", "svg");

@@ -1,6 +1,7 @@
 // The newest connections, searched by the server.
 
 import { byId, el, put, say, table } from "./dom.js";
+import { state } from "./state.js";
 import { bytes, clock, featureWords, number, seconds, timeOf } from "./words.js";
 
 let waiting = 0;
@@ -15,6 +16,10 @@ export function makeFlows() {
 
 /** Asks for them. */
 export async function drawFlows() {
+  if (state.past) {
+    say(byId("flows-about"), "History keeps no connections.");
+    return put(byId("flows"), el("p", { class: "none", text: "No connections." }));
+  }
   let told;
   try {
     const answer = await fetch(`/api/flows?q=${encodeURIComponent(byId("flows-search").value)}`);

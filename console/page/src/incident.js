@@ -14,7 +14,8 @@ export async function drawIncident(id, isNew) {
   if (isNew) place.replaceChildren(heading("Incident", id), el("p", { class: "none", text: "Asking …" }));
   let told;
   try {
-    const answer = await fetch(`/api/incident/${encodeURIComponent(id)}`);
+    const { past } = state;
+    const answer = await fetch(past ? `/api/history?from=${past.from_s}&to=${past.to_s}&incident=${encodeURIComponent(id)}` : `/api/incident/${encodeURIComponent(id)}`);
     told = answer.ok ? await answer.json() : { error: (await answer.text()).trim() };
   } catch {
     told = { error: "no connection to tidegauge" };
@@ -25,7 +26,7 @@ export async function drawIncident(id, isNew) {
 }
 
 const heading = (text, id) =>
-  el("div", { class: "heading" }, el("a", { href: "#/", class: "back", text: "← Overview" }), el("h1", { id: "incident-heading", tabindex: "-1", text }), el("p", { class: "soft", text: id }));
+  el("div", { class: "heading" }, el("a", { href: state.past ? `#/past/${state.past.from_s}-${state.past.to_s}` : "#/", class: "back", text: state.past ? "← Interval" : "← Overview" }), el("h1", { id: "incident-heading", tabindex: "-1", text }), el("p", { class: "soft", text: id }));
 
 const panel = (title, ...content) => el("section", { class: "panel" }, el("h2", { text: title }), ...content);
 

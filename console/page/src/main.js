@@ -1,12 +1,15 @@
 // The page: what is shown when.
 
+import { drawAlerts } from "./alerts.js";
 import { drawCharts, makeCharts, recolourCharts } from "./charts.js";
 import { byId } from "./dom.js";
 import { drawFlows, makeFlows } from "./flows.js";
 import { drawHistograms, makeHistograms } from "./histograms.js";
+import { drawPast, goTo, makePast } from "./history.js";
 import { drawIncident } from "./incident.js";
-import { drawGraph, drawHeat } from "./maps.js";
-import { drawOverview } from "./overview.js";
+import { drawGraph } from "./graph.js";
+import { drawHeat, makeHeat } from "./heat.js";
+import { drawFooter, drawOverview } from "./overview.js";
 import { follow, state } from "./state.js";
 
 const FLOWS_EVERY = 5;
@@ -14,19 +17,22 @@ let route = null;
 let drawing = false;
 let flowsIn = 0;
 
-function idOfRoute() {
-  const found = location.hash.match(/^#\/incident\/(.+)$/);
-  if (!found) return null;
+/** An interval of history, and an incident in it or in what is now. */
+function whereTo() {
+  const found = location.hash.match(/^#(?:\/past\/(\d+)-(\d+))?(?:\/incident\/(.+))?/) ?? [];
+  const interval = found[1] ? [Number(found[1]), Number(found[2])] : null;
   try {
-    return decodeURIComponent(found[1]);
+    return { interval, id: found[3] ? decodeURIComponent(found[3]) : null };
   } catch {
-    return null;
+    return { interval, id: null };
   }
 }
 
-function go() {
+async function go() {
   const before = route;
-  route = idOfRoute();
+  const { interval, id } = whereTo();
+  if (!(await goTo(interval))) return drawPast();
+  route = id;
   byId("overview").hidden = route !== null;
   byId("incident").hidden = route === null;
   if (route) {
@@ -41,14 +47,17 @@ function go() {
 /** At most once per frame. */
 function draw(what) {
   if (route && what === route) drawIncident(route, false);
+  if (state.past && what === "window") return void (drawPast(), drawFooter());
   if (drawing) return;
   drawing = true;
   requestAnimationFrame(() => {
     drawing = false;
+    drawPast();
     drawOverview();
     drawCharts();
     if (route) return;
     drawHistograms();
+    drawAlerts();
     drawGraph();
     drawHeat(what === "board");
     flowsIn -= 1;
@@ -94,6 +103,8 @@ theme();
 makeCharts();
 makeFlows();
 makeHistograms();
+makePast();
+makeHeat();
 addEventListener("hashchange", go);
 go();
 follow((what) => {

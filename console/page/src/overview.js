@@ -1,7 +1,7 @@
 // The overview: a verdict in words, what is open, health, who is asked, who asks, quality.
 
 import { byId, el, put, say, table } from "./dom.js";
-import { incidentsInOrder, now, state } from "./state.js";
+import { hrefOf, incidentsInOrder, live, now, state } from "./state.js";
 import { bytes, featureWords, incidentWords, kindWords, number, plural, seconds, share, targetWords, timeOf, clock } from "./words.js";
 
 const LAYERS = ["link", "network", "transport", "application", "resource"];
@@ -25,7 +25,9 @@ export function drawVerdict() {
   const worst = open[0];
   const [kind, words, more] = !state.isLoaded
     ? ["wait", "Waiting for the run", ""]
-    : worst
+    : state.past
+      ? ["past", `Past: ${open.length + closed.length ? plural(open.length + closed.length, "incident") : "quiet"}`, (worst ?? closed[0]) ? incidentWords(worst ?? closed[0], now()) : "no incident in this time"]
+      : worst
       ? ["wrong", incidentWords(worst, now()), others(open, worst)]
       : state.isOver
         ? ["over", `Run is over: ${closed.length ? plural(closed.length, "incident") : "quiet"}`, closed.length ? incidentWords(closed[0], now()) : ""]
@@ -51,12 +53,12 @@ function doubts() {
   const verdict = (state.isOver ? state.summary : state.window)?.quality?.verdict;
   const doubts = [];
   if (verdict && verdict !== "complete") doubts.push(`capture is ${verdict}: not everything was seen`);
-  if (!state.isConnected) doubts.push("no connection to tidegauge: this is old");
+  if (!live.isConnected) doubts.push("no connection to tidegauge: this is old");
   return doubts.join(" · ");
 }
 
 export function incidentLink(incident) {
-  return el("a", { href: `#/incident/${encodeURIComponent(incident.id)}`, text: `${kindWords(incident.kind)} on ${targetWords(incident.target)}` });
+  return el("a", { href: hrefOf(incident), text: `${kindWords(incident.kind)} on ${targetWords(incident.target)}` });
 }
 
 export const severityMark = (severity, isOpen = true) => el("span", { class: `severity ${severity}${isOpen ? "" : " closed"}`, text: severity });
@@ -110,7 +112,7 @@ function drawFunnel() {
     return el("li", {}, el("span", { class: "name", text: name }), el("span", { class: "value", text: `${number(value)}${part}` }), el("span", { class: "track" }, bar));
   };
   put(byId("funnel"), step("asked", asked), step("answered", handshake?.answered), step("completed", handshake?.completed), step("refused", handshake?.refused));
-  say(byId("funnel-when"), state.isOver ? "whole run" : "newest window");
+  say(byId("funnel-when"), state.isOver ? "whole run" : state.past ? "its last window" : "newest window");
 }
 
 function drawListeners() {
@@ -134,18 +136,19 @@ function drawSources() {
   put(byId("sources"), table("Top sources", [["source", ""], ["SYN/s", "n"]], rows, "Told while an incident has sources, and when the run is over."));
 }
 
-function drawFooter() {
+/** How well it sees, and what it costs. */
+export function drawFooter() {
   const quality = (state.isOver ? state.summary : state.window)?.quality;
   const source = state.window?.source ?? state.source?.source;
   say(byId("source"), source ? `${source.kind} ${source.name}${source.mode ? ` (${source.mode})` : ""}` : "");
-  say(byId("connection"), !state.isConnected ? "no connection" : state.isOver ? "run is over" : "live");
-  byId("connection").dataset.kind = !state.isConnected ? "lost" : state.isOver ? "over" : "live";
+  say(byId("connection"), !live.isConnected ? "no connection" : live.isOver ? "run is over" : "live");
+  byId("connection").dataset.kind = !live.isConnected ? "lost" : live.isOver ? "over" : "live";
   const lost = Object.entries(quality?.dropped ?? {}).filter(([, count]) => count > 0).map(([where, count]) => `${number(count)} lost at ${where}`);
   const sampled = quality?.sampled_one_in > 1 ? `one in ${quality.sampled_one_in} flows followed` : null;
   const thresholds = state.thresholds && `thresholds ${state.thresholds.state} at ${clock(timeOf(state.thresholds.ts))}${state.thresholds.why ? `: ${state.thresholds.why}` : ""}`;
   say(byId("quality"), quality ? [`capture ${quality.verdict}`, `${number(quality.captured)} of ${number(quality.seen)} frames`, ...lost, sampled, ...(quality.why ?? []), thresholds].filter(Boolean).join(" · ") : "");
   say(byId("cost"), costWords(state.window?.cost));
-  const served = state.served ?? {};
+  const served = live.served ?? {};
   const refused = Object.entries(served).filter(([name, count]) => name !== "clients" && count > 0).map(([name, count]) => `${featureWords(name)} ${number(count)}`);
   say(byId("served"), [`${number(served.clients ?? 0)} browser${served.clients === 1 ? "" : "s"} listening`, ...refused, `tidegauge ${state.version}`].join(" · "));
 }

@@ -4,7 +4,10 @@ import { timeOf } from "./words.js";
 
 const POINTS_MAX = 3600;
 
-export const state = {
+/** What is now; it goes on while something past is shown. */
+export const live = {
+  /** An interval of history, if that is shown: its own state. */
+  past: null,
   /** Columns by name, one place for each window. */
   points: { ts_s: [] },
   incidents: new Map(),
@@ -17,15 +20,31 @@ export const state = {
   served: null,
   version: "",
   hasLogin: false,
+  hasHistory: false,
   untold: 0,
   isOver: false,
   isConnected: false,
   isLoaded: false,
 };
 
+/** What is shown. */
+export let state = live;
+
+/** Shows an interval of history (`/api/history`), or with `null` what is now. */
+export function show(interval) {
+  state = interval
+    ? { ...live, past: interval, points: interval.points, window: interval.window, histograms: null, source: interval.source, summary: null, isOver: false, isLoaded: true,
+        untold: interval.incidents_untold + interval.incidents_forgotten, incidents: new Map(interval.incidents.map((incident) => [incident.id, incident])) }
+    : live;
+}
+
+/** Where an incident is shown. */
+export const hrefOf = (incident) => `#${state.past ? `/past/${state.past.from_s}-${state.past.to_s}` : ""}/incident/${encodeURIComponent(incident.id)}`;
+
 /** The newest packet time, seconds. */
 export function now() {
   const last = state.points.ts_s.at(-1) ?? null;
+  if (state.past) return state.past.to_s;
   return state.isOver ? (timeOf(state.summary?.last_ts) ?? last) : last;
 }
 
@@ -61,7 +80,7 @@ export function follow(changed) {
       changed("board");
     } catch {
       loading = false;
-      state.isConnected = false;
+      live.isConnected = false;
       changed("connection");
       setTimeout(load, 2000);
     }
@@ -76,7 +95,7 @@ export function follow(changed) {
       takeIncident(data);
       changed(data.id);
     } else if (kind === "thresholds") {
-      state.thresholds = data;
+      live.thresholds = data;
       changed("window");
     } else {
       load();
@@ -85,12 +104,12 @@ export function follow(changed) {
   const connect = () => {
     const events = new EventSource("/api/events");
     events.onopen = () => {
-      state.isConnected = true;
+      live.isConnected = true;
       loading = true;
       load();
     };
     events.onerror = () => {
-      state.isConnected = false;
+      live.isConnected = false;
       changed("connection");
       if (events.readyState === EventSource.CLOSED) setTimeout(connect, 3000);
     };
@@ -102,27 +121,28 @@ export function follow(changed) {
 }
 
 function takeBoard(board) {
-  state.points = board.points;
-  state.window = board.window;
-  state.histograms = board.histograms;
-  state.source = board.source;
-  state.summary = board.summary;
-  state.thresholds = board.thresholds;
-  state.served = board.served;
-  state.version = board.version;
-  state.hasLogin = board.has_login;
-  state.untold = board.incidents_untold + board.incidents_forgotten;
-  state.isOver = board.is_over;
-  state.isConnected = true;
-  state.isLoaded = true;
-  state.incidents = new Map(board.incidents.map((incident) => [incident.id, incident]));
+  live.points = board.points;
+  live.window = board.window;
+  live.histograms = board.histograms;
+  live.source = board.source;
+  live.summary = board.summary;
+  live.thresholds = board.thresholds;
+  live.served = board.served;
+  live.version = board.version;
+  live.hasLogin = board.has_login;
+  live.hasHistory = board.has_history;
+  live.untold = board.incidents_untold + board.incidents_forgotten;
+  live.isOver = board.is_over;
+  live.isConnected = true;
+  live.isLoaded = true;
+  live.incidents = new Map(board.incidents.map((incident) => [incident.id, incident]));
 }
 
 function takeWindow(data) {
-  state.window = data.window;
-  state.histograms = data.histograms;
-  state.served = data.served;
-  const columns = state.points;
+  live.window = data.window;
+  live.histograms = data.histograms;
+  live.served = data.served;
+  const columns = live.points;
   for (const point of data.points) {
     if (point.ts_s <= (columns.ts_s.at(-1) ?? -Infinity)) continue;
     for (const [name, value] of Object.entries(point)) (columns[name] ??= []).push(value);
@@ -133,10 +153,10 @@ function takeWindow(data) {
 }
 
 function takeIncident(incident) {
-  const known = state.incidents.get(incident.id);
+  const known = live.incidents.get(incident.id);
   const steps = known?.steps ?? [];
   const step = { ts_s: timeOf(incident.ts), state: incident.state, severity: incident.severity, measured: incident.measured };
   if (known && timeOf(known.ts) > step.ts_s) return;
   if (steps.at(-1)?.ts_s !== step.ts_s || steps.at(-1)?.state !== step.state) steps.push(step);
-  state.incidents.set(incident.id, { ...incident, steps });
+  live.incidents.set(incident.id, { ...incident, steps });
 }

@@ -10,10 +10,11 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::held::{Earlier, Held, held};
 use super::limit::{Bucket, More};
 use super::message::{Change, Message, Severity};
 use super::quiet;
-use super::settings::{Route, Settings, names};
+use super::settings::{Limit, Route, Settings, names};
 use crate::line::{Event, Line};
 
 /// Open incidents that are followed; of more, the oldest is forgotten.
@@ -45,10 +46,35 @@ struct Known {
     told: Vec<Told>,
 }
 
+/// One receiver.
 struct Lane {
+    name: String,
     bucket: Bucket,
     more: More,
     held: BTreeMap<String, Arc<Line>>,
+    /// Of earlier runs.
+    earlier: Vec<Earlier>,
+    /// What is held is not what was kept last.
+    is_changed: bool,
+}
+
+impl Lane {
+    fn new(name: &str, limit: Limit, earlier: Vec<Held>, now: Timestamp) -> Self {
+        let earlier = earlier.into_iter().filter_map(Earlier::of).take(HELD_MAX).collect();
+        let (bucket, name) = (Bucket::new(limit, now), name.to_owned());
+        Self { name, bucket, more: More::default(), held: BTreeMap::new(), earlier, is_changed: false }
+    }
+
+    fn release(&mut self, id: &str) {
+        self.is_changed |= self.held.remove(id).is_some();
+    }
+
+    /// This run knows of it.
+    fn supersede(&mut self, line: &Line) {
+        let before = self.earlier.len();
+        self.earlier.retain(|earlier| !earlier.is_about(line));
+        self.is_changed |= self.earlier.len() != before;
+    }
 }
 
 /// What was not told, and why; of the desk as a whole.
@@ -79,25 +105,76 @@ pub(super) struct Desk {
     lanes: Vec<Lane>,
     known: BTreeMap<String, Known>,
     orders: u64,
+    /// The run is about to be ended: what it closes now is not over.
+    pub(super) is_ending: bool,
     pub(super) counts: DeskCounts,
 }
 
 impl Desk {
-    pub(super) fn new(run: String, settings: &Settings, now: Timestamp) -> Self {
-        let lanes = settings.receivers.iter().map(|receiver| Lane {
-            bucket: Bucket::new(receiver.limit, now),
-            more: More::default(),
-            held: BTreeMap::new(),
-        });
-        Self {
+    /// With what was held back for each receiver when an earlier run ended, by its name.
+    pub(super) fn new(
+        run: String,
+        settings: &Settings,
+        earlier: BTreeMap<String, Vec<Held>>,
+        now: Timestamp,
+    ) -> Self {
+        let mut desk = Self {
             run,
-            routes: settings.routes.clone(),
-            consequences: settings.consequences,
-            lanes: lanes.collect(),
+            routes: Vec::new(),
+            consequences: false,
+            lanes: Vec::new(),
             known: BTreeMap::new(),
             orders: 0,
+            is_ending: false,
             counts: DeskCounts::default(),
+        };
+        desk.change(settings, earlier, now);
+        desk
+    }
+
+    /// Settings that were read again. Who is known by name keeps what they were told and what waits for them.
+    pub(super) fn change(
+        &mut self,
+        settings: &Settings,
+        mut earlier: BTreeMap<String, Vec<Held>>,
+        now: Timestamp,
+    ) {
+        let place = |name: &str| self.lanes.iter().position(|lane| lane.name == name);
+        let places: Vec<_> = settings.receivers.iter().map(|receiver| place(&receiver.name)).collect();
+        let mut before: Vec<_> = std::mem::take(&mut self.lanes).into_iter().map(Some).collect();
+        for (receiver, place) in settings.receivers.iter().zip(&places) {
+            let name = &receiver.name;
+            self.lanes.push(match place.and_then(|place| before[place].take()) {
+                Some(lane) => Lane { bucket: lane.bucket.limited(receiver.limit), ..lane },
+                None => Lane::new(name, receiver.limit, earlier.remove(name).unwrap_or_default(), now),
+            });
         }
+        for known in self.known.values_mut() {
+            let told = |place: &Option<usize>| place.map_or(Told::Nothing, |place| known.told[place]);
+            known.told = places.iter().map(told).collect();
+        }
+        self.routes.clone_from(&settings.routes);
+        self.consequences = settings.consequences;
+    }
+
+    /// What is held back for a receiver, where that has changed since it was kept ([`Self::is_kept`]).
+    pub(super) fn held(&self, index: usize) -> Option<Vec<Held>> {
+        let lane = self.lanes.get(index).filter(|lane| lane.is_changed)?;
+        let of = |(id, line): (&String, &Arc<Line>)| {
+            let known = self.known.get(id)?;
+            let before = match known.told[index] {
+                Told::Severity(before) => Some(before),
+                Told::Nothing | Told::Summed(_) => None,
+            };
+            Some(held(&self.run, id, known.step, before, line))
+        };
+        let earlier = lane.earlier.iter().map(|earlier| earlier.held.clone());
+        Some(earlier.chain(lane.held.iter().filter_map(of)).collect())
+    }
+
+    /// What is held back for a receiver is on its way to the disk.
+    pub(super) fn is_kept(&mut self, index: usize) {
+        self.lanes[index].is_changed = false;
     }
 
     /// A line, and what is to be told because of it.
@@ -153,8 +230,19 @@ impl Desk {
         let Some(known) = self.known.get(id) else { return Vec::new() };
         let mut messages = Vec::new();
         for (index, told) in known.told.iter().enumerate() {
-            self.lanes[index].held.remove(id);
-            let Told::Severity(before) = *told else { continue };
+            let Told::Severity(before) = *told else {
+                let lane = &mut self.lanes[index];
+                match lane.held.get(id).filter(|_| self.is_ending) {
+                    Some(line) => {
+                        let step = known.step.saturating_sub(1);
+                        lane.earlier.extend(Earlier::of(held(&self.run, id, step, None, line)));
+                        lane.held.remove(id);
+                    }
+                    None => lane.release(id),
+                }
+                continue;
+            };
+            self.lanes[index].release(id);
             let mut message = self.message(id, known.step, line, Change::Closed, severity, now);
             message.severity_before = Some(before).filter(|before| *before != severity);
             messages.push((index, message));
@@ -203,7 +291,8 @@ impl Desk {
         now: Timestamp,
     ) -> Option<Addressed> {
         let lane = &mut self.lanes[index];
-        lane.held.remove(id);
+        lane.release(id);
+        lane.supersede(line);
         let step = self.known.get(id)?.step;
         if !lane.bucket.take(now) {
             self.sum(index, id, line, severity, before, now);
@@ -235,11 +324,12 @@ impl Desk {
     }
 
     fn hold(&mut self, index: usize, id: &str, line: &Arc<Line>, severity: Severity, now: Timestamp) {
-        let held = &mut self.lanes[index].held;
-        if held.contains_key(id) || held.len() < HELD_MAX {
-            if held.insert(id.to_owned(), Arc::clone(line)).is_none() {
-                self.counts.quiet += 1;
-            }
+        let lane = &mut self.lanes[index];
+        lane.supersede(line);
+        if lane.held.contains_key(id) || lane.held.len() + lane.earlier.len() < HELD_MAX {
+            let before = lane.held.insert(id.to_owned(), Arc::clone(line));
+            self.counts.quiet += u64::from(before.is_none());
+            lane.is_changed |= before.is_none_or(|before| before.json["severity"] != severity.name());
         } else {
             self.sum(index, id, line, severity, None, now);
         }
@@ -257,6 +347,7 @@ impl Desk {
             for (id, line) in held {
                 messages.extend(self.release(index, &id, &line, now));
             }
+            self.release_earlier(index, now, &mut messages);
         }
         messages
     }
@@ -268,17 +359,41 @@ impl Desk {
             Some((severity, Told::Severity(before))) if before != severity => (severity, Some(before)),
             Some((severity, Told::Nothing)) => (severity, None),
             _ => {
-                self.lanes[index].held.remove(id);
+                self.lanes[index].release(id);
                 return None;
             }
         };
         match self.verdict(index, line, severity, now) {
             Verdict::Later => None,
             Verdict::Not if before.is_none() => {
-                self.lanes[index].held.remove(id);
+                self.lanes[index].release(id);
                 None
             }
             Verdict::Not | Verdict::Now => self.tell_one(index, id, line, severity, before, now),
+        }
+    }
+
+    /// The same of what earlier runs left.
+    fn release_earlier(&mut self, index: usize, now: Timestamp, messages: &mut Vec<Addressed>) {
+        for earlier in std::mem::take(&mut self.lanes[index].earlier) {
+            let verdict = self.verdict(index, &earlier.line, earlier.severity, now);
+            let lane = &mut self.lanes[index];
+            match verdict {
+                Verdict::Later => {
+                    lane.earlier.push(earlier);
+                    continue;
+                }
+                Verdict::Not if earlier.held.before.is_none() => {}
+                Verdict::Not | Verdict::Now if lane.bucket.take(now) => {
+                    messages.push((index, earlier.message(nanoseconds(now))));
+                }
+                Verdict::Not | Verdict::Now => {
+                    let text = |name: &str| earlier.line.json[name].as_str().unwrap_or_default();
+                    lane.more.add(text("id"), text("kind"), earlier.severity, now);
+                    self.counts.summed += 1;
+                }
+            }
+            self.lanes[index].is_changed = true;
         }
     }
 

@@ -9,8 +9,9 @@ use std::sync::mpsc::{Receiver as Queue, RecvTimeoutError, SyncSender, sync_chan
 use std::time::Instant;
 
 use super::health::{Fault, add};
+use super::held::Held;
 use super::message::Message;
-use super::outbox::{LOOK, Shared};
+use super::outbox::{Item, LOOK, Shared};
 use super::pending::Entry;
 
 /// Files that wait for the disk. Of more, the system brings those that find no place to the disk in its own time.
@@ -32,11 +33,12 @@ impl Keeper {
         (Self { shared: Arc::clone(shared), next_seq, disk, room, unsynced }, files)
     }
 
-    pub(super) fn run(mut self, queue: &Queue<Message>) {
+    pub(super) fn run(mut self, queue: &Queue<Item>) {
         let mut looked = Instant::now();
         loop {
             match queue.recv_timeout(LOOK) {
-                Ok(message) => self.keep(message),
+                Ok(Item::Message(message)) => self.keep(*message),
+                Ok(Item::Held(held)) => self.hold(&held),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
             }
@@ -58,7 +60,7 @@ impl Keeper {
         let kept = self.write(seq, &message);
         let bytes = kept.unwrap_or(message.line.len() as u64 * 2 + 256);
         let severity = message.severity;
-        let until = Instant::now() + self.shared.age_max;
+        let until = Instant::now() + self.shared.bounds().age_max;
         let is_kept = kept.is_some();
         let entry = Entry { seq, severity, bytes, until, message: Some(Arc::new(message)), is_kept };
         let gone = self.shared.pending().push(entry);
@@ -66,6 +68,17 @@ impl Keeper {
         self.shared.forget(&gone, &self.shared.health.counts.dropped_full);
         if !gone.is_empty() {
             self.room.is("too much waits for it; the oldest of the least severe are dropped");
+        }
+    }
+
+    /// What quiet hours hold back is there after a restart.
+    fn hold(&mut self, held: &[Held]) {
+        let Some(spool) = &self.shared.spool else { return };
+        match spool.hold(held) {
+            Ok(file) => file.into_iter().for_each(|file| _ = self.unsynced.try_send(file)),
+            Err(error) => {
+                self.disk.is(&format!("cannot keep what quiet hours hold back on disk: {error}"));
+            }
         }
     }
 

@@ -30,6 +30,12 @@ impl Bucket {
         Self { burst, per_s: limit.per_minute.get() as f64 / 60.0, tokens: burst, filled: now }
     }
 
+    /// The same with another limit.
+    pub(super) fn limited(self, limit: Limit) -> Self {
+        let fresh = Self::new(limit, self.filled);
+        Self { tokens: self.tokens.min(fresh.burst), ..fresh }
+    }
+
     pub(super) fn take(&mut self, now: Timestamp) -> bool {
         // A clock that was set back fills nothing.
         let passed_s = now.duration_since(self.filled).as_secs_f64().max(0.0);

@@ -15,11 +15,13 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::health::{Fault, ReceiverHealth, Say, add};
+use super::held::Held;
 use super::keeper::{self, Keeper};
 use super::message::Message;
 use super::pending::{Entry, Pending};
 use super::receive::Receiver;
 use super::sender::Sender;
+use super::settings::{Retry, Settings};
 use super::spool::{Left, Spool};
 
 /// Messages between the desk and the keeper.
@@ -33,32 +35,78 @@ pub(super) struct Shared {
     pub(super) changed: Condvar,
     pub(super) spool: Option<Spool>,
     pub(super) health: Arc<ReceiverHealth>,
-    pub(super) age_max: Duration,
+    bounds: Mutex<Bounds>,
+    /// Settings that were read again: how it is told from now on.
+    next: Mutex<Option<Receiver>>,
+    /// It is in the file no more: what waits stays where it is.
+    pub(super) is_abandoned: AtomicBool,
     /// Nothing follows. Changed under the lock of `pending` only, so that nobody sleeps through it.
     pub(super) is_closing: AtomicBool,
 }
 
+/// What the desk hands over.
+pub(super) enum Item {
+    /// All that is held back now.
+    Held(Vec<Held>),
+    Message(Box<Message>),
+}
+
 /// Where the desk puts messages.
 pub(super) struct Outbox {
-    queue: SyncSender<Message>,
+    queue: SyncSender<Item>,
     health: Arc<ReceiverHealth>,
     full: Fault,
 }
 
-/// Its threads.
-pub(super) struct Threads(Vec<JoinHandle<()>>);
+impl Way {
+    pub(super) fn health(&self) -> &Arc<ReceiverHealth> {
+        &self.shared.health
+    }
 
-impl Threads {
-    pub(super) fn are_done(&self) -> bool {
-        self.0.iter().all(JoinHandle::is_finished)
+    pub(super) fn is_done(&self) -> bool {
+        self.threads.iter().all(JoinHandle::is_finished)
+    }
+
+    /// From now on it is told so; what waits is told so as well.
+    pub(super) fn change(&self, receiver: Receiver, how: &'static str, bounds: Bounds) {
+        *lock(&self.shared.bounds) = bounds;
+        self.shared.health.is_now(how);
+        let mut pending = self.shared.pending();
+        pending.limit(bounds.bytes_max);
+        *lock(&self.shared.next) = Some(receiver);
+        self.shared.changed.notify_all();
+    }
+
+    /// Tells nothing any more: what waits stays on disk, where there is one.
+    pub(super) fn abandon(&self) {
+        let _pending = self.shared.pending();
+        self.shared.is_abandoned.store(true, Ordering::Relaxed);
+        self.shared.changed.notify_all();
     }
 }
 
-/// How much may wait, and for how long.
+/// How much may wait, for how long, and how often it is tried.
 #[derive(Clone, Copy)]
 pub(super) struct Bounds {
     pub(super) bytes_max: u64,
     pub(super) age_max: Duration,
+    pub(super) retry: Retry,
+}
+
+impl Bounds {
+    pub(super) fn of(settings: &Settings) -> Self {
+        Self {
+            bytes_max: settings.spool_bytes_max,
+            age_max: Duration::from_secs(settings.spool_age_max_s),
+            retry: settings.retry,
+        }
+    }
+}
+
+/// A receiver's way out, for whoever reads settings again.
+pub(super) struct Way {
+    shared: Arc<Shared>,
+    threads: Vec<JoinHandle<()>>,
 }
 
 impl Outbox {
@@ -69,8 +117,9 @@ impl Outbox {
         bounds: Bounds,
         health: &Arc<ReceiverHealth>,
         say: &Say,
-    ) -> std::io::Result<(Self, Threads)> {
-        let (spool, left) = spool.map_or((None, Left::default()), |(spool, left)| (Some(spool), left));
+    ) -> std::io::Result<(Self, Way, Vec<Held>)> {
+        let (spool, mut left) = spool.map_or((None, Left::default()), |(spool, left)| (Some(spool), left));
+        let held = std::mem::take(&mut left.held);
         let fault = |what: &str| Fault::new(say, format!("{} ({what})", health.name));
         let mut pending = Pending::new(bounds.bytes_max);
         let next_seq = left.found.last().map_or(0, |found| found.seq + 1);
@@ -93,32 +142,44 @@ impl Outbox {
             changed: Condvar::new(),
             spool,
             health: Arc::clone(health),
-            age_max: bounds.age_max,
+            bounds: Mutex::new(bounds),
+            next: Mutex::new(None),
+            is_abandoned: AtomicBool::new(false),
             is_closing: AtomicBool::new(false),
         });
         shared.forget(&gone, &health.counts.dropped_full);
         let (queue, items) = sync_channel(QUEUE_MAX);
         let (keeper, disk) = Keeper::new(&shared, next_seq, fault("disk"), fault("room"));
         let (own, syncing) = (Arc::clone(&shared), fault("sync"));
-        let sender = Sender::new(shared, receiver, fault(health.how), fault("refused"));
-        let threads = Threads(vec![
+        let sender = Sender::new(Arc::clone(&shared), receiver, fault(health.how()), fault("refused"));
+        let threads = vec![
             spawn(&format!("keep {}", health.name), move || keeper.run(&items))?,
             spawn(&format!("sync {}", health.name), move || keeper::sync(&own, &disk, syncing))?,
             spawn(&format!("tell {}", health.name), move || sender.run())?,
-        ]);
-        Ok((Self { queue, health: Arc::clone(health), full: fault("queue") }, threads))
+        ];
+        let outbox = Self { queue, health: Arc::clone(health), full: fault("queue") };
+        Ok((outbox, Way { shared, threads }, held))
     }
 
     /// Never waits.
     pub(super) fn put(&mut self, message: Message) {
         add(&self.health.counts.taken, 1);
-        match self.queue.try_send(message) {
+        match self.queue.try_send(Item::Message(Box::new(message))) {
             Ok(()) => self.full.is_over("messages are taken again"),
             Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
                 add(&self.health.counts.dropped_full, 1);
                 self.full.is("messages come faster than the disk takes them; they are lost until it does");
             }
         }
+    }
+
+    /// Keeps what is held back; `false` where there is no room to say so now.
+    pub(super) fn hold(&self, held: Vec<Held>) -> bool {
+        self.queue.try_send(Item::Held(held)).is_ok()
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.health.name
     }
 }
 
@@ -132,9 +193,25 @@ pub(super) fn age(arrived_ns: i64) -> Duration {
     SystemTime::now().duration_since(arrived).unwrap_or_default()
 }
 
+fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl Shared {
+    pub(super) fn bounds(&self) -> Bounds {
+        *lock(&self.bounds)
+    }
+
+    pub(super) fn has_next(&self) -> bool {
+        lock(&self.next).is_some()
+    }
+
+    pub(super) fn next_receiver(&self) -> Option<Receiver> {
+        lock(&self.next).take()
+    }
+
     pub(super) fn pending(&self) -> MutexGuard<'_, Pending> {
-        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.pending)
     }
 
     pub(super) fn forget(&self, gone: &[Entry], counter: &AtomicU64) {

@@ -38,6 +38,11 @@ impl Pending {
         Self { entries: VecDeque::new(), bytes: 0, bytes_max, memory_bytes: 0 }
     }
 
+    /// What is beyond it goes with the next message.
+    pub(super) fn limit(&mut self, bytes_max: u64) {
+        self.bytes_max = bytes_max;
+    }
+
     pub(super) fn len(&self) -> usize {
         self.entries.len()
     }

@@ -1,7 +1,7 @@
 //! The thread that tells a receiver what waits for it, oldest first, again and again.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -26,10 +26,16 @@ impl Sender {
     }
 
     pub(super) fn run(mut self) {
-        let mut backoff = Backoff::default();
+        let mut backoff = self.backoff();
         loop {
             self.down.settle();
             self.refused.settle();
+            if self.is_abandoned() {
+                return;
+            }
+            if self.succeed() {
+                backoff = self.backoff();
+            }
             let next = self.next();
             let Some((seq, message)) = next else {
                 if self.is_closing() {
@@ -45,12 +51,14 @@ impl Sender {
             };
             match self.receiver.tell(&message) {
                 Ok(()) => {
-                    backoff = Backoff::default();
+                    backoff = self.backoff();
                     self.is_told(seq, &message);
                 }
                 Err(Failure::Refused(why)) => {
-                    backoff = Backoff::default();
-                    self.refused.is(&format!("will not have {}: {why}", message.key));
+                    backoff = self.backoff();
+                    let why = format!("will not have {}: {why}", message.key);
+                    self.refused.is(&why);
+                    self.shared.health.refused_for(why);
                     self.is_gone(seq, &self.shared.health.counts.refused);
                 }
                 Err(Failure::Again { why, after }) => {
@@ -62,11 +70,29 @@ impl Sender {
         }
     }
 
+    fn backoff(&self) -> Backoff {
+        Backoff::new(self.shared.bounds().retry)
+    }
+
+    /// Settings that were read again.
+    fn succeed(&mut self) -> bool {
+        let Some(mut next) = self.shared.next_receiver() else { return false };
+        std::mem::swap(&mut self.receiver, &mut next);
+        self.receiver.succeed(next);
+        let health = &self.shared.health;
+        self.down.is_of(format!("{} ({})", health.name, health.how()));
+        true
+    }
+
+    fn is_abandoned(&self) -> bool {
+        self.shared.is_abandoned.load(Ordering::Relaxed)
+    }
+
     /// What comes meanwhile waits behind what failed; at the end there is no time for long pauses.
     fn pause(&self, pause: Duration) {
         let until = Instant::now() + pause;
         let mut left = pause;
-        while !self.is_closing() && !left.is_zero() {
+        while !self.is_closing() && !self.is_abandoned() && !self.shared.has_next() && !left.is_zero() {
             self.rest(left, |_| true);
             left = until.saturating_duration_since(Instant::now());
         }
@@ -90,7 +116,7 @@ impl Sender {
 
     fn rest(&self, time: Duration, while_so: impl Fn(&Pending) -> bool) {
         let pending = self.shared.pending();
-        if !while_so(&pending) || self.is_closing() {
+        if !while_so(&pending) || self.is_closing() || self.is_abandoned() || self.shared.has_next() {
             return;
         }
         // Woken early is as good.
@@ -128,12 +154,10 @@ impl Sender {
     }
 
     fn set_down(&mut self, why: Option<String>) {
-        let health = &self.shared.health;
-        health.is_down.store(why.is_some(), Ordering::Relaxed);
         match &why {
             Some(why) => self.down.is(&format!("cannot be told: {why}; what is to be told waits")),
             None => self.down.is_over("is told again"),
         }
-        *health.fault.lock().unwrap_or_else(PoisonError::into_inner) = why;
+        self.shared.health.set_fault(why);
     }
 }

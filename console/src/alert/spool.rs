@@ -11,12 +11,15 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
+use super::held::Held;
 use super::message::{Message, Severity};
 
 /// The first words of a file.
 const MAGIC: &str = "tidegauge-alert 1";
 const SUFFIX: &str = "alert";
 const UNFINISHED: &str = "part";
+/// What quiet hours hold back, one JSON object a line.
+const HELD: &str = "held.json";
 
 /// One receiver's directory.
 pub(super) struct Spool {
@@ -38,6 +41,8 @@ pub(super) struct Found {
 pub(super) struct Left {
     pub(super) found: Vec<Found>,
     pub(super) torn: u64,
+    /// What quiet hours held back.
+    pub(super) held: Vec<Held>,
 }
 
 impl Spool {
@@ -74,8 +79,37 @@ impl Spool {
                 None => {}
             }
         }
+        left.held = self.held()?;
         left.found.sort_by_key(|found| found.seq);
         Ok(left)
+    }
+
+    fn held(&self) -> io::Result<Vec<Held>> {
+        match fs::read_to_string(self.dir.join(HELD)) {
+            // A line that power failed in is lost alone.
+            Ok(text) => Ok(text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Keeps what is held back, all of it; the file for [`Self::sync`], if there is one.
+    pub(super) fn hold(&self, held: &[Held]) -> io::Result<Option<File>> {
+        let path = self.dir.join(HELD);
+        if held.is_empty() {
+            return match fs::remove_file(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+                _ => Ok(None),
+            };
+        }
+        let unfinished = path.with_extension(UNFINISHED);
+        let mut file =
+            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;
+        // A struct of strings is always JSON.
+        let lines = held.iter().filter_map(|held| serde_json::to_string(held).ok());
+        file.write_all(lines.map(|line| line + "\n").collect::<String>().as_bytes())?;
+        fs::rename(&unfinished, path)?;
+        Ok(Some(file))
     }
 
     fn path(&self, seq: u64, extension: &str) -> PathBuf {

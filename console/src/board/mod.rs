@@ -57,7 +57,7 @@ impl Board {
             Event::Reload => self.reload = Some(Arc::clone(line)),
             Event::Incident => self.incident(line),
             Event::Window => self.window(line),
-            Event::Flow | Event::Judgement => {}
+            Event::Flow | Event::Graph | Event::Judgement => {}
         }
     }
 

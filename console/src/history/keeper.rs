@@ -2,6 +2,7 @@
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -297,6 +298,7 @@ fn recover(dir: &Path, number: u64, path: &Path, counts: &Counts) -> Result<Opti
             let (first, last) = span_ns.unwrap_or((line.ts_ns, line.ts_ns));
             span_ns = Some((first.min(line.ts_ns), last.max(line.ts_ns)));
         }
+        ControlFlow::Continue(())
     })?;
     counts.torn.fetch_add(torn.lines, Ordering::Relaxed);
     let Some((first_ns, last_ns)) = span_ns else {

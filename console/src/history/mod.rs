@@ -21,7 +21,7 @@ use std::path::PathBuf;
 use thiserror::Error;
 
 pub use keeper::{Ended, History, Say};
-pub use query::{Query, read};
+pub use query::{Query, read, read_while, span_s};
 pub use slim::LISTED_MAX;
 
 /// How much is kept.

@@ -1,5 +1,6 @@
 //! Reading history, also while it is written.
 
+use std::ops::ControlFlow;
 use std::path::Path;
 
 use super::HistoryError;
@@ -35,6 +36,21 @@ impl Query {
 /// # Errors
 /// Where the directory or a segment cannot be read.
 pub fn read(dir: &Path, query: &Query, mut each: impl FnMut(Line)) -> Result<u64, HistoryError> {
+    read_while(dir, query, |line| {
+        each(line);
+        ControlFlow::Continue(())
+    })
+}
+
+/// The same until `each` has enough.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_while(
+    dir: &Path,
+    query: &Query,
+    mut each: impl FnMut(Line) -> ControlFlow<()>,
+) -> Result<u64, HistoryError> {
     let Listing { closed, open } = segment::list(dir)?;
     let closed = closed
         .into_iter()
@@ -45,12 +61,21 @@ pub fn read(dir: &Path, query: &Query, mut each: impl FnMut(Line)) -> Result<u64
     // One that was closed a moment ago is there under both names.
     segments.dedup_by_key(|(number, _)| *number);
     let mut unreadable = 0;
+    let mut flow = ControlFlow::Continue(());
     for (_, path) in segments {
+        if flow.is_break() {
+            break;
+        }
         let mut not_ours = 0;
-        let torn = segment::lines(&path, |text| match Line::parse(text) {
-            Ok(line) if query.has(&line) => each(line),
-            Ok(_) => {}
-            Err(_) => not_ours += 1,
+        let torn = segment::lines(&path, |text| {
+            if flow.is_continue() {
+                match Line::parse(text) {
+                    Ok(line) if query.has(&line) => flow = each(line),
+                    Ok(_) => {}
+                    Err(_) => not_ours += 1,
+                }
+            }
+            flow
         });
         match torn {
             Ok(torn) => unreadable += torn.lines + not_ours,
@@ -60,4 +85,25 @@ pub fn read(dir: &Path, query: &Query, mut each: impl FnMut(Line)) -> Result<u64
         }
     }
     Ok(unreadable)
+}
+
+/// First and last second of what is kept, packet time; `None` where nothing is. Of a segment that is being written only the
+/// first line is looked at.
+///
+/// # Errors
+/// Where the directory cannot be read.
+pub fn span_s(dir: &Path) -> Result<Option<(i64, i64)>, HistoryError> {
+    let Listing { closed, open } = segment::list(dir)?;
+    let mut spans: Vec<_> = closed.iter().map(|closed| closed.span_s).collect();
+    for (_, path) in open {
+        let mut first_s = None;
+        let looked = segment::lines(&path, |text| {
+            first_s = Line::parse(text).ok().map(|line| line.ts_ns.div_euclid(1_000_000_000));
+            if first_s.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        // One that is closed this moment counts with the next look.
+        spans.extend(looked.ok().and(first_s).map(|first_s| (first_s, first_s)));
+    }
+    let whole = |(first, last): (i64, i64), (from, to): (i64, i64)| (first.min(from), last.max(to));
+    Ok(spans.into_iter().reduce(whole))
 }

@@ -3,6 +3,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, BufWriter, Read};
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use flate2::Compression;
@@ -87,8 +88,11 @@ pub(super) fn close(dir: &Path, number: u64, span_s: (i64, i64)) -> Result<Close
     Ok(Closed { number, span_s, bytes, path })
 }
 
-/// Calls `each` with every whole line of a segment. A last line without its end is none: it was being written.
-pub(super) fn lines(path: &Path, mut each: impl FnMut(&str)) -> Result<Torn, HistoryError> {
+/// Calls `each` with every whole line of a segment until it has enough. A last line without its end is none: it was being written.
+pub(super) fn lines(
+    path: &Path,
+    mut each: impl FnMut(&str) -> ControlFlow<()>,
+) -> Result<Torn, HistoryError> {
     let file = File::open(path).map_err(HistoryError::io("read", path))?;
     let is_compressed = path.extension().is_some_and(|end| end == "gz");
     let bytes: Box<dyn Read> =
@@ -104,7 +108,9 @@ pub(super) fn lines(path: &Path, mut each: impl FnMut(&str)) -> Result<Torn, His
         match line.strip_suffix(b"\n").map(std::str::from_utf8) {
             Some(Ok(line)) => {
                 torn.whole_bytes += line.len() as u64 + 1;
-                each(line);
+                if each(line).is_break() {
+                    return Ok(torn);
+                }
             }
             Some(Err(_)) | None => torn.lines += 1,
         }

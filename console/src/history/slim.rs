@@ -13,7 +13,7 @@ const LISTS: [&str; 3] = ["listeners", "hosts", "targets"];
 /// The line as it is kept, without its end; `None` where it is not.
 pub(super) fn kept(line: &Line) -> Option<String> {
     match line.event {
-        Event::Flow | Event::Judgement => None,
+        Event::Flow | Event::Graph | Event::Judgement => None,
         Event::Incident | Event::Reload | Event::Source | Event::Summary => Some(line.text.clone()),
         Event::Window => Some(window(line)),
     }

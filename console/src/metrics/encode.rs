@@ -44,7 +44,8 @@ impl Writer<'_> {
             self.window(window)?;
         }
         self.incidents(state)?;
-        self.listeners(state)
+        self.listeners(state)?;
+        state.alerts.as_ref().map_or(Ok(()), |alerts| self.alerts(alerts))
     }
 
     /// The program, the run, and what was lost between the two.
@@ -170,12 +171,12 @@ impl Writer<'_> {
         self.0.encode_descriptor(name, help, None, kind)
     }
 
-    fn counter(&mut self, name: &'static str, help: &str, sum: Option<u64>) -> fmt::Result {
+    pub(super) fn counter(&mut self, name: &'static str, help: &str, sum: Option<u64>) -> fmt::Result {
         let Some(sum) = sum else { return Ok(()) };
         counter(&mut self.family(name, help, MetricType::Counter)?, sum)
     }
 
-    fn counters(
+    pub(super) fn counters(
         &mut self,
         name: &'static str,
         help: &str,
@@ -197,7 +198,13 @@ impl Writer<'_> {
         self.family(name, help, MetricType::Gauge)?.encode_gauge(&value)
     }
 
-    fn gauges(&mut self, name: &'static str, help: &str, label: &str, parts: &[(&str, f64)]) -> fmt::Result {
+    pub(super) fn gauges(
+        &mut self,
+        name: &'static str,
+        help: &str,
+        label: &str,
+        parts: &[(&str, f64)],
+    ) -> fmt::Result {
         if parts.is_empty() {
             return Ok(());
         }
@@ -209,6 +216,6 @@ impl Writer<'_> {
     }
 }
 
-fn counter(series: &mut MetricEncoder<'_>, sum: u64) -> fmt::Result {
+pub(super) fn counter(series: &mut MetricEncoder<'_>, sum: u64) -> fmt::Result {
     series.encode_counter::<NoLabelSet, _, u64>(&sum, None)
 }

@@ -8,6 +8,7 @@
 //!
 //! Whoever scrapes looks at [`Metrics::text`]; the lines come by [`Metrics::of`], or one by one by [`Metrics::take`].
 
+mod alerts;
 mod encode;
 mod histograms;
 mod incidents;
@@ -25,6 +26,7 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, prometheus_text};
 use prometheus_client::registry::Registry;
 
+use crate::alert::Health;
 use crate::feed::{Feed, Losses};
 use crate::histogram::Histograms;
 use crate::line::{Event, Line};
@@ -65,6 +67,8 @@ struct State {
     losses: Arc<Losses>,
     feed_losses: Arc<Losses>,
     is_over: bool,
+    /// How those fare who are told of incidents.
+    alerts: Option<Health>,
 }
 
 impl Metrics {
@@ -79,6 +83,12 @@ impl Metrics {
         let kept = metrics.clone();
         thread::Builder::new().name("metrics".into()).spawn(move || kept.keep(&lines))?;
         Ok(metrics)
+    }
+
+    /// How alerts fare is told as well.
+    pub fn with_alerts(self, alerts: Option<Health>) -> Self {
+        self.look().alerts = alerts;
+        self
     }
 
     /// Takes a line.
@@ -96,7 +106,7 @@ impl Metrics {
                 state.listeners.take(line);
                 state.window = Some(Arc::clone(line));
             }
-            Event::Flow | Event::Judgement | Event::Reload | Event::Summary => {}
+            Event::Flow | Event::Graph | Event::Judgement | Event::Reload | Event::Summary => {}
         }
     }
 

@@ -12,10 +12,12 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use tokio::sync::mpsc::{self, error::TrySendError};
 
+use super::countries::Countries;
 use super::flows::Flows;
 use super::heat::Heat;
 use super::limits::{Counts, EVENTS_QUEUE_MAX, POINTS_TOLD_MAX, count};
 use super::told;
+use crate::alert::Health;
 use crate::board::SharedBoard;
 use crate::feed::Losses;
 use crate::line::{Event, Line};
@@ -34,14 +36,24 @@ pub(super) struct Hub {
     flows: Mutex<Flows>,
     counts: Arc<Counts>,
     losses: [Arc<Losses>; 2],
+    alerts: Option<Health>,
+    /// The newest graph of the run.
+    graph: Mutex<Option<Arc<Line>>>,
     /// Goes up with every line but flows: what was made of the board before is old.
     pub(super) changes: AtomicU64,
 }
 
 impl Hub {
-    pub(super) fn new(board: SharedBoard, counts: Arc<Counts>, losses: [Arc<Losses>; 2]) -> Self {
-        let (clients, heat, flows) = Default::default();
-        Self { board, clients, heat, flows, counts, losses, changes: AtomicU64::new(0) }
+    pub(super) fn new(
+        board: SharedBoard,
+        counts: Arc<Counts>,
+        losses: [Arc<Losses>; 2],
+        alerts: Option<Health>,
+        countries: Option<Arc<Countries>>,
+    ) -> Self {
+        let (clients, flows, graph) = Default::default();
+        let heat = Mutex::new(Heat::new(countries));
+        Self { board, clients, heat, flows, counts, losses, alerts, graph, changes: AtomicU64::new(0) }
     }
 
     /// Somebody who listens from now on.
@@ -68,12 +80,18 @@ impl Hub {
         lock(&self.flows).found(words)
     }
 
+    /// What talks to what, if the run tells it.
+    pub(super) fn graph(&self) -> Value {
+        lock(&self.graph).as_ref().map_or(Value::Null, |line| line.json.clone())
+    }
+
     /// What was not taken, on the way here and from here on.
     pub(super) fn served(&self) -> Value {
         let number = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let mut told = self.counts.told();
         told["lines_not_understood"] = json!(number(&self.losses[0].not_understood));
         told["lines_not_taken"] = json!(number(&self.losses[1].not_taken));
+        told["alerts"] = self.alerts.as_ref().map_or(Value::Null, Health::json);
         told
     }
 
@@ -103,13 +121,23 @@ impl Hub {
         self.send(&message("over", &json!({})));
     }
 
-    fn take(&self, line: &Line) {
+    fn take(&self, line: &Arc<Line>) {
         match line.event {
-            Event::Flow => return lock(&self.flows).take(line),
+            Event::Flow => {
+                lock(&self.heat).take(line);
+                return lock(&self.flows).take(line);
+            }
             Event::Judgement => return,
             Event::Window => lock(&self.heat).take(line),
-            Event::Incident => self.send(&message("incident", &told::incident(&line.json))),
+            Event::Incident => {
+                lock(&self.heat).take(line);
+                self.send(&message("incident", &told::incident(&line.json)));
+            }
             Event::Reload => self.send(&message("thresholds", &told::thresholds(&line.json))),
+            Event::Graph => {
+                lock(&self.heat).take(line);
+                *lock(&self.graph) = Some(Arc::clone(line));
+            }
             Event::Source | Event::Summary => {}
         }
         self.changes.fetch_add(1, Ordering::Relaxed);

@@ -10,19 +10,24 @@
 //! GET /api/incident/ID   all of an incident
 //! GET /api/evidence/ID   its packets (pcapng), if the run kept them
 //! GET /api/flows?q=WORDS connections, where the run tells them
-//! GET /api/heat          packets of listeners over time
+//! GET /api/heat          packets of listeners, and who asks, over time
+//! GET /api/graph         what talks to what, the busiest of it
+//! GET /api/history       an interval of what was kept, where history is
 //! GET /metrics           where metrics are kept
 //! GET /healthz           "ok"
 //! ```
 
 mod assets;
+mod countries;
 mod events;
 mod evidence;
 mod flows;
+mod grid;
 mod guard;
 mod heat;
 pub mod limits;
 mod listen;
+mod past;
 mod patient;
 mod rates;
 mod routes;
@@ -48,12 +53,15 @@ use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
+use crate::alert::Health;
 use crate::board::SharedBoard;
 use crate::feed::Feed;
 use crate::metrics::Metrics;
+pub use countries::{Countries, CountriesError};
 use events::Hub;
 use guard::Guard;
 use limits::{Counts, SEND_BUFFER_BYTES};
+use past::Past;
 use routes::Shared;
 
 /// Lines that may wait for the page.
@@ -75,7 +83,7 @@ pub struct TlsFiles {
 }
 
 /// How the page is served.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Options {
     /// Where.
     pub listen: SocketAddr,
@@ -85,6 +93,12 @@ pub struct Options {
     pub tls: Option<TlsFiles>,
     /// `/metrics`, if there is such a thing.
     pub metrics: Option<Metrics>,
+    /// How those fare who are told of incidents, if somebody is.
+    pub alerts: Option<Health>,
+    /// Where history is kept, if it is.
+    pub history: Option<PathBuf>,
+    /// Countries of addresses, if they are known.
+    pub countries: Option<Arc<Countries>>,
 }
 
 /// Why the page cannot be served.
@@ -134,15 +148,23 @@ impl Page {
         let of_feed = feed.losses();
         let (lines, losses) = feed.subscribe_with_flows(LINES_MAX);
         let counts = Arc::new(Counts::default());
-        let hub = Arc::new(Hub::new(board.clone(), Arc::clone(&counts), [of_feed, losses]));
+        let hub = Arc::new(Hub::new(
+            board.clone(),
+            Arc::clone(&counts),
+            [of_feed, losses],
+            options.alerts.clone(),
+            options.countries.clone(),
+        ));
         let keeps = Arc::clone(&hub);
         let named = |name: &str| thread::Builder::new().name(name.to_owned());
         named("page-lines").spawn(move || keeps.keep(&lines)).map_err(PageError::Thread)?;
         let guard = Guard::new(address, tls.is_some(), options.token.clone(), Arc::clone(&counts));
         let metrics = options.metrics.clone();
+        let past = options.history.clone().map(|dir| Past::new(dir, options.countries.clone()));
         let (told, guard) = (Default::default(), Arc::new(guard));
         let url = format!("{}://{address}/", if tls.is_some() { "https" } else { "http" });
-        let router = routes::router(Arc::new(Shared { board, hub: Arc::clone(&hub), guard, metrics, told }));
+        let router =
+            routes::router(Arc::new(Shared { board, hub: Arc::clone(&hub), guard, metrics, past, told }));
         let (stop, stopped) = oneshot::channel();
         let serve = move || {
             runtime.block_on(async {

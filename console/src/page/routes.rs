@@ -20,6 +20,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use super::events::Hub;
 use super::guard::{Guard, Peer, guard};
 use super::limits::BODY_BYTES_MAX;
+use super::past::{Past, Refusal};
 use super::sessions::Sessions;
 use super::{assets, evidence, told};
 use crate::board::{IncidentCard, SharedBoard};
@@ -34,6 +35,7 @@ pub(super) struct Shared {
     pub(super) hub: Arc<Hub>,
     pub(super) guard: Arc<Guard>,
     pub(super) metrics: Option<Metrics>,
+    pub(super) past: Option<Past>,
     pub(super) told: Mutex<Option<Told>>,
 }
 
@@ -54,6 +56,8 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         .route("/api/evidence/{id}", get(evidence_of))
         .route("/api/flows", get(flows))
         .route("/api/heat", get(heat))
+        .route("/api/graph", get(graph))
+        .route("/api/history", get(history))
         .route("/healthz", get(healthz))
         .route("/logout", post(logout));
     for asset in assets::all() {
@@ -94,6 +98,7 @@ impl Shared {
         let board = self.board.look().clone();
         let mut json = told::board(&board);
         json["served"] = self.hub.served();
+        json["has_history"] = json!(self.past.is_some());
         json["version"] = json!(env!("CARGO_PKG_VERSION"));
         json["has_login"] = json!(self.guard.sessions.is_some());
         let plain = Bytes::from(json.to_string());
@@ -147,6 +152,32 @@ async fn flows(
 
 async fn heat(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Response {
     json_of(&headers, &shared.hub.heat())
+}
+
+async fn graph(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Response {
+    json_of(&headers, &shared.hub.graph())
+}
+
+async fn history(
+    State(shared): State<Arc<Shared>>,
+    Query(query): Query<std::collections::HashMap<String, String>>,
+    headers: HeaderMap,
+) -> Response {
+    let Some(past) = &shared.past else {
+        return (StatusCode::NOT_FOUND, "no history is kept: give serve --history DIR\n").into_response();
+    };
+    match past.told(&query).await {
+        Ok(told) => json_of(&headers, &told),
+        Err(Refusal::Asked(why)) => (StatusCode::BAD_REQUEST, format!("{why}\n")).into_response(),
+        Err(Refusal::Busy) => {
+            (StatusCode::SERVICE_UNAVAILABLE, "another interval is being read: try again\n").into_response()
+        }
+        Err(Refusal::History(error)) => {
+            (StatusCode::INTERNAL_SERVER_ERROR, format!("the history cannot be read: {error}\n"))
+                .into_response()
+        }
+        Err(Refusal::Incident) => (StatusCode::NOT_FOUND, "no such incident in it\n").into_response(),
+    }
 }
 
 /// Whether the server answers; nothing of the run.

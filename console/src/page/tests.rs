@@ -24,7 +24,15 @@ impl Served {
         let board = SharedBoard::of(&mut feed).unwrap();
         let metrics = Metrics::of(&mut feed).unwrap();
         let listen = "127.0.0.1:0".parse().unwrap();
-        let options = Options { listen, token: None, tls: None, metrics: Some(metrics) };
+        let options = Options {
+            listen,
+            token: None,
+            tls: None,
+            metrics: Some(metrics),
+            alerts: None,
+            history: None,
+            countries: None,
+        };
         let page = Page::start(&options, board, &mut feed).unwrap();
         thread::spawn(move || feed.run(&mut BufReader::new(lines)));
         Self { page, run }

@@ -70,7 +70,7 @@ pub(super) fn board(board: &Board) -> Value {
         "window": board.window.as_ref().map(|line| window(&line.json)),
         "summary": board.summary.as_ref().map(|line| fields(&line.json, &SUMMARY_FIELDS)),
         "thresholds": board.reload.as_ref().map(|line| thresholds(&line.json)),
-        "points": columns(board),
+        "points": columns(board.points()),
         "histograms": board.recent.json(),
         "incidents": incidents,
         "incidents_untold": board.incidents().len().saturating_sub(INCIDENTS_TOLD_MAX),
@@ -144,12 +144,13 @@ fn step(step: &Step) -> Value {
     json!({ "ts_s": step.ts_ns as f64 / 1e9, "state": step.state, "severity": step.severity, "measured": step.measured })
 }
 
-fn columns(board: &Board) -> Value {
+/// Points as columns.
+pub(super) fn columns<'a>(points: impl ExactSizeIterator<Item = &'a Point>) -> Value {
     let mut columns: Map<String, Value> = Map::new();
     for (name, _) in named(&Point::default()) {
-        columns.insert(name, Value::Array(Vec::with_capacity(board.points().len())));
+        columns.insert(name, Value::Array(Vec::with_capacity(points.len())));
     }
-    for point in board.points() {
+    for point in points {
         for (name, value) in named(point) {
             if let Some(Value::Array(column)) = columns.get_mut(&name) {
                 column.push(json!(value));

@@ -3,6 +3,9 @@
 
 mod alertmanager;
 mod faults;
+mod hour;
+mod quiet;
+mod reload;
 mod support;
 mod syslog;
 mod ways;

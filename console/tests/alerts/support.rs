@@ -60,6 +60,12 @@ impl Run {
         self.lines.as_mut().unwrap().write_all(line.as_bytes()).unwrap();
     }
 
+    /// Other settings from now on.
+    pub(crate) fn reload(&mut self, settings: &str) -> Result<(), String> {
+        let settings = Settings::from_toml(settings).map_err(|error| error.to_string())?;
+        self.alerts.as_mut().unwrap().reload(&settings).map_err(|error| error.to_string())
+    }
+
     /// A counter of the receiver at this place.
     pub(crate) fn count(&self, receiver: usize, name: &str) -> u64 {
         self.alerts.as_ref().unwrap().health().json()["receivers"][receiver][name].as_u64().unwrap()

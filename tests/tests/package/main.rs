@@ -133,12 +133,14 @@ fn the_units_command_is_ready_alive_reloaded_and_ended_without_roots_rights() {
     // The root that it was installed to is its maker's alone; a user without rights has to get there.
     let root = installed.path("");
     fs::set_permissions(&root, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-    let (program, config) = (installed.path("usr/bin/tidegauge"), installed.path(THRESHOLDS));
-    let words = words(&text, &program, SERVER_IFACE, &config, directory.path());
+    let (program, etc) = (installed.path("usr/bin/tidegauge"), installed.path("etc/tidegauge"));
+    let words = words(&text, "", &program, SERVER_IFACE, &etc, directory.path());
     let mut service = Service::start(&lab, &text, &words);
     service.wait_for("READY=1");
     service.wait_for("WATCHDOG=1");
     service.wait_for("STATUS=");
+    // The run drops its rights once all is open; who serves it has none from the start.
+    assert_eq!(service.rights(), ["0000000000000000"], "of all its threads");
     // A run that is stuck is no sign of life.
     service.signal_run(Signal::SIGSTOP);
     assert!(!service.says_within(Duration::from_secs(4), "WATCHDOG=1"), "nobody sees that the run is stuck");

@@ -22,18 +22,34 @@ pub(crate) fn setting(unit: &str, name: &str) -> String {
     lines.collect::<Vec<_>>().join(" ")
 }
 
-/// The words of `ExecStart`, with what systemd puts in.
-pub(crate) fn words(unit: &str, program: &Path, iface: &str, config: &Path, directory: &Path) -> Vec<String> {
+/// The words of `ExecStart`, with what systemd puts in: `environment` is the text of the instance's file, `etc` is where
+/// the package's configuration is, `directory` what the unit may write to.
+pub(crate) fn words(
+    unit: &str,
+    environment: &str,
+    program: &Path,
+    iface: &str,
+    etc: &Path,
+    directory: &Path,
+) -> Vec<String> {
     let put_in = |word: &str| {
         word.replace("/usr/bin/tidegauge", program.to_str().unwrap())
-            .replace("/etc/tidegauge/tidegauge.toml", config.to_str().unwrap())
+            .replace("/etc/tidegauge", etc.to_str().unwrap())
             .replace("%i", iface)
             .replace("${RUNTIME_DIRECTORY}", directory.to_str().unwrap())
             .replace("${STATE_DIRECTORY}", directory.to_str().unwrap())
     };
+    // A variable without braces is as many words as its value has, and none where it is not set.
+    let expanded = |word: &str| match word.strip_prefix("$TIDEGAUGE") {
+        Some(rest) => {
+            let name = format!("TIDEGAUGE{rest}=");
+            let value = environment.lines().find_map(|line| line.strip_prefix(&name)).unwrap_or_default();
+            value.trim_matches('"').split_whitespace().map(str::to_owned).collect()
+        }
+        None => vec![word.to_owned()],
+    };
     let command = setting(unit, "ExecStart");
-    let words = command.split_whitespace().filter(|word| !word.starts_with("$TIDEGAUGE"));
-    words.map(put_in).collect()
+    command.split_whitespace().flat_map(expanded).map(|word| put_in(&word)).collect()
 }
 
 /// A service that runs.
@@ -88,6 +104,20 @@ impl Service {
             }
         }
         false
+    }
+
+    /// Capabilities that threads of the service have, or may take; each set once.
+    pub(crate) fn rights(&self) -> Vec<String> {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap().flatten();
+        let status = tasks.map(|task| std::fs::read_to_string(task.path().join("status")).unwrap());
+        let mut sets: Vec<_> = status
+            .flat_map(|status| status.lines().map(str::to_owned).collect::<Vec<_>>())
+            .filter(|line| ["CapInh", "CapPrm", "CapEff", "CapAmb"].iter().any(|set| line.starts_with(set)))
+            .filter_map(|line| Some(line.split_once('\t')?.1.to_owned()))
+            .collect();
+        sets.sort();
+        sets.dedup();
+        sets
     }
 
     /// Signals the run itself, which is the service's child.

@@ -69,6 +69,20 @@ fn a_run_that_is_over_in_a_browser() {
 }
 
 #[test]
+fn another_time_in_a_browser() {
+    if !browser_or_skip("another_time_in_a_browser") {
+        return;
+    }
+    let directory = TempDir::new().unwrap();
+    let countries = crate::past::countries(&directory);
+    let history = directory.path().join("history");
+    let (history, countries) = (history.to_str().unwrap(), countries.to_str().unwrap());
+    let served = Served::start(&["--history", history, "--mmdb", countries], &["read", &demo()]);
+    served.wait_until_over();
+    assert_fine(&check(Command::new("node"), "past", served.url()).output().unwrap().into());
+}
+
+#[test]
 fn a_browser_logs_in() {
     if !browser_or_skip("a_browser_logs_in") {
         return;

@@ -6,6 +6,8 @@ mod http;
 #[path = "../support/load.rs"]
 #[expect(dead_code, reason = "others use the rest")]
 mod load;
+mod mmdb;
+mod past;
 mod served;
 #[path = "../support/mod.rs"]
 #[expect(dead_code, reason = "others use the rest")]

@@ -1,4 +1,4 @@
-//! A real Prometheus that scrapes a directory of files, both ended with their handle.
+//! A real Prometheus that scrapes a directory of files or a page, ended with its handle.
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -24,41 +24,79 @@ pub(crate) fn packaging(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../packaging").join(name)
 }
 
-/// Both processes.
-pub(crate) struct Prometheus {
-    files: Child,
-    server: Child,
+/// What is scraped, by which rules, and where: programs of a test run in the namespace of its lab.
+pub(crate) struct Job<'c, 'a> {
+    /// Starts a program there.
+    pub(crate) command: &'c dyn Fn(&str) -> Command,
+    /// Host and port.
+    pub(crate) target: &'a str,
+    pub(crate) metrics_path: &'a str,
+    /// The directory with `rules.yml` and `alerts.yml`.
+    pub(crate) rules: &'a Path,
+    /// Who is told of alerts: host and port.
+    pub(crate) alertmanager: Option<&'a str>,
+}
+
+/// The server, and what serves it files.
+pub(crate) struct Prometheus<'c> {
+    command: &'c dyn Fn(&str) -> Command,
+    processes: Vec<Child>,
     port: u16,
 }
 
-impl Prometheus {
-    /// Serves the files of `directory` and scrapes them once a second, with the packaged rules.
+impl Prometheus<'static> {
+    /// Serves the files of `directory` and scrapes them once a second, with the repository's rules.
     pub(crate) fn start(directory: &Path) -> Self {
-        let (files_port, port) = (free_port(), free_port());
+        let (files_port, rules) = (free_port(), packaging("prometheus"));
         let mut files = Command::new("python3");
         files.args(["-m", "http.server", &files_port.to_string(), "--bind", "127.0.0.1", "--directory"]);
-        files.arg(directory).stdout(Stdio::null()).stderr(Stdio::null());
-        let rules = packaging("prometheus");
-        let config = directory.join("prometheus.yml");
+        let files = files.arg(directory).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let job = Job {
+            command: &here,
+            target: &format!("127.0.0.1:{files_port}"),
+            metrics_path: &format!("/{SCRAPED}"),
+            rules: &rules,
+            alertmanager: None,
+        };
+        let mut prometheus = Self::of(&job, directory);
+        prometheus.processes.push(files);
+        prometheus.wait_for_a_scrape();
+        prometheus
+    }
+}
+
+impl<'c> Prometheus<'c> {
+    /// Scrapes once a second, and keeps what it needs in `directory`.
+    pub(crate) fn of(job: &Job<'c, '_>, directory: &Path) -> Self {
+        let port = free_port();
+        let alerting = job.alertmanager.map_or_else(String::new, |address| {
+            format!("alerting: {{alertmanagers: [{{static_configs: [{{targets: ['{address}']}}]}}]}}\n")
+        });
         let text = format!(
             "global: {{scrape_interval: 1s, evaluation_interval: 1s}}\nrule_files: [{0}/rules.yml, {0}/alerts.yml]\n\
-             scrape_configs:\n  - job_name: tidegauge\n    metrics_path: /{SCRAPED}\n    static_configs: \
-             [{{targets: ['127.0.0.1:{files_port}']}}]\n",
-            rules.display()
+             scrape_configs:\n  - job_name: tidegauge\n    metrics_path: {1}\n    static_configs: \
+             [{{targets: ['{2}']}}]\n{alerting}",
+            job.rules.display(),
+            job.metrics_path,
+            job.target,
         );
+        let config = directory.join("prometheus.yml");
         std::fs::write(&config, text).unwrap();
-        let mut server = Command::new("prometheus");
+        let mut server = (job.command)("prometheus");
         server.arg(format!("--config.file={}", config.display()));
         server.arg(format!("--storage.tsdb.path={}", directory.join("tsdb").display()));
         server.arg(format!("--web.listen-address=127.0.0.1:{port}"));
-        server.stdout(Stdio::null()).stderr(Stdio::null());
-        let prometheus = Self { files: files.spawn().unwrap(), server: server.spawn().unwrap(), port };
+        let server = server.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        Self { command: job.command, processes: vec![server], port }
+    }
+
+    /// Once this returns, it knows what it scrapes.
+    pub(crate) fn wait_for_a_scrape(&self) {
         let since = Instant::now();
-        while prometheus.instant("up{job=\"tidegauge\"} == 1").is_empty() {
+        while self.instant("up{job=\"tidegauge\"} == 1").is_empty() {
             assert!(since.elapsed() < PATIENCE, "Prometheus does not scrape");
             std::thread::sleep(Duration::from_millis(200));
         }
-        prometheus
     }
 
     /// What a query gives now; nothing where there is no answer.
@@ -72,7 +110,7 @@ impl Prometheus {
     }
 
     fn ask(&self, kind: &[&str], query: &str) -> Result<Vec<Value>, String> {
-        let mut command = Command::new("promtool");
+        let mut command = (self.command)("promtool");
         command
             .args(["query", "-o", "json"])
             .args(kind)
@@ -86,14 +124,19 @@ impl Prometheus {
     }
 }
 
-impl Drop for Prometheus {
+impl Drop for Prometheus<'_> {
     fn drop(&mut self) {
-        for child in [&mut self.files, &mut self.server] {
+        for child in &mut self.processes {
             // It may have ended by itself.
             let _ = child.kill();
             let _ = child.wait();
         }
     }
+}
+
+/// A program where the test runs.
+fn here(program: &str) -> Command {
+    Command::new(program)
 }
 
 /// A port that nobody has now.

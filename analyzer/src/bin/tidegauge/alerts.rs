@@ -1,7 +1,7 @@
 //! `serve --alerts FILE` and `tidegauge test-alert`: alerts between the command line and the console.
 
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use jiff::Timestamp;
 use tidegauge_console::alert::settings::Settings;
-use tidegauge_console::alert::{Alerts, Message, Say, run_name, test as tell};
+use tidegauge_console::alert::{Alerts, Health, Message, Say, run_name, test as tell};
 use tidegauge_console::feed::Feed;
 
 use super::args::TestAlertArgs;
@@ -17,19 +17,51 @@ use super::args::TestAlertArgs;
 /// How long the end waits for receivers; what is not told then waits on disk.
 const END_WAIT: Duration = Duration::from_secs(5);
 
+/// Alerts at work, and the file that they are of.
+pub(crate) struct Told {
+    path: PathBuf,
+    alerts: Alerts,
+}
+
 /// Starts them, if there is a file of receivers.
-pub(crate) fn start(path: Option<&Path>, feed: &mut Feed) -> anyhow::Result<Option<Alerts>> {
+pub(crate) fn start(path: Option<&Path>, feed: &mut Feed) -> anyhow::Result<Option<Told>> {
     let Some(path) = path else { return Ok(None) };
     let settings = settings(path)?;
     let say: Say = Arc::new(|text: &str| say(text));
     let alerts = Alerts::start(&settings, &run_name(Timestamp::now()), feed, &say)
         .with_context(|| format!("cannot start the alerts of {}", path.display()))?;
-    Ok(Some(alerts))
+    Ok(Some(Told { path: path.to_owned(), alerts }))
+}
+
+impl Told {
+    pub(crate) fn health(&self) -> Health {
+        self.alerts.health()
+    }
+
+    /// Reads the file again; where it is wrong, all stays as it was. Either is said.
+    pub(crate) fn reload(&mut self) {
+        let path = self.path.display().to_string();
+        let reloaded = settings(&self.path).and_then(|settings| {
+            let of = || format!("cannot go on by {path}");
+            self.alerts.reload(&settings).with_context(of)?;
+            Ok(settings.receivers.len())
+        });
+        match reloaded {
+            Ok(1) => say(&format!("{path} was read again: 1 receiver")),
+            Ok(count) => say(&format!("{path} was read again: {count} receivers")),
+            Err(error) => say(&format!("{error:#}; who is told stays as it was")),
+        }
+    }
+
+    /// The run is about to be asked to end.
+    pub(crate) fn ending(&self) {
+        self.alerts.ending();
+    }
 }
 
 /// After the run's end.
-pub(crate) fn finish(alerts: Option<Alerts>) {
-    let Some(alerts) = alerts else { return };
+pub(crate) fn finish(told: Option<Told>) {
+    let Some(Told { alerts, .. }) = told else { return };
     let health = alerts.health();
     let waiting = alerts.finish(END_WAIT);
     for lost in health.losses() {

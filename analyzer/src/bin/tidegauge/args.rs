@@ -88,6 +88,9 @@ pub(crate) struct CommonArgs {
     /// Length of a `window` line, whole seconds: 1s, 10s, 1m.
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = whole_seconds)]
     pub(crate) window: Duration,
+    /// With --json: every ten seconds, and at the end, what talks to what, the busiest of it (`graph` lines).
+    #[arg(long, requires = "json")]
+    pub(crate) graph_lines: bool,
     /// Exit with 1 if an incident of this severity or worse opened.
     #[arg(long, value_name = "SEVERITY")]
     pub(crate) fail_on: Option<SeverityArg>,

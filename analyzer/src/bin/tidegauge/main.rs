@@ -19,6 +19,7 @@ mod evidence;
 mod exports;
 mod files;
 mod generate;
+mod graph_lines;
 mod history;
 mod lane;
 mod learn;
@@ -39,6 +40,7 @@ mod serve;
 mod service;
 mod sink;
 mod thresholds;
+mod told;
 mod watched;
 
 use std::io;

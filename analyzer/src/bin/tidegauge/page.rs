@@ -5,13 +5,15 @@ use std::io::{self, Read, Write as _};
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use clap::Args as ClapArgs;
+use tidegauge_console::alert::Health;
 use tidegauge_console::board::SharedBoard;
 use tidegauge_console::feed::Feed;
 use tidegauge_console::metrics::Metrics;
-use tidegauge_console::page::{Options, Page, TlsFiles};
+use tidegauge_console::page::{Countries, Options, Page, TlsFiles};
 
 /// Longest file with a token.
 const TOKEN_FILE_BYTES_MAX: u64 = 4_096;
@@ -33,6 +35,9 @@ pub(crate) struct PageArgs {
     /// Its private key (PEM).
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     tls_key: Option<PathBuf>,
+    /// Countries of addresses (MMDB, as GeoLite2-Country or DB-IP's): for the page's map of who asks.
+    #[arg(long, value_name = "FILE", conflicts_with = "no_page")]
+    mmdb: Option<PathBuf>,
 }
 
 impl PageArgs {
@@ -46,12 +51,15 @@ impl PageArgs {
 pub(crate) fn start(
     args: &PageArgs,
     board: SharedBoard,
-    metrics: Metrics,
+    metrics: Option<Metrics>,
+    alerts: Option<Health>,
+    history: Option<PathBuf>,
     feed: &mut Feed,
 ) -> anyhow::Result<Page> {
     let token = args.token_file.as_deref().map(token_of).transpose()?;
     let tls = args.tls_cert.clone().zip(args.tls_key.clone()).map(|(cert, key)| TlsFiles { cert, key });
-    let options = Options { listen: args.listen, token, tls, metrics: Some(metrics) };
+    let countries = args.mmdb.as_deref().map(Countries::open).transpose()?.map(Arc::new);
+    let options = Options { listen: args.listen, token, tls, metrics, alerts, history, countries };
     let page = Page::start(&options, board, feed).context("cannot serve the page")?;
     say(format_args!("page at {}", page.url()));
     Ok(page)

@@ -9,7 +9,8 @@ use tidegauge_analyzer::window::Window;
 use tidegauge_capture::xdp::pin::{Pin, Start, Told as Noted};
 use tidegauge_ebpf::counter::{Counter, Counters};
 
-use super::sink::{Sink, Told};
+use super::sink::Sink;
+use super::told::Told;
 
 /// The run's account of pinned tables; of none, where the run is not pinned.
 pub(crate) struct Account<'a> {

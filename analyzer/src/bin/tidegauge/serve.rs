@@ -14,20 +14,23 @@ use anyhow::{Context, bail};
 use clap::Parser;
 use rustix::process::Signal;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-use tidegauge_console::alert::Alerts;
+use tidegauge_capture::confine::capability;
 use tidegauge_console::board::SharedBoard;
 use tidegauge_console::feed::Feed;
 use tidegauge_console::history::History;
 use tidegauge_console::metrics::Metrics;
 use tidegauge_console::page::Page;
 
+use super::alerts::Told;
 use super::args::{Args, Command, ServeArgs};
 use super::metrics_file::MetricsFile;
-use super::watched::Watched;
+use super::watched::{Starter, Watched};
 use super::{alerts, history, page, service};
 
 /// How often signals and the run's end are looked for.
 const LOOK: Duration = Duration::from_millis(100);
+/// The run tells the page what talks to what.
+const GRAPH_LINES: &str = "--graph-lines";
 /// How a run ends that could not do what it was asked to.
 const COULD_NOT_RUN: i32 = 2;
 
@@ -42,7 +45,7 @@ struct Signals {
 struct Outlets {
     page: Option<Page>,
     metrics_file: Option<MetricsFile>,
-    alerts: Option<Alerts>,
+    alerts: Option<Told>,
     history: Option<History>,
 }
 
@@ -50,12 +53,22 @@ struct Outlets {
 pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     let is_live = check(&args.run)?;
     let signals = Signals::catch()?;
+    // The run wants rights, and drops them once all is open. Nothing that listens or tells others here has them.
+    let starter = Starter::new().context("cannot start a thread")?;
+    if let Err(why) = capability::keep_for_serving() {
+        bail!("cannot give up capabilities: {why}");
+    }
     let mut feed = Feed::default();
     service::tell(&mut feed)?;
     let mut outlets = Outlets::start(args, &mut feed)?;
-    let mut watched = Watched::start(&args.run, feed)?;
+    let mut run = args.run.clone();
+    if args.page.is_wanted() && !run.iter().any(|word| word == GRAPH_LINES) {
+        run.push(GRAPH_LINES.into());
+    }
+    let mut watched = Watched::start(starter, &run, feed)?;
     serve(&mut watched, &mut outlets, &signals, is_live)?;
     service::stopping();
+    outlets.alerts.iter().for_each(Told::ending);
     // With its summary, if it did not end by itself.
     watched.signal(Signal::TERM);
     let status = watched.wait()?;
@@ -98,9 +111,12 @@ fn serve(
     let mut has_ended = false;
     while !signals.stop.load(Ordering::Relaxed) {
         outlets.metrics_file.iter_mut().for_each(MetricsFile::tick);
-        if signals.again.swap(false, Ordering::Relaxed) && is_live && !has_ended {
-            service::reloading();
-            watched.signal(Signal::HUP);
+        if signals.again.swap(false, Ordering::Relaxed) {
+            outlets.alerts.iter_mut().for_each(Told::reload);
+            if is_live && !has_ended {
+                service::reloading();
+                watched.signal(Signal::HUP);
+            }
         }
         if !has_ended && let Some(status) = watched.ended()? {
             has_ended = true;
@@ -133,14 +149,22 @@ impl Signals {
 
 impl Outlets {
     fn start(args: &ServeArgs, feed: &mut Feed) -> anyhow::Result<Self> {
-        let metrics = Metrics::of(feed).context("cannot start a thread")?;
-        let metrics_file =
-            args.metrics_file.as_ref().map(|path| MetricsFile::create(path, metrics.clone())).transpose()?;
         let alerts = alerts::start(args.alerts.as_deref(), feed)?;
+        let health = alerts.as_ref().map(Told::health);
+        let metrics = if args.page.is_wanted() || args.metrics_file.is_some() {
+            let metrics = Metrics::of(feed).context("cannot start a thread")?;
+            Some(metrics.with_alerts(health.clone()))
+        } else {
+            None
+        };
+        let metrics_file = match args.metrics_file.as_ref().zip(metrics.clone()) {
+            Some((path, metrics)) => Some(MetricsFile::create(path, metrics)?),
+            None => None,
+        };
         let history = history::start(&args.history, feed)?;
         let page = if args.page.is_wanted() {
             let board = SharedBoard::of(feed).context("cannot start a thread")?;
-            Some(page::start(&args.page, board, metrics, feed)?)
+            Some(page::start(&args.page, board, metrics, health, args.history.history.clone(), feed)?)
         } else {
             None
         };

@@ -21,15 +21,16 @@ use tidegauge_analyzer::output::{Setup, Source, json, report, status_line};
 use tidegauge_analyzer::quality::{Interval, Quality, SourceLosses};
 use tidegauge_analyzer::summary::Summary;
 use tidegauge_analyzer::window::Window;
-use tidegauge_ebpf::counter::Counters;
 
 use super::Outcome;
 use super::args::CommonArgs;
 use super::compared::Compared;
 use super::costs::Costs;
 use super::exports::Exports;
+use super::graph_lines::GraphLines;
 use super::read::RESOLUTION_US;
 use super::thresholds::Thresholds;
+use super::told::Told;
 
 /// Buffered bytes before a write.
 const BUFFER_BYTES: usize = 64 * 1024;
@@ -55,24 +56,9 @@ pub(crate) struct Sink {
     /// Newest features and worst health in it.
     pending_outlook: Outlook,
     costs: Costs,
+    graph_lines: GraphLines,
     fail_on: Option<Severity>,
     failed: bool,
-}
-
-/// Windows that were handed out, as a sum.
-#[derive(Default)]
-pub(crate) struct Told {
-    /// All totals.
-    pub(crate) totals: Counters,
-    /// End of the last one.
-    pub(crate) end_ns: u64,
-}
-
-impl Told {
-    fn add(&mut self, window: &Window) {
-        self.totals.merge(&window.totals);
-        self.end_ns = self.end_ns.max(window.end_ns);
-    }
 }
 
 enum Format {
@@ -140,7 +126,11 @@ impl Sink {
             Format::Text { out: AutoStream::auto(io::stdout()), told_as_they_happen: telling }
         };
         let fail_on = common.fail_on.map(Severity::from);
-        Self { fail_on, ..Self::with_format(format, common.window, source) }
+        Self {
+            fail_on,
+            graph_lines: GraphLines::of(common),
+            ..Self::with_format(format, common.window, source)
+        }
     }
 
     /// A sink that keeps what a comparison needs; see [`Self::into_side`].
@@ -160,6 +150,7 @@ impl Sink {
             pending_seen: Interval::default(),
             pending_outlook: Outlook::default(),
             costs: Costs::default(),
+            graph_lines: GraphLines::default(),
             fail_on: None,
             failed: false,
         }
@@ -386,8 +377,10 @@ impl Sink {
         self.pending.trim(LISTENERS_MAX);
         self.pending_seen.merge(&seen);
         self.pending_outlook.merge(&outlook);
-        if self.pending.end_ns.is_multiple_of(self.window_ns) {
+        let end_ns = self.pending.end_ns;
+        if end_ns.is_multiple_of(self.window_ns) {
             self.window(losses)?;
+            self.graph(engine, end_ns)?;
         }
         Ok(())
     }
@@ -419,6 +412,16 @@ impl Sink {
         }
     }
 
+    /// What talks to what, if it is time.
+    fn graph(&mut self, engine: &Engine, now_ns: u64) -> io::Result<()> {
+        match &mut self.format {
+            Format::Json(out) if self.graph_lines.are_due(now_ns) => {
+                out.put(json::graph(now_ns, engine.graph()))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// The end: what is pending, the summary or the report, and the run's outcome.
     pub(crate) fn finish(
         &mut self,
@@ -429,6 +432,8 @@ impl Sink {
     ) -> io::Result<Outcome> {
         let now_ns = first_last_ns.map_or(0, |(_, last_ns)| last_ns);
         self.window(losses)?;
+        self.graph_lines.end();
+        self.graph(engine, now_ns)?;
         if let Some(recorder) = &mut self.exports.evidence {
             recorder.finish();
         }

@@ -4,11 +4,32 @@
 use std::ffi::{OsStr, OsString};
 use std::io::{self, BufReader};
 use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 
 use anyhow::{Context, anyhow};
 use rustix::process::{Pid, Signal, kill_process};
 use tidegauge_console::feed::Feed;
+
+/// Starts one run, from a thread that keeps the rights which this process had when it was made.
+pub(crate) struct Starter {
+    go: SyncSender<Command>,
+    started: JoinHandle<io::Result<Child>>,
+}
+
+impl Starter {
+    pub(crate) fn new() -> io::Result<Self> {
+        let (go, asked) = sync_channel::<Command>(1);
+        let start = move || asked.recv().map_err(io::Error::other)?.spawn();
+        let started = thread::Builder::new().name("starter".into()).spawn(start)?;
+        Ok(Self { go, started })
+    }
+
+    fn start(self, command: Command) -> io::Result<Child> {
+        self.go.send(command).map_err(io::Error::other)?;
+        self.started.join().map_err(|_| io::Error::other("the thread that starts it failed"))?
+    }
+}
 
 /// A run, and the thread that reads what it prints.
 pub(crate) struct Watched {
@@ -18,30 +39,32 @@ pub(crate) struct Watched {
 
 impl Watched {
     /// Starts `tidegauge ARGUMENTS --json`; lines go where `feed` brings them.
-    pub(crate) fn start(arguments: &[OsString], feed: Feed) -> anyhow::Result<Self> {
-        Self::start_with(arguments, feed, Stdio::inherit())
+    pub(crate) fn start(starter: Starter, arguments: &[OsString], feed: Feed) -> anyhow::Result<Self> {
+        Self::start_with(starter, arguments, feed, Stdio::inherit())
     }
 
     /// The same, with what it says on standard error to be read: it would be in the way of a screen.
     pub(crate) fn start_silent(arguments: &[OsString], feed: Feed) -> anyhow::Result<(Self, ChildStderr)> {
-        let mut watched = Self::start_with(arguments, feed, Stdio::piped())?;
+        let starter = Starter::new().context("cannot start a thread")?;
+        let mut watched = Self::start_with(starter, arguments, feed, Stdio::piped())?;
         let errors = watched.child.stderr.take().ok_or_else(|| anyhow!("the run has no standard error"))?;
         Ok((watched, errors))
     }
 
-    fn start_with(arguments: &[OsString], feed: Feed, errors: Stdio) -> anyhow::Result<Self> {
+    fn start_with(
+        starter: Starter,
+        arguments: &[OsString],
+        feed: Feed,
+        errors: Stdio,
+    ) -> anyhow::Result<Self> {
         let program = std::env::current_exe().context("cannot find this program's own file")?;
         let mut command = Command::new(program);
         command.args(arguments);
         if !arguments.iter().any(|argument| argument == OsStr::new("--json")) {
             command.arg("--json");
         }
-        let mut child = command
-            .stdin(Stdio::inherit())
-            .stdout(Stdio::piped())
-            .stderr(errors)
-            .spawn()
-            .context("cannot start the run to be watched")?;
+        command.stdin(Stdio::inherit()).stdout(Stdio::piped()).stderr(errors);
+        let mut child = starter.start(command).context("cannot start the run to be watched")?;
         let lines = child.stdout.take().ok_or_else(|| anyhow!("the run has no standard output"))?;
         let reading = thread::Builder::new()
             .name("feed".into())

@@ -12,6 +12,10 @@ fn settings(rest: &str) -> Settings {
     Settings::from_toml(&text).unwrap()
 }
 
+fn desk_of(settings: &Settings) -> Desk {
+    Desk::new("run".into(), settings, BTreeMap::new(), noon())
+}
+
 fn at(text: &str) -> Timestamp {
     text.parse().unwrap()
 }
@@ -46,7 +50,7 @@ fn nothing() -> Vec<String> {
 
 #[test]
 fn one_message_for_each_change() {
-    let mut desk = Desk::new("run".into(), &settings("[[route]]\nreceivers = [\"one\"]\n"), noon());
+    let mut desk = desk_of(&settings("[[route]]\nreceivers = [\"one\"]\n"));
     let mut take = |state, severity| short(&desk.take(&line("a", state, severity), noon()));
     assert_eq!(take("opened", "P3"), ["0 a/0 opened P3"]);
     assert_eq!(take("updated", "P3"), nothing());
@@ -60,14 +64,14 @@ fn one_message_for_each_change() {
 fn routes_choose_and_what_was_told_is_followed() {
     let routes = "[[route]]\nreceivers = [\"one\"]\nseverities = [\"P1\"]\n\
                   [[route]]\nreceivers = [\"two\"]\nkinds = [\"loss\"]\ntargets = [\"10.0.0.0/8\"]\n";
-    let mut desk = Desk::new("run".into(), &settings(routes), noon());
+    let mut desk = desk_of(&settings(routes));
     let mut take = |state, severity| short(&desk.take(&line("a", state, severity), noon()));
     assert_eq!(take("opened", "P2"), ["1 a/0 opened P2"]);
     assert_eq!(take("updated", "P1"), ["0 a/1 opened P1", "1 a/1 updated P1"], "new to the first");
     assert_eq!(take("updated", "P3"), ["0 a/2 updated P3", "1 a/2 updated P3"], "it was told of P1");
     assert_eq!(take("closed", "P3"), ["0 a/3 closed P3", "1 a/3 closed P3"]);
     let other = "[[route]]\nreceivers = [\"one\"]\ntargets = [\"10.0.0.1:443\"]\n";
-    let mut desk = Desk::new("run".into(), &settings(other), noon());
+    let mut desk = desk_of(&settings(other));
     assert_eq!(short(&desk.take(&line("a", "opened", "P1"), noon())), nothing());
     assert_eq!(short(&desk.take(&line("a", "closed", "P1"), noon())), nothing());
 }
@@ -75,7 +79,7 @@ fn routes_choose_and_what_was_told_is_followed() {
 #[test]
 fn consequences_are_not_told_alone() {
     let because = "{\"id\":\"b\",\"why\":\"x\"}";
-    let mut desk = Desk::new("run".into(), &settings("[[route]]\nreceivers = [\"one\"]\n"), noon());
+    let mut desk = desk_of(&settings("[[route]]\nreceivers = [\"one\"]\n"));
     assert_eq!(short(&desk.take(&of("a", "opened", "P2", because), noon())), nothing());
     assert_eq!(desk.counts.consequences, 1);
     assert_eq!(short(&desk.take(&of("a", "closed", "P2", because), noon())), nothing());
@@ -83,14 +87,14 @@ fn consequences_are_not_told_alone() {
     assert_eq!(short(&desk.take(&line("c", "opened", "P2"), noon())).len(), 1);
     assert_eq!(short(&desk.take(&of("c", "closed", "P2", because), noon())), ["0 c/1 closed P2"]);
     let all = Settings { consequences: true, ..settings("") };
-    let mut desk = Desk::new("run".into(), &all, noon());
+    let mut desk = desk_of(&all);
     assert_eq!(short(&desk.take(&of("a", "opened", "P2", because), noon())).len(), 2);
 }
 
 #[test]
 fn a_storm_is_some_messages_and_a_sum() {
     let text = "[[webhook]]\nname = \"one\"\nurl = \"http://a/\"\nlimit = { burst = 5, per_minute = 60 }\n";
-    let mut desk = Desk::new("run".into(), &Settings::from_toml(text).unwrap(), noon());
+    let mut desk = desk_of(&Settings::from_toml(text).unwrap());
     let mut told = 0;
     for number in 0..1_000 {
         told += desk.take(&line(&format!("i{number}"), "opened", "P3"), noon()).len();
@@ -116,7 +120,7 @@ fn a_storm_is_some_messages_and_a_sum() {
 #[test]
 fn flapping_is_no_way_around_the_limit() {
     let text = "[[webhook]]\nname = \"one\"\nurl = \"http://a/\"\nlimit = { burst = 3, per_minute = 1 }\n";
-    let mut desk = Desk::new("run".into(), &Settings::from_toml(text).unwrap(), noon());
+    let mut desk = desk_of(&Settings::from_toml(text).unwrap());
     let mut told = 0;
     for number in 0..100 {
         let severity = if number % 2 == 0 { "P1" } else { "P2" };
@@ -130,7 +134,7 @@ fn flapping_is_no_way_around_the_limit() {
 fn in_quiet_hours_the_worst_is_told_and_what_is_still_there_afterwards() {
     let quiet = "[[route]]\nreceivers = [\"one\"]\n\
                  quiet = { from = \"22:00\", to = \"07:00\", zone = \"Europe/Berlin\" }\n";
-    let mut desk = Desk::new("run".into(), &settings(quiet), noon());
+    let mut desk = desk_of(&settings(quiet));
     let (night, morning) = (at("2026-01-10T23:00:00Z"), at("2026-01-11T06:00:00Z"));
     assert_eq!(short(&desk.take(&line("short", "opened", "P2"), night)), nothing());
     assert_eq!(short(&desk.take(&line("long", "opened", "P2"), night)), nothing());
@@ -151,7 +155,7 @@ fn in_quiet_hours_the_worst_is_told_and_what_is_still_there_afterwards() {
 fn what_is_in_the_morning_as_it_was_in_the_evening_is_no_news() {
     let quiet = "[[route]]\nreceivers = [\"one\"]\nseverities = [\"P1\", \"P2\"]\n\
                  quiet = { from = \"22:00\", to = \"07:00\", zone = \"Europe/Berlin\" }\n";
-    let mut desk = Desk::new("run".into(), &settings(quiet), noon());
+    let mut desk = desk_of(&settings(quiet));
     let (night, morning) = (at("2026-01-10T23:00:00Z"), at("2026-01-11T06:00:00Z"));
     for (severity, told) in [("P1", 1), ("P2", 0), ("P1", 0)] {
         assert_eq!(desk.take(&line("a", "updated", severity), night).len(), told, "{severity}");
@@ -166,7 +170,7 @@ fn what_is_in_the_morning_as_it_was_in_the_evening_is_no_news() {
 
 #[test]
 fn what_is_followed_is_bounded() {
-    let mut desk = Desk::new("run".into(), &settings(""), noon());
+    let mut desk = desk_of(&settings(""));
     for number in 0..INCIDENTS_MAX + 10 {
         desk.take(&line(&format!("i{number}"), "opened", "P3"), noon());
     }

@@ -42,6 +42,11 @@ impl Alertmanager {
         })
     }
 
+    /// What is open goes on being told again.
+    pub(super) fn succeed(&mut self, before: Self) {
+        (self.open, self.told) = (before.open, before.told);
+    }
+
     pub(super) fn tell(&mut self, message: &Message) -> Result<(), Failure> {
         let now = Timestamp::now();
         let mut alerts = vec![self.alert(message, message.severity, message.change == Change::Closed, now)];

@@ -82,6 +82,13 @@ impl Receiver {
         }
     }
 
+    /// Takes over what another one of the same receiver knew, when its settings were read again.
+    pub(crate) fn succeed(&mut self, before: Self) {
+        if let (Self::Alertmanager(receiver), Self::Alertmanager(before)) = (self, before) {
+            receiver.succeed(before);
+        }
+    }
+
     /// When it has to be looked after although there is nothing to tell.
     pub(crate) fn look(&self, otherwise: Duration) -> Duration {
         match self {

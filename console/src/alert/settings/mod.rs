@@ -47,12 +47,30 @@ pub struct Settings {
     pub spool_bytes_max: u64,
     /// How long something may wait, seconds.
     pub spool_age_max_s: u64,
+    /// Pauses before a receiver that failed is tried again.
+    pub retry: Retry,
     /// Whether incidents that are the consequence of others are told as well.
     pub consequences: bool,
     /// Who is told.
     pub receivers: Vec<ReceiverSettings>,
     /// Of what; where there is none, everybody of everything.
     pub routes: Vec<Route>,
+}
+
+/// Pauses between attempts: twice as long each time, half of each by chance.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Retry {
+    /// After the first failure.
+    pub first_ms: Whole<1, 60_000>,
+    /// However often it failed.
+    pub longest_ms: Whole<1, 600_000>,
+}
+
+impl Default for Retry {
+    fn default() -> Self {
+        Self { first_ms: Whole::of(200), longest_ms: Whole::of(30_000) }
+    }
 }
 
 /// Which incidents go to whom.
@@ -100,6 +118,8 @@ struct File {
     spool_mib_max: Whole<1, 65_536>,
     #[serde(default = "spool_age")]
     spool_age_max_s: Whole<1, 31_536_000>,
+    #[serde(default)]
+    retry: Retry,
     #[serde(default)]
     consequences: bool,
     #[serde(default)]
@@ -169,6 +189,7 @@ impl Settings {
             spool_dir: file.spool_dir.map(|dir| dir.0),
             spool_bytes_max: file.spool_mib_max.get() * 1024 * 1024,
             spool_age_max_s: file.spool_age_max_s.get(),
+            retry: file.retry,
             consequences: file.consequences,
             receivers,
             routes,
