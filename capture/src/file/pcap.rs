@@ -35,9 +35,9 @@ pub(super) struct Pcap {
 /// Which of a record's two lengths is that of the captured bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Lengths {
-    CapturedFirst,
-    CapturedSecond,
-    CapturedShorter,
+    First,
+    Second,
+    Shorter,
 }
 
 /// The three layouts a pcap magic number names, in either byte order.
@@ -72,9 +72,9 @@ impl Pcap {
     ) -> Result<Self, BrokenReason> {
         let Magic { endian, ns_per_fraction, record_header_bytes } = magic;
         let lengths = match endian.u16_pair(version) {
-            (2, 4) => Lengths::CapturedFirst,
-            (2, 3) => Lengths::CapturedShorter,
-            (2, 0..3) => Lengths::CapturedSecond,
+            (2, 4) => Lengths::First,
+            (2, 3) => Lengths::Shorter,
+            (2, 0..3) => Lengths::Second,
             // Nothing newer exists, and nothing older is told by this magic number.
             (major, minor) => return Err(BrokenReason::PcapVersion(major, minor)),
         };
@@ -86,7 +86,7 @@ impl Pcap {
     /// Whether the first of a record's lengths is the frame's.
     #[cold]
     fn are_swapped(&self, first: u32, second: u32) -> bool {
-        self.lengths == Lengths::CapturedSecond || first > second
+        self.lengths == Lengths::Second || first > second
     }
 
     /// The record at the start of `bytes`.
@@ -97,7 +97,7 @@ impl Pcap {
             return Step::Short(Short { need: self.record_header_bytes, part: Part::Header });
         };
         let (mut captured_len, mut wire_len) = (self.endian.u32(captured_len), self.endian.u32(wire_len));
-        if self.lengths != Lengths::CapturedFirst && self.are_swapped(captured_len, wire_len) {
+        if self.lengths != Lengths::First && self.are_swapped(captured_len, wire_len) {
             (captured_len, wire_len) = (wire_len, captured_len);
         }
         if captured_len > FRAME_BYTES_MAX {

@@ -8,8 +8,11 @@ use prometheus_client::metrics::MetricType;
 use super::encode::{Writer, counter};
 use crate::alert::{Counts, Health};
 
+/// One of the counts.
+type Counted = fn(&Counts) -> &AtomicU64;
+
 /// What may become of a message: each message that was taken, or found on disk, is one of these or waits.
-const OUTCOMES: [(&str, fn(&Counts) -> &AtomicU64); 5] = [
+const OUTCOMES: [(&str, Counted); 5] = [
     ("delivered", |counts| &counts.delivered),
     ("dropped_full", |counts| &counts.dropped_full),
     ("dropped_old", |counts| &counts.dropped_old),
@@ -29,7 +32,7 @@ impl Writer<'_> {
                 counter(&mut family.encode_family(&labels)?, of(count(&receiver.counts)))?;
             }
         }
-        let sums = |count: fn(&Counts) -> &AtomicU64| -> Vec<(&str, u64)> {
+        let sums = |count: Counted| -> Vec<(&str, u64)> {
             let all = receivers.iter();
             all.map(|receiver| (receiver.name.as_str(), of(count(&receiver.counts)))).collect()
         };
