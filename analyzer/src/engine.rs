@@ -223,7 +223,7 @@ impl Engine {
         self.run.hosts_forgotten = self.scopes.forgotten();
         self.graph.note_names(&window);
         // Judged as they came; nobody reads them of longer windows.
-        (window.hosts, window.actors, window.asked) = (Keyed::default(), Keyed::default(), Keyed::default());
+        (window.hosts, window.actors) = (Keyed::default(), Keyed::default());
         (window.paths, window.troubles) = (Keyed::default(), Keyed::default());
         self.second.merge(window);
         self.judge(changes);
@@ -381,12 +381,10 @@ impl Engine {
             blindness: blindness.as_deref(),
         };
         let mut changing = Changing { numbers: &mut self.incident_numbers, changed: &mut changed };
-        self.scopes.judge_asked(&judging, self.tick, &mut changing);
         self.watched.retain(|key| {
             let Some(listener) = self.listeners.get_mut(key) else { return false };
             listener.catch_up(self.tick);
-            let over = self.scopes.over(key.address);
-            listener.judge(&judging, (*key, over), &mut changing);
+            listener.judge(&judging, *key, &mut changing);
             !listener.incidents.is_empty() || listener.is_worth_judging(&self.config)
         });
         self.scopes.judge(&judging, self.tick, &mut changing);

@@ -6,8 +6,6 @@
 
 pub mod account;
 mod actor_state;
-pub mod asked;
-mod asked_state;
 pub mod backtest;
 pub mod baseline;
 pub mod batch;

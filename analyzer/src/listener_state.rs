@@ -4,7 +4,6 @@ use std::net::IpAddr;
 
 use tidegauge_ebpf::listener::ListenerCounter;
 
-use crate::asked_state::Over;
 use crate::baseline::{Baseline, SECONDS_MIN};
 use crate::config::Config;
 use crate::detect::{Evidence, Regulars, findings, is_low_window_second, slow_findings};
@@ -22,8 +21,6 @@ use crate::window::{ListenerKey, ListenerWindow};
 /// Silence after which all sums are zero: ten whole seconds and the one that was cut into.
 const SILENT_AFTER_NS: u64 = 11_000_000_000;
 
-/// What a SYN flood over a host or network shows as at each of its listeners.
-const OF_FLOODS: [Kind; 3] = [Kind::SynFlood, Kind::ConnSurge, Kind::HandshakeFailure];
 /// Floods of connections, each of which is a surge too.
 const FLOODS: [Kind; 3] = [Kind::SynFlood, Kind::ConnectionFlood, Kind::HttpFlood];
 /// How long after something a listener is judged over longer once a second.
@@ -304,7 +301,7 @@ impl ListenerState {
     pub(crate) fn judge(
         &mut self,
         judging: &Judging<'_>,
-        (listener, over): (ListenerKey, Over),
+        listener: ListenerKey,
         changing: &mut Changing<'_>,
     ) {
         let Judging { config, answers_visible, whole_packets, now_ns, .. } = *judging;
@@ -342,23 +339,11 @@ impl ListenerState {
             if slow {
                 found.extend(slow_findings(&evidence));
             }
-            if over == Over::Flood {
-                self.leave_flood(judging, changing);
-            }
             for finding in found {
-                // It is a part of what is told of its host or network.
-                if over != Over::Nothing && OF_FLOODS.contains(&finding.kind) {
-                    continue;
-                }
                 self.take(finding, judging, listener, changing);
             }
         }
         self.incidents.close_over(judging, changing);
-    }
-
-    /// What is told of its host or network as a whole is not told here too.
-    fn leave_flood(&mut self, judging: &Judging<'_>, changing: &mut Changing<'_>) {
-        OF_FLOODS.iter().for_each(|kind| self.incidents.supersede(*kind, judging.now_ns, changing.changed));
     }
 
     /// Opens an incident or goes on with one.

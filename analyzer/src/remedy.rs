@@ -246,20 +246,19 @@ impl<'a> Scene<'a> {
 
     /// Asks every sender back before the listener hears of it.
     fn syn_proxy(&self) -> Option<Rules> {
-        let to = self.to();
-        let tcp = self.port.map_or_else(|| "meta l4proto tcp".to_owned(), |port| format!("tcp dport {port}"));
+        let (to, port) = (self.to(), self.port?);
         let mut rules = Rules::new(
             "asks senders back with SYN cookies before the listener hears of them (forged addresses never answer); needs net.ipv4.tcp_syncookies=1 and net.netfilter.nf_conntrack_tcp_loose=0, and mss and wscale of the server",
             TRACKED,
             vec![
                 format!(
-                    "{to} {tcp} ct state invalid,untracked synproxy mss 1460 wscale 7 timestamp sack-perm"
+                    "{to} tcp dport {port} ct state invalid,untracked synproxy mss 1460 wscale 7 timestamp sack-perm"
                 ),
-                format!("{to} {tcp} ct state invalid drop"),
+                format!("{to} tcp dport {port} ct state invalid drop"),
             ],
         );
         // SYNs must not become connections first.
-        let untracked = format!("{to} {tcp} tcp flags & (fin | syn | rst | ack) == syn notrack");
+        let untracked = format!("{to} tcp dport {port} tcp flags & (fin | syn | rst | ack) == syn notrack");
         rules.chains.insert(0, Chain { name: "untracked", hook: RAW, lines: vec![untracked] });
         Some(rules.with_route(Some("tcp-flags [ syn ]; "), Some(self.finding.limit.max(1.0) * SYN_BYTES)))
     }

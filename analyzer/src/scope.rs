@@ -9,7 +9,6 @@ use tidegauge_ebpf::counter::Counter;
 use tidegauge_ebpf::target::TargetCounter;
 
 use crate::actor_state::ActorState;
-use crate::asked_state::{AskedPlaces, Over};
 use crate::config::Config;
 use crate::fact::Fact;
 use crate::host_state::{HostState, Judged};
@@ -47,7 +46,6 @@ pub(crate) struct Scopes {
     watched_actors: WatchList<ActorKey>,
     paths: BTreeMap<IpAddr, Box<PathState>>,
     networks: Networks,
-    asked: AskedPlaces,
     /// Datagrams and ICMP messages to all since targets were last told.
     totals: [u64; 2],
     /// Handshakes seen from both sides and from one, of the last minutes.
@@ -85,7 +83,6 @@ impl Scopes {
             self.watched_actors.insert(*key);
         }
         self.add_paths(window);
-        self.forgotten += self.asked.add(window, tick);
         self.forgotten += trim(&mut self.hosts, HOSTS_MAX, |host| {
             (!host.incidents.is_empty(), host.seen_ns, host.packets())
         });
@@ -179,7 +176,6 @@ impl Scopes {
             host.is_awake
         });
         self.networks.end_second(self.seconds);
-        self.asked.end_second(now_ns);
         self.actors.retain(|_, actor| actor.is_live(now_ns));
         self.paths.retain(|_, path| path.is_live(now_ns));
         self.paths.values_mut().for_each(|path| path.end_second());
@@ -190,22 +186,11 @@ impl Scopes {
         self.hosts.clear();
         self.awake_hosts.clear();
         self.networks.skip();
-        self.asked.skip();
         self.totals = [0; 2];
         self.actors.clear();
         self.watched_hosts.clear();
         self.watched_actors.clear();
         self.paths.clear();
-    }
-
-    /// Judges what is asked of hosts and networks as a whole, before listeners are judged: they have their part of it.
-    pub(crate) fn judge_asked(&mut self, judging: &Judging<'_>, tick: u64, changing: &mut Changing<'_>) {
-        self.asked.judge(judging, tick, changing);
-    }
-
-    /// What is told of a listener's host or its network as a whole.
-    pub(crate) fn over(&self, host: IpAddr) -> Over {
-        self.asked.over(host)
     }
 
     /// Judges all that live, at the end of tick number `tick`.
@@ -244,7 +229,7 @@ impl Scopes {
         let hosts = self.hosts.values().flat_map(|host| host.incidents.iter());
         let actors = self.actors.values().flat_map(|actor| actor.incidents.iter());
         let paths = self.paths.values().flat_map(|path| path.incidents.iter());
-        hosts.chain(self.networks.incidents()).chain(actors).chain(paths).chain(self.asked.incidents())
+        hosts.chain(self.networks.incidents()).chain(actors).chain(paths)
     }
 
     /// Open incidents.
@@ -252,18 +237,13 @@ impl Scopes {
         let hosts = self.hosts.values_mut().flat_map(|host| host.incidents.iter_mut());
         let actors = self.actors.values_mut().flat_map(|actor| actor.incidents.iter_mut());
         let paths = self.paths.values_mut().flat_map(|path| path.incidents.iter_mut());
-        hosts
-            .chain(self.networks.incidents_mut())
-            .chain(actors)
-            .chain(paths)
-            .chain(self.asked.incidents_mut())
+        hosts.chain(self.networks.incidents_mut()).chain(actors).chain(paths)
     }
 
     /// Closes everything at the end of the run.
     pub(crate) fn close_all(&mut self, now_ns: u64, changed: &mut Vec<Incident>) {
         self.hosts.values_mut().for_each(|host| host.incidents.close_all(now_ns, changed));
         self.networks.close_all(now_ns, changed);
-        self.asked.close_all(now_ns, changed);
         self.actors.values_mut().for_each(|actor| actor.incidents.close_all(now_ns, changed));
         self.paths.values_mut().for_each(|path| path.incidents.close_all(now_ns, changed));
     }
@@ -276,7 +256,7 @@ fn weight(host: &HostWindow) -> u64 {
 }
 
 /// Forgets the lowest of `rank` until at most `most` are left, in one pass once there are half as many again.
-pub(crate) fn trim<K: Copy + Ord, S, R: Ord + Copy>(
+fn trim<K: Copy + Ord, S, R: Ord + Copy>(
     states: &mut BTreeMap<K, Box<S>>,
     most: usize,
     rank: impl Fn(&S) -> R,

@@ -8,7 +8,6 @@ use tidegauge_ebpf::packet::{Address, ipv4_mapped};
 use tidegauge_ebpf::target::{Majority, TargetCounter};
 
 use crate::account::actors::{ActorCounts, Bits};
-use crate::asked::{AskedKey, AskedWindow};
 use crate::distinct::Distinct;
 use crate::fact::{Fact, FactCounts, Facts};
 use crate::keyed::Keyed;
@@ -183,8 +182,6 @@ pub struct Window {
     pub targets: Keyed<IpAddr, TargetWindow>,
     /// Hosts that facts were counted of.
     pub hosts: Keyed<IpAddr, HostWindow>,
-    /// Hosts and networks of which much is asked.
-    pub asked: Keyed<AskedKey, AskedWindow>,
     /// Who asks many.
     pub actors: Keyed<ActorKey, ActorWindow>,
     /// Listeners with connections in trouble, and those with none any more.
@@ -227,7 +224,6 @@ impl Window {
         self.listeners.merge(other.listeners, ListenerWindow::merge);
         self.targets.merge(other.targets, TargetWindow::merge);
         self.hosts.merge(other.hosts, HostWindow::merge);
-        self.asked.merge(other.asked, AskedWindow::merge);
         self.actors.merge(other.actors, ActorWindow::merge);
         self.troubles.merge(other.troubles, Trouble::merge);
         self.paths.merge(other.paths, PathWindow::merge);

@@ -35,16 +35,13 @@ const WORDS: usize = 8;
 pub struct Bits([u64; WORDS]);
 
 impl Bits {
-    /// None.
-    pub(super) const NONE: Self = Self([0; WORDS]);
-
     const fn bit(hash: u64) -> (usize, u64) {
         let bit = (hash >> 16) as usize % (WORDS * 64);
         (bit / 64, 1 << (bit % 64))
     }
 
     /// Adds one; whether it is new.
-    pub(super) fn add(&mut self, hash: u64) -> bool {
+    fn add(&mut self, hash: u64) -> bool {
         let (word, bit) = Self::bit(hash);
         let is_new = self.0[word] & bit == 0;
         self.0[word] |= bit;
@@ -201,7 +198,7 @@ impl ActorCounts {
 }
 
 /// Ports that follow each other must fall anywhere, or their count is too high.
-pub(super) const fn port_hash(port: u16) -> u64 {
+const fn port_hash(port: u16) -> u64 {
     let mixed = (port as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     (mixed ^ (mixed >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9) >> 16
 }

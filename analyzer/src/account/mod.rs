@@ -6,7 +6,6 @@
 //! them ([`listeners`], [`targets`]).
 
 pub mod actors;
-pub mod asked;
 pub mod hosts;
 mod index;
 pub mod listeners;
@@ -29,7 +28,6 @@ use crate::path::{PathWindow, Trouble};
 use crate::truth::Truth;
 use crate::window::{ActorProtocol, RTT_SLOW_US, Window};
 use actors::{Actors, Asking};
-use asked::Asked;
 use hosts::Hosts;
 use listeners::Listeners;
 pub use round_trips::{PLACES_MAX, PlaceRtt, RoundTrips};
@@ -46,7 +44,6 @@ pub struct Accounts {
     targets: Targets,
     hosts: Hosts,
     actors: Actors,
-    asked: Asked,
     round_trips: RoundTrips,
     /// What partitions watched until the tick's end.
     watched: Watched,
@@ -64,7 +61,6 @@ impl Accounts {
             targets: Targets::new(),
             hosts: Hosts::new(),
             actors: Actors::new(),
-            asked: Asked::new(),
             round_trips: RoundTrips::default(),
             watched: Watched::default(),
         }
@@ -190,9 +186,6 @@ impl Accounts {
         if is_noted(verdict) {
             self.count_facts(digest, verdict, place);
         }
-        if outcome.has(asked::COUNTED) {
-            self.asked.count(outcome.events, digest, self.settings.seed);
-        }
         if outcome.has(event::ATTEMPTED) {
             self.listeners.note_asker(place, digest, self.settings.seed);
             self.sources.note(digest, self.settings.seed);
@@ -209,7 +202,6 @@ impl Accounts {
         let others = others.iter().map(|counter| window.totals.get(*counter)).sum();
         self.targets.hand_over(everything, others, &mut window);
         self.hosts.hand_over(everything, &mut window, &self.sources);
-        self.asked.hand_over(everything, &mut window);
         self.actors.hand_over(&mut window);
         let watched = std::mem::take(&mut self.watched);
         window.troubles = Keyed::gather(watched.troubles, Trouble::join);

@@ -18,7 +18,6 @@ mod conn_surge;
 mod low_window;
 mod slow_transfer;
 mod syn_flood;
-mod syn_flood_spread;
 // Slow performance kinds.
 mod high_rtt;
 mod http_errors;
@@ -60,7 +59,6 @@ use crate::round_trip_time::RoundTripTime;
 use crate::window::{ActorKey, ActorWindow, ListenerKey};
 pub(crate) use capacity::{CapacityEvidence, capacity_findings};
 pub use regulars::Regulars;
-pub(crate) use syn_flood_spread::{SpreadEvidence, detect as spread_finding, is_by_few, may_be_flood};
 
 /// All a detector may look at.
 pub struct Evidence<'a> {
