@@ -181,10 +181,12 @@ impl Wide {
             let network = (network_of(key.address), Some(network_bits(key.address)));
             sums.entry(network).or_default().add(key, listener, Part::Host(key.address));
         }
+        let places: Vec<Place> = sums.keys().copied().collect();
         for (place, mut sum) in sums {
-            // Listeners are told once a second, those who ask at each tick.
-            let searched = self.searched.remove(&place).filter(|searched| searched.is_recent(tick));
-            sum.counts[WideCount::Searched as usize] = searched.map_or(0, |searched| searched.questions);
+            // Who searches several hosts at once is known of their network.
+            let network = (network_of(place.0), Some(network_bits(place.0)));
+            let searched = self.searched_of(place, tick).max(self.searched_of(network, tick));
+            sum.counts[WideCount::Searched as usize] = searched;
             let known = self.places.contains_key(&place);
             let is_much = sum.parts >= parts_min && sum.counts[WideCount::Asked as usize] >= WORTH_A_LOOK;
             if !known && (!is_much || !self.has_room(window.end_ns)) {
@@ -192,6 +194,10 @@ impl Wide {
             }
             let state = self.places.entry(place).or_insert_with(|| Box::new(State::new(tick)));
             state.add(sum, tick, window.end_ns);
+        }
+        // Listeners are told once a second, those who ask at each tick: what is summed is done with.
+        for place in places {
+            self.searched.remove(&place);
         }
     }
 
@@ -209,6 +215,11 @@ impl Wide {
             let before = if searched.is_recent(tick) { searched.questions } else { 0 };
             *searched = Searched { questions: before + more, tick };
         }
+    }
+
+    fn searched_of(&self, place: Place, tick: u64) -> u64 {
+        let searched = self.searched.get(&place).filter(|searched| searched.is_recent(tick));
+        searched.map_or(0, |searched| searched.questions)
     }
 
     fn has_room(&mut self, now_ns: u64) -> bool {
