@@ -20,6 +20,12 @@ pub(crate) struct ActorState {
 }
 
 impl ActorState {
+    /// What it asked since the last count.
+    pub(crate) fn asked_more(&self, counts: &ActorWindow) -> u64 {
+        let before = if counts.began_ns == self.counts.began_ns { self.counts.counts.asked } else { 0 };
+        counts.counts.asked.saturating_sub(before).into()
+    }
+
     /// Takes the newest count.
     pub(crate) fn add(&mut self, counts: &ActorWindow, end_ns: u64) {
         self.mark(counts.began_ns, end_ns);
@@ -41,7 +47,7 @@ impl ActorState {
 
     /// Whether a look at it may find anything.
     pub(crate) fn is_live(&self, now_ns: u64) -> bool {
-        !self.incidents.is_empty() || now_ns.saturating_sub(self.seen_ns) < SILENT_AFTER_NS
+        self.incidents.may_go_on(now_ns) || now_ns.saturating_sub(self.seen_ns) < SILENT_AFTER_NS
     }
 
     /// Judges the actor at a tick's end. A count that did not change says nothing new; what it said stands for a while,

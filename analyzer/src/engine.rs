@@ -381,10 +381,12 @@ impl Engine {
             blindness: blindness.as_deref(),
         };
         let mut changing = Changing { numbers: &mut self.incident_numbers, changed: &mut changed };
+        self.scopes.judge_wide(&judging, self.tick, &mut changing);
         self.watched.retain(|key| {
             let Some(listener) = self.listeners.get_mut(key) else { return false };
             listener.catch_up(self.tick);
-            listener.judge(&judging, *key, &mut changing);
+            let covered = self.scopes.is_flooded(key.address);
+            listener.judge(&judging, (*key, covered), &mut changing);
             !listener.incidents.is_empty() || listener.is_worth_judging(&self.config)
         });
         self.scopes.judge(&judging, self.tick, &mut changing);

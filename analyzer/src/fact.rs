@@ -39,8 +39,10 @@ facts! {
     Closed = "closed",
     /// The initiator's first payload.
     Spoke = "spoke",
-    /// A connection of a protocol that asks for a password ended with little said.
+    /// A connection of a protocol that asks for a password ended with little said; or HTTP's credentials were refused.
     BriefLogin = "brief_login",
+    /// A form with another password than the last one of these two hosts.
+    PasswordSent = "password_sent",
     /// A request head begun and not complete.
     HeadOpened = "head_opened",
     /// Such a head is complete, or its connection over.
@@ -73,6 +75,16 @@ facts! {
     AnswerAgain = "answer_again",
     /// Of these, one after the ACK that completes its handshake was seen: the listener has not taken it.
     AnswerAgainLate = "answer_again_late",
+    /// An ARP packet whose sender's address was another host's before.
+    AddressMoved = "address_moved",
+    /// An ARP reply that nobody asked for.
+    AddressUnasked = "address_unasked",
+    /// An ICMP echo request.
+    EchoAsked = "echo_asked",
+    /// A RST to a segment that was the first of its connection, and no SYN.
+    ProbeReset = "probe_reset",
+    /// A first SYN without any option: no system's stack sends such.
+    BareSyn = "bare_syn",
     /// Of a connection that nothing else is known of: no handshake, no answer yet.
     Stray = "stray",
     /// Of these, a RST.

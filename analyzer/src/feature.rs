@@ -5,6 +5,7 @@
 use tidegauge_ebpf::listener::ListenerCounter;
 
 use crate::distinct::Distinct;
+use crate::fact::Fact;
 use crate::window::ListenerWindow;
 
 /// A tick in nanoseconds of packet time.
@@ -121,19 +122,24 @@ fn at<const COUNTERS: usize>(
 #[derive(Clone, Debug)]
 pub struct Sliding {
     ticks: Ring<{ BY_TICK.len() }, TICKS>,
+    /// SYNs without options.
+    bare: Ring<1, TICKS>,
     seconds: Ring<{ BY_SECOND.len() }, SECONDS>,
 }
 
 impl Default for Sliding {
     fn default() -> Self {
-        Self { ticks: Ring::EMPTY, seconds: Ring::EMPTY }
+        Self { ticks: Ring::EMPTY, bare: Ring::EMPTY, seconds: Ring::EMPTY }
     }
 }
 
 impl Sliding {
     /// So many ticks passed since the newest one.
     pub fn advance(&mut self, ticks: u64) {
-        (0..ticks.min(TICKS as u64)).for_each(|_| self.ticks.advance());
+        for _ in 0..ticks.min(TICKS as u64) {
+            self.ticks.advance();
+            self.bare.advance();
+        }
     }
 
     /// Begins the next whole second.
@@ -144,12 +150,21 @@ impl Sliding {
     /// Adds a window to the newest tick.
     pub fn add(&mut self, window: &ListenerWindow) {
         self.ticks.add(BY_TICK.map(|counter| window.get(counter)));
+        let bare = window.fact(Fact::BareSyn);
+        if bare != 0 {
+            self.bare.add([bare]);
+        }
         self.seconds.add(BY_SECOND.map(|counter| window.get(counter)));
     }
 
     /// A counter over the sliding second.
     pub fn last_second(&self, counter: ListenerCounter) -> u64 {
         at(&self.ticks.sum, &PLACE_BY_TICK, counter)
+    }
+
+    /// SYNs without any option over the sliding second.
+    pub const fn bare_syns(&self) -> u64 {
+        self.bare.sum[0]
     }
 
     /// A counter over the sliding second without its `grace` newest ticks.

@@ -44,8 +44,10 @@ pub enum Remembered {
     Answered,
     /// Attempts reset after the answer or by the initiator.
     Aborted,
-    /// Brief connections of protocols that ask for a password.
+    /// Brief connections of protocols that ask for a password, and refused credentials.
     BriefLogin,
+    /// Forms with another password than the last.
+    PasswordSent,
     /// Request heads that were complete in the end, or given up.
     HeadDone,
     /// Responses with status 408.
@@ -76,6 +78,7 @@ impl Remembered {
             counter(ListenerCounter::Answered),
             counter(ListenerCounter::Aborted),
             window.fact(Fact::BriefLogin),
+            window.fact(Fact::PasswordSent),
             window.fact(Fact::HeadDone),
             window.fact(Fact::RequestTimeout),
             0,
@@ -86,7 +89,7 @@ impl Remembered {
 
 /// What is summed over the last half to whole minute too: it tells causes apart, and whether a look at the slots is worth
 /// its price.
-pub const RECENT: [Fact; 10] = [
+pub const RECENT: [Fact; 11] = [
     Fact::SentAgain,
     Fact::ListenerSentAgain,
     Fact::Hole,
@@ -97,6 +100,7 @@ pub const RECENT: [Fact; 10] = [
     Fact::AckedUnseen,
     Fact::AnswerAgain,
     Fact::AnswerAgainLate,
+    Fact::WindowFull,
 ];
 /// Seconds after which the older half of it is forgotten.
 const RECENT_S: u64 = 30;

@@ -67,8 +67,10 @@ kinds! {
     BruteForce = "brute_force",
     /// One host asked at many ports.
     PortScan = "port_scan",
-    /// Many hosts asked at one port.
+    /// Many hosts asked at one port, or by `ping`.
     HostSweep = "host_sweep",
+    /// Another host says that an address is its own.
+    ArpSpoof = "arp_spoof",
     /// Many addresses asked for.
     ArpSweep = "arp_sweep",
     /// About ourselves: too little of the traffic was seen to go by.

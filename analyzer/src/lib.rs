@@ -62,5 +62,6 @@ pub mod time;
 pub mod track;
 pub mod truth;
 mod watch_list;
+mod wide;
 pub mod window;
 pub mod worker;

@@ -30,7 +30,7 @@ const NOTEWORTHY: [Fact; 4] = [Fact::SentAgain, Fact::ZeroWindow, Fact::ServerEr
 /// How long connections are taken to be in trouble of which nothing more is told: what is closed is probed once a minute.
 const TROUBLE_NS: u64 = 65_000_000_000;
 /// The same, of what is asked of listeners.
-const NOTEWORTHY_ASKED: [Fact; 2] = [Fact::BriefLogin, Fact::RequestTimeout];
+const NOTEWORTHY_ASKED: [Fact; 3] = [Fact::BriefLogin, Fact::PasswordSent, Fact::RequestTimeout];
 /// Completed handshakes in a window from which on it is too: a tenth of the least rate that can be a flood.
 const COMPLETED_NOTEWORTHY: u64 = 10;
 /// Seconds after which a new least number of waiting heads is looked for.
@@ -245,7 +245,8 @@ impl ListenerState {
     pub(crate) fn is_worth_judging(&self, config: &Config) -> bool {
         let syn = self.sliding.last_second(ListenerCounter::Attempted)
             + self.sliding.last_second(ListenerCounter::SynRetransmission);
-        syn as f64 >= config.conn_rise_floor_per_s.min(config.conn_rate_limit_per_s)
+        let least = config.conn_rise_floor_per_s.min(config.syn_flood_low_per_s);
+        syn as f64 >= least.min(config.conn_rate_limit_per_s)
             || self.low_window_seconds >= config.low_window_seconds
             || self.sliding.ten_seconds(ListenerCounter::TransfersSlow) != 0
             || self.trouble.is_some()
@@ -297,11 +298,11 @@ impl ListenerState {
             || (self.noteworthy_ns != 0 && now_ns.saturating_sub(self.noteworthy_ns) < NOTEWORTHY_NS)
     }
 
-    /// Judges the listener at a tick's end.
+    /// Judges the listener at a tick's end; `covered`: a flood is open that it is part of.
     pub(crate) fn judge(
         &mut self,
         judging: &Judging<'_>,
-        listener: ListenerKey,
+        (listener, covered): (ListenerKey, bool),
         changing: &mut Changing<'_>,
     ) {
         let Judging { config, answers_visible, whole_packets, now_ns, .. } = *judging;
@@ -339,6 +340,8 @@ impl ListenerState {
             if slow {
                 found.extend(slow_findings(&evidence));
             }
+            // What is part of a flood over many listeners is told of that.
+            found.retain(|finding| !(covered && finding.kind == Kind::SynFlood));
             for finding in found {
                 self.take(finding, judging, listener, changing);
             }

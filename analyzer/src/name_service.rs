@@ -22,6 +22,8 @@ const KEPT: [Fact; 6] = [
 pub(crate) struct NameService {
     ring: Ring<{ KEPT.len() }, SLOTS>,
     slot: u64,
+    /// Whether it ever answered, and did not fail.
+    has_served: bool,
 }
 
 /// What it came to.
@@ -41,11 +43,13 @@ pub struct NameMinute {
     pub missed: u64,
     /// Failures and queries of the last five to ten seconds: whether it goes on.
     pub recent: u64,
+    /// It answered once, and did not fail.
+    pub has_served: bool,
 }
 
 impl NameService {
     pub(crate) const fn new(now_ns: u64) -> Self {
-        Self { ring: Ring::EMPTY, slot: now_ns / SLOT_NS }
+        Self { ring: Ring::EMPTY, slot: now_ns / SLOT_NS, has_served: false }
     }
 
     /// Moves on to the slot of `now_ns`.
@@ -57,6 +61,7 @@ impl NameService {
 
     pub(crate) fn add(&mut self, facts: &FactCounts, now_ns: u64) {
         self.catch_up(now_ns);
+        self.has_served |= facts.get(Fact::QueryAnswered) > facts.get(Fact::ServerFailed);
         self.ring.add(KEPT.map(|fact| facts.get(fact)));
     }
 
@@ -72,6 +77,7 @@ impl NameService {
             server_failed,
             missed: missed.saturating_sub(found),
             recent: recent(2) + recent(0).saturating_sub(recent(1)),
+            has_served: self.has_served,
         }
     }
 }

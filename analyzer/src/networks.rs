@@ -43,6 +43,11 @@ pub(crate) fn network_of(address: IpAddr) -> IpAddr {
     ip_addr(prefix_of(address_of(address)))
 }
 
+/// Bits that name it.
+pub(crate) const fn network_bits(address: IpAddr) -> u8 {
+    if address.is_ipv4() { BITS_IPV4 } else { BITS_IPV6 }
+}
+
 /// What came to one network in a window.
 #[derive(Default)]
 struct Sum {
@@ -113,7 +118,7 @@ impl Networks {
                 continue;
             }
             network.state.catch_up(tick);
-            let prefix_bits = if address.is_ipv4() { BITS_IPV4 } else { BITS_IPV6 };
+            let prefix_bits = network_bits(*address);
             let Network { hosts, busiest_share, .. } = **network;
             let evidence = NetworkEvidence { prefix_bits, hosts, busiest_share };
             let judged = Judged { address: *address, network: Some(evidence), covered: &[], both_ways };

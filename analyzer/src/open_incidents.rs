@@ -39,6 +39,11 @@ impl OpenIncidents {
         self.open.is_empty()
     }
 
+    /// Whether one is open, or may be opened again under its name.
+    pub(crate) fn may_go_on(&self, now_ns: u64) -> bool {
+        !self.open.is_empty() || self.resting.iter().any(|incident| incident.may_reopen(now_ns))
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Incident> {
         self.open.iter()
     }

@@ -18,7 +18,7 @@ const fn reflector(port: u16, name: &'static str, large_bytes: u64) -> Reflector
 }
 
 /// Those that are known (US-CERT TA14-017A, and vendors' reports since), by port.
-pub const REFLECTORS: [Reflector; 22] = [
+pub const REFLECTORS: [Reflector; 30] = [
     reflector(17, "QOTD", 0),
     reflector(19, "chargen", 0),
     // Answers to a resolver are below 300 bytes on average; asked for are ANY, TXT and RRSIG.
@@ -29,21 +29,29 @@ pub const REFLECTORS: [Reflector; 22] = [
     reflector(123, "NTP", 200),
     reflector(137, "NetBIOS", 0),
     reflector(161, "SNMP", 0),
+    reflector(177, "XDMCP", 0),
     reflector(389, "CLDAP", 0),
     reflector(427, "SLP", 0),
     reflector(500, "IKE", 0),
     reflector(520, "RIP", 0),
+    reflector(1_434, "SQL Server browser", 0),
     reflector(1_900, "SSDP", 0),
     reflector(3_283, "ARMS", 0),
     reflector(3_702, "WS-Discovery", 0),
     // Through NAT this port carries all that an IPsec tunnel has: what is asked and answered is alike.
     reflector(4_500, "IKE through NAT", 0),
+    reflector(5_093, "Sentinel licences", 0),
     reflector(5_353, "mDNS", 0),
     reflector(5_683, "CoAP", 0),
     reflector(10_001, "Ubiquiti discovery", 0),
+    reflector(10_074, "Mitel TP-240", 0),
     reflector(11_211, "memcached", 0),
+    reflector(17_185, "VxWorks debugging", 0),
     reflector(27_015, "Source engine", 0),
+    reflector(30_718, "Lantronix discovery", 0),
+    reflector(32_414, "Plex discovery", 0),
     reflector(37_810, "DVR discovery", 0),
+    reflector(47_808, "BACnet", 0),
 ];
 
 /// Ports whose service takes and never answers: syslog, statsd, NetFlow, sFlow, IPFIX, GELF, Lumberjack, VXLAN, Geneve.
@@ -67,20 +75,28 @@ pub const fn is_reflector(port: u16) -> bool {
             | 123
             | 137
             | 161
+            | 177
             | 389
             | 427
             | 500
             | 520
+            | 1_434
             | 1_900
             | 3_283
             | 3_702
             | 4_500
+            | 5_093
             | 5_353
             | 5_683
             | 10_001
+            | 10_074
             | 11_211
+            | 17_185
             | 27_015
+            | 30_718
+            | 32_414
             | 37_810
+            | 47_808
     )
 }
 

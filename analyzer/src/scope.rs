@@ -18,7 +18,8 @@ use crate::networks::{Networks, network_of};
 use crate::open_incidents::{Changing, Judging};
 use crate::path_state::PathState;
 use crate::watch_list::WatchList;
-use crate::window::{ActorKey, HostWindow, Window};
+use crate::wide::Wide;
+use crate::window::{ActorKey, ActorProtocol, HostWindow, Window};
 
 /// Hosts remembered.
 pub const HOSTS_MAX: usize = 2_048;
@@ -46,6 +47,8 @@ pub(crate) struct Scopes {
     watched_actors: WatchList<ActorKey>,
     paths: BTreeMap<IpAddr, Box<PathState>>,
     networks: Networks,
+    /// Attempts over many ports or hosts.
+    wide: Wide,
     /// Datagrams and ICMP messages to all since targets were last told.
     totals: [u64; 2],
     /// Handshakes seen from both sides and from one, of the last minutes.
@@ -79,9 +82,14 @@ impl Scopes {
             }
         }
         for (key, counts) in window.actors.iter() {
-            self.actors.entry(*key).or_default().add(counts, end_ns);
+            let actor = self.actors.entry(*key).or_default();
+            if key.protocol == ActorProtocol::Tcp {
+                self.wide.search(counts, actor.asked_more(counts), tick);
+            }
+            actor.add(counts, end_ns);
             self.watched_actors.insert(*key);
         }
+        self.wide.add(window, config.carpet_hosts_min, tick);
         self.add_paths(window);
         self.forgotten += trim(&mut self.hosts, HOSTS_MAX, |host| {
             (!host.incidents.is_empty(), host.seen_ns, host.packets())
@@ -186,6 +194,7 @@ impl Scopes {
         self.hosts.clear();
         self.awake_hosts.clear();
         self.networks.skip();
+        self.wide.skip();
         self.totals = [0; 2];
         self.actors.clear();
         self.watched_hosts.clear();
@@ -193,7 +202,17 @@ impl Scopes {
         self.paths.clear();
     }
 
-    /// Judges all that live, at the end of tick number `tick`.
+    /// Judges attempts that are spread, before the listeners that they are spread over are judged.
+    pub(crate) fn judge_wide(&mut self, judging: &Judging<'_>, tick: u64, changing: &mut Changing<'_>) {
+        self.wide.judge(judging, tick, changing);
+    }
+
+    /// Whether a flood of attempts is open that a listener at this address is part of.
+    pub(crate) fn is_flooded(&self, address: IpAddr) -> bool {
+        self.wide.covers(address)
+    }
+
+    /// Judges all else that lives, at the end of tick number `tick`.
     pub(crate) fn judge(&mut self, judging: &Judging<'_>, tick: u64, changing: &mut Changing<'_>) {
         let both_ways = self.both_ways();
         let open = self.networks.judge(judging, tick, both_ways, changing);
@@ -221,7 +240,7 @@ impl Scopes {
 
     /// What was forgotten for want of room, or not taken.
     pub(crate) const fn forgotten(&self) -> u64 {
-        self.forgotten + self.networks.refused()
+        self.forgotten + self.networks.refused() + self.wide.refused()
     }
 
     /// Open incidents.
@@ -229,7 +248,7 @@ impl Scopes {
         let hosts = self.hosts.values().flat_map(|host| host.incidents.iter());
         let actors = self.actors.values().flat_map(|actor| actor.incidents.iter());
         let paths = self.paths.values().flat_map(|path| path.incidents.iter());
-        hosts.chain(self.networks.incidents()).chain(actors).chain(paths)
+        hosts.chain(self.networks.incidents()).chain(self.wide.incidents()).chain(actors).chain(paths)
     }
 
     /// Open incidents.
@@ -237,13 +256,15 @@ impl Scopes {
         let hosts = self.hosts.values_mut().flat_map(|host| host.incidents.iter_mut());
         let actors = self.actors.values_mut().flat_map(|actor| actor.incidents.iter_mut());
         let paths = self.paths.values_mut().flat_map(|path| path.incidents.iter_mut());
-        hosts.chain(self.networks.incidents_mut()).chain(actors).chain(paths)
+        let wide = self.wide.incidents_mut();
+        hosts.chain(self.networks.incidents_mut()).chain(wide).chain(actors).chain(paths)
     }
 
     /// Closes everything at the end of the run.
     pub(crate) fn close_all(&mut self, now_ns: u64, changed: &mut Vec<Incident>) {
         self.hosts.values_mut().for_each(|host| host.incidents.close_all(now_ns, changed));
         self.networks.close_all(now_ns, changed);
+        self.wide.close_all(now_ns, changed);
         self.actors.values_mut().for_each(|actor| actor.incidents.close_all(now_ns, changed));
         self.paths.values_mut().for_each(|path| path.incidents.close_all(now_ns, changed));
     }

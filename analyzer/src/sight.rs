@@ -15,6 +15,9 @@ use crate::window::Window;
 pub(crate) const BLIND_OPEN_NS: u64 = 3_000_000_000;
 /// Seconds without blindness that close it.
 pub(crate) const BLIND_CLOSE_S: u32 = 5;
+/// Frames offered in a second below which it is not called blind for what was not read of them: a frame a second of a
+/// protocol that nobody here reads says nothing of the rest.
+const FRAMES_MIN: u64 = 10;
 /// Frames offered in the running second below which it is not judged before its end.
 const RUNNING_FRAMES_MIN: u64 = 1_000;
 
@@ -126,6 +129,9 @@ impl Sight {
 
 /// The reasons that make an interval blind, in words.
 fn blindness(interval: &Interval) -> Option<String> {
+    if interval.offered() < FRAMES_MIN && interval.lag.is_none() {
+        return None;
+    }
     let reasons = reasons(interval, &SourceLosses::default());
     let blind: Vec<_> =
         reasons.iter().filter(|reason| reason.verdict() == Verdict::Blind).map(Reason::to_string).collect();

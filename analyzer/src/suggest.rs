@@ -77,7 +77,9 @@ impl Rates {
 /// Thresholds that silence a kind when they are raised.
 const fn keys_of(kind: Kind) -> &'static [&'static str] {
     match kind {
-        Kind::SynFlood | Kind::ConnSurge => &["conn_rate_limit_per_s", "conn_rise_floor_per_s"],
+        Kind::SynFlood | Kind::ConnSurge => {
+            &["conn_rate_limit_per_s", "conn_rise_floor_per_s", "syn_flood_low_per_s"]
+        }
         Kind::SynAckReflection => &["unasked_answers_per_s"],
         Kind::AckFlood | Kind::RstFlood | Kind::FinFlood => &["stray_flood_per_s"],
         Kind::UdpFlood => &["udp_flood_per_s"],
@@ -88,10 +90,11 @@ const fn keys_of(kind: Kind) -> &'static [&'static str] {
         Kind::HttpFlood => &["http_flood_requests_per_s"],
         Kind::SlowHttp => &["slow_http_heads"],
         Kind::Land => &["land_per_s"],
-        Kind::BruteForce => &["brute_force_logins", "brute_force_spread_logins"],
+        Kind::BruteForce => &["brute_force_logins", "brute_force_slow_logins", "brute_force_spread_logins"],
         Kind::PortScan => &["scan_ports"],
         Kind::HostSweep => &["sweep_hosts"],
         Kind::ArpSweep => &["arp_sweep_hosts"],
+        Kind::ArpSpoof => &["arp_spoof_moves", "arp_spoof_unasked"],
         Kind::HandshakeFailure => &["handshake_failures", "handshake_failures_unserved"],
         Kind::RoutingLoop => &["routing_loop_packets"],
         Kind::MtuBlackhole => &["mtu_blackhole_connections", "mtu_blackhole_repeats"],

@@ -86,6 +86,8 @@ pub enum ActorProtocol {
     Udp,
     /// ARP requests.
     Arp,
+    /// Echo requests.
+    Icmp,
 }
 
 /// Who asks others.
@@ -127,6 +129,8 @@ pub struct ActorWindow {
     pub login: Option<ListenerKey>,
     /// At least so many were tried there.
     pub login_lead: u32,
+    /// And so many there in the four periods before.
+    pub logins_before: u32,
 }
 
 /// Keys for which a table had no row.
@@ -382,7 +386,14 @@ impl HostWindow {
 impl ActorWindow {
     /// The newer running sum, and of the same count the larger.
     pub fn merge(&mut self, other: &Self) {
-        if (other.began_ns, other.counts.asked) > (self.began_ns, self.counts.asked) {
+        let sum = |window: &Self| {
+            let counts = &window.counts;
+            u64::from(counts.asked)
+                + u64::from(counts.logins)
+                + u64::from(counts.moved)
+                + u64::from(counts.unasked)
+        };
+        if (other.began_ns, sum(other)) > (self.began_ns, sum(self)) {
             *self = other.clone();
         }
     }

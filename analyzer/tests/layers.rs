@@ -40,6 +40,7 @@ impl Stream {
             bytes,
             ts_ns: self.now_ns,
             responder_port: self.port,
+            ends: 0,
         };
         self.layers.tcp(&part, &mut self.sums, &mut Facts::default())
     }

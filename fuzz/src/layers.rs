@@ -179,6 +179,7 @@ fn deliver(segments: &[(usize, &[u8])], start: u32, port: u16) -> (Option<AppRec
             bytes,
             ts_ns: 0,
             responder_port: port,
+            ends: 0,
         };
         layers.tcp(&part, &mut sums, &mut Facts::default());
     }
@@ -217,6 +218,7 @@ fn check_anyhow(streams: &[Vec<u8>; 2], port: u16, choices: &mut Choices<'_>) {
                     bytes: &bytes[..captured],
                     ts_ns,
                     responder_port: port,
+                    ends: 0,
                 };
                 layers.tcp(&part, &mut sums, &mut Facts::default());
             }

@@ -129,6 +129,7 @@ impl Driver {
             bytes,
             ts_ns: frame.ts_ns,
             responder_port: if from_initiator { receiver.1 } else { sender.1 },
+            ends: 0,
         };
         self.layers.tcp(&part, &mut self.sums, &mut Facts::default());
     }

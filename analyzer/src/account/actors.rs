@@ -26,8 +26,10 @@ pub const ROWS: usize = 4_096;
 pub const PERIOD_NS: u64 = 60_000_000_000;
 /// Unanswered questions below which a row is not told.
 pub const DISTINCT_TOLD_MIN: u64 = 8;
-/// Logins below which it is not told either.
+/// Logins, and claims to an address, below which it is not told either.
 pub const LOGINS_TOLD_MIN: u32 = 4;
+/// Periods before whose logins are remembered: five minutes with the one at hand.
+const PERIODS_BEFORE: usize = 4;
 const WORDS: usize = 8;
 
 /// A linear count of distinct values.
@@ -98,6 +100,8 @@ struct Row {
     port: Most<u16>,
     /// Where passwords were tried.
     login: Most<(Address, u16)>,
+    /// How many there at least, in the periods before; the newest first.
+    logins_before: [u16; PERIODS_BEFORE],
 }
 
 /// What is asked of a row before it is looked at: most questions need no more.
@@ -185,6 +189,10 @@ pub struct ActorCounts {
     pub refused: u32,
     /// Brief connections of protocols that ask for a password.
     pub logins: u32,
+    /// ARP packets in which its address moved to other hardware.
+    pub moved: u32,
+    /// ARP replies for its address that nobody asked for.
+    pub unasked: u32,
 }
 
 impl ActorCounts {
@@ -194,6 +202,8 @@ impl ActorCounts {
         self.answered = self.answered.saturating_add(other.answered);
         self.refused = self.refused.saturating_add(other.refused);
         self.logins = self.logins.saturating_add(other.logins);
+        self.moved = self.moved.saturating_add(other.moved);
+        self.unasked = self.unasked.saturating_add(other.unasked);
     }
 }
 
@@ -320,8 +330,26 @@ impl Actors {
         if let Some(place) = self.slot(asking, asking.id(seed)) {
             self.begin(asking, place);
             let row = &mut self.rows[place];
+            let was = row.login.value;
             row.login.record((asking.host, asking.port));
+            if row.login.value != was {
+                row.logins_before = [0; PERIODS_BEFORE];
+            }
             row.counts.logins = row.counts.logins.saturating_add(1);
+            self.touch(place);
+        }
+    }
+
+    /// Its address moved, or was told unasked.
+    pub(super) fn claim(&mut self, asking: &Asking, moved: bool, unasked: bool, seed: u64) {
+        if !moved && !unasked {
+            return;
+        }
+        if let Some(place) = self.slot(asking, asking.id(seed)) {
+            self.begin(asking, place);
+            let counts = &mut self.rows[place].counts;
+            counts.moved = counts.moved.saturating_add(u32::from(moved));
+            counts.unasked = counts.unasked.saturating_add(u32::from(unasked));
             self.touch(place);
         }
     }
@@ -343,9 +371,8 @@ impl Actors {
             Place::Known(place) => {
                 // What answered in the period before is still known.
                 if slots[place].used {
-                    let served_before = self.rows[place].served.known_then(self.rows[place].served_before);
-                    let Row { address, protocol, .. } = self.rows[place];
-                    self.rows[place] = Row { address, protocol, served_before, ..Row::default() };
+                    let over = (now_ns.abs_diff(slots[place].began_ns) / PERIOD_NS) as usize;
+                    self.rows[place] = self.rows[place].then(over);
                 }
                 self.slots[place].began_ns = now_ns;
                 Some(place)
@@ -385,10 +412,31 @@ impl Actors {
 }
 
 impl Row {
+    /// The row when so many periods have passed: what answered in the one before is still known, and passwords that were
+    /// tried in the last ones.
+    fn then(&self, periods: usize) -> Self {
+        let Self { address, protocol, login, .. } = *self;
+        let served_before = self.served.known_then(self.served_before);
+        let mut logins_before = [0; PERIODS_BEFORE];
+        let known = std::iter::once(login.lead.min(u16::MAX.into()) as u16).chain(self.logins_before);
+        let places = logins_before.iter_mut().skip(periods.saturating_sub(1));
+        places.zip(known).for_each(|(place, logins)| *place = logins);
+        // The same listener leads on, unless another one takes its place.
+        let login = Most { lead: 0, ..login };
+        Self { address, protocol, served_before, login, logins_before, ..Self::default() }
+    }
+
+    /// Logins of the periods before, at the listener at which most of this one's are.
+    fn logins_before(&self) -> u32 {
+        self.logins_before.iter().map(|logins| u32::from(*logins)).sum()
+    }
+
     fn is_worth_telling(&self) -> bool {
         let unanswered = u64::from(self.counts.asked.saturating_sub(self.counts.answered));
         let mostly = unanswered * 2 > u64::from(self.counts.asked);
-        (unanswered >= DISTINCT_TOLD_MIN && mostly) || self.counts.logins >= LOGINS_TOLD_MIN
+        let logins = self.counts.logins.saturating_add(self.logins_before());
+        let claims = self.counts.moved.saturating_add(self.counts.unasked);
+        (unanswered >= DISTINCT_TOLD_MIN && mostly) || logins.max(claims) >= LOGINS_TOLD_MIN
     }
 
     fn window(&self, began_ns: u64) -> ActorWindow {
@@ -406,6 +454,7 @@ impl Row {
             network: self.reach.network(self.counts.asked),
             login: self.login.value.map(|(address, port)| ListenerKey { address: ip_addr(address), port }),
             login_lead: self.login.lead,
+            logins_before: self.logins_before(),
         }
     }
 }
@@ -463,6 +512,23 @@ mod tests {
             (0..50).for_each(|host| actors.ask(&asking(0x0a00_0100 + host, 9_100, now_s), 7));
             assert_eq!(told(&mut actors), None, "after {now_s} s");
         }
+    }
+
+    #[test]
+    fn logins_of_the_last_minutes_are_known_and_those_before_forgotten() {
+        let mut actors = Actors::new();
+        for minute in 0..8 {
+            (0..3)
+                .for_each(|second| actors.login(&asking(0xc633_6401, 22, 1 + minute * 60 + second * 10), 7));
+            let told = told(&mut actors);
+            let before = told.map(|told| (told.login_lead, told.logins_before));
+            let periods = minute.min(PERIODS_BEFORE as u64) as u32;
+            assert_eq!(before, (minute != 0).then_some((3, 3 * periods)), "minute {minute}");
+        }
+        // Another listener's are its own, and those of long ago are nobody's.
+        actors.login(&asking(0xc633_6402, 22, 541), 7);
+        actors.login(&asking(0xc633_6402, 22, 541), 7);
+        assert_eq!(told(&mut actors), None);
     }
 
     #[test]

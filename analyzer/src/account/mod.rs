@@ -101,15 +101,22 @@ impl Accounts {
             _ if matches!(digest.packet.network, Network::Ipv4 | Network::Ipv6) => {
                 self.count_other(digest, verdict.facts);
             }
-            _ if verdict.facts.has(Fact::AddressAsked) => {
-                self.actors.ask(&asking(digest, ActorProtocol::Arp), self.settings.seed);
-            }
-            // A reply, as far as it matters: whoever has no address yet asks too, and for nobody who could be told.
-            _ if digest.packet.network == Network::Arp => {
-                self.actors.answer(&answering(digest, ActorProtocol::Arp), self.settings.seed);
-            }
+            _ if digest.packet.network == Network::Arp => self.count_arp(digest, verdict.facts),
             _ => {}
         }
+    }
+
+    #[cold]
+    fn count_arp(&mut self, digest: &Digest, facts: Facts) {
+        let seed = self.settings.seed;
+        let asking = asking(digest, ActorProtocol::Arp);
+        if facts.has(Fact::AddressAsked) {
+            self.actors.ask(&asking, seed);
+        } else {
+            // A reply, as far as it matters: whoever has no address yet asks too, and for nobody who could be told.
+            self.actors.answer(&answering(digest, ActorProtocol::Arp), seed);
+        }
+        self.actors.claim(&asking, facts.has(Fact::AddressMoved), facts.has(Fact::AddressUnasked), seed);
     }
 
     /// What is not TCP.
@@ -122,6 +129,13 @@ impl Accounts {
         }
         if !facts.and(Facts::OF_HOST).is_empty() {
             self.hosts.count(facts.and(Facts::OF_HOST), digest, &mut self.sources, seed);
+        }
+        if digest.packet.transport == Transport::Icmp {
+            if facts.has(Fact::EchoAsked) {
+                self.actors.ask(&asking(digest, ActorProtocol::Icmp), seed);
+            } else if !facts.has(Fact::IcmpError) {
+                self.actors.answer(&answering(digest, ActorProtocol::Icmp), seed);
+            }
         }
         if digest.packet.transport == Transport::Udp && digest.packet.fragment == Fragment::Whole {
             // From a client's port to a server's, or back.
@@ -156,7 +170,11 @@ impl Accounts {
         if completed {
             self.actors.answer(&asking(digest, ActorProtocol::Tcp), seed);
         }
-        if outcome.has(event::REFUSED) {
+        if facts.has(Fact::ProbeReset) {
+            // Which ports are open shows also by what answers an ACK.
+            self.actors.ask(&answering(digest, ActorProtocol::Tcp), seed);
+        }
+        if outcome.has(event::REFUSED) || facts.has(Fact::ProbeReset) {
             self.actors.refuse(&answering(digest, ActorProtocol::Tcp), seed);
         }
         if facts.has(Fact::BriefLogin) {

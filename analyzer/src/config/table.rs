@@ -39,6 +39,8 @@ thresholds! {
         "Share of matured attempts that stay without handshake, above which a high rate is a flood.";
     flood_unresolved_share_at_limit: f64 = 0.2, Share,
         "The same share where the unresolved attempts alone exceed conn_rate_limit_per_s.";
+    syn_flood_low_per_s: f64 = 30.0, AboveZero,
+        "SYNs per second that are a flood where they are plainly made up: without options, or each from another address at a listener that never served, and none completed (a backlog of 128 whose entries wait for 63 s is full at 2 /s).";
     low_window_share: f64 = 0.5, Share,
         "Share of windows below 10,000 bytes (model: < 10 K) in a second that counts as low.";
     low_window_samples_min: u64 = 20, UpToAnHour,
@@ -98,8 +100,16 @@ thresholds! {
         "So many times sweep_hosts where they are in no network of their own: peer-to-peer nodes ask for a hundred dead ones a minute.";
     arp_sweep_hosts: u64 = 60, AboveZero,
         "Addresses that one host asks for within ten seconds that are a sweep (a quarter of a /24; a gateway asks for all of it too, over a minute or more).";
+    arp_spoof_unasked: u64 = 10, AboveZero,
+        "ARP replies for one address in a minute that nobody asked for (a failover announces itself up to five times; arpspoof says it every two seconds).";
+    arp_spoof_moves: u64 = 2, AboveZero,
+        "Times in a minute that an address goes to other hardware, there and back: then half of arp_spoof_unasked is enough (a failover or a new lease moves it once).";
     brute_force_logins: u64 = 30, AboveZero,
         "Brief logins of one host at one listener in a minute that are guessing (fail2ban: 5 failures in ten minutes; whether a login failed is not seen, so that scripts have room).";
+    brute_force_slow_logins: u64 = 20, AboveZero,
+        "The same in five minutes: four a minute, for as long, is more than scripts need (Zeek: 30 failures in half an hour).";
+    brute_force_form_share: f64 = 0.2, Share,
+        "Share of a listener's requests that must be forms with another password than the one before, brute_force_logins of them in a minute: people ask for ten pages for each password.";
     brute_force_spread_logins: u64 = 300, AboveZero,
         "The same of all hosts together, where it is also conn_rise_factor times what is usual: 5 a second.";
     connection_flood_per_s: f64 = 100.0, AboveZero,
@@ -133,6 +143,8 @@ thresholds! {
         "Segments of no connection per second and host, ACKs, RSTs and FINs each (as Junos screens have it for UDP and ICMP: 1,000 /s per destination).";
     udp_flood_per_s: f64 = 5000.0, AboveZero,
         "Unanswered datagrams per second and host, above what is usual (five times Junos's screen of 1,000 /s: QUIC, calls and games reach that).";
+    udp_empty_per_s: f64 = 1000.0, AboveZero,
+        "The same of datagrams without payload (Junos's screen itself: nothing ordinary sends a thousand of them).";
     udp_answered_share: f64 = 0.05, Share,
         "Datagrams sent per datagram received from which on they count as answered (a QUIC receiver acknowledges about every tenth).";
     amplification_per_s: f64 = 50.0, AboveZero,

@@ -45,21 +45,13 @@ pub(super) fn detect(evidence: &ActorEvidence<'_>) -> Option<(Target, Finding)> 
     ];
     finding.next = vec![
         format!("ip neigh show {who}"),
-        format!("tcpdump -nei any -c 50 'arp and arp[14:4] = {}'", octets(evidence)),
+        format!("tcpdump -nei any -c 50 'arp and arp[14:4] = {}'", evidence.address_as_number()),
         "ip -s neigh show nud failed | wc -l".to_owned(),
         format!(
             "nft add rule arp filter input arp saddr ip {who} arp operation request limit rate over 10/second drop"
         ),
     ];
     Some((port_scan::network(evidence, None), finding))
-}
-
-/// The sender's address as a number, for a filter on the packet's bytes.
-fn octets(evidence: &ActorEvidence<'_>) -> String {
-    match evidence.actor.address {
-        std::net::IpAddr::V4(address) => format!("{:#010x}", address.to_bits()),
-        std::net::IpAddr::V6(_) => "0".to_owned(),
-    }
 }
 
 #[cfg(test)]

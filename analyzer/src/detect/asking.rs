@@ -46,6 +46,15 @@ impl ActorEvidence<'_> {
             ActorProtocol::Tcp => "tcp",
             ActorProtocol::Udp => "udp",
             ActorProtocol::Arp => "arp",
+            ActorProtocol::Icmp => "icmp",
+        }
+    }
+
+    /// The address as a number, for a filter on an ARP packet's bytes.
+    pub(super) fn address_as_number(&self) -> String {
+        match self.actor.address {
+            IpAddr::V4(address) => format!("{:#010x}", address.to_bits()),
+            IpAddr::V6(_) => "0".to_owned(),
         }
     }
 
@@ -82,8 +91,12 @@ impl ActorEvidence<'_> {
     /// Who asks, for `tcpdump`, and the rule that would stop it.
     pub(super) fn next_commands(&self) -> [String; 2] {
         let (who, family) = (self.actor.address, nft_family(self.actor.address));
+        let protocol = match self.actor.protocol {
+            ActorProtocol::Icmp if !who.is_ipv4() => "icmp6",
+            _ => self.protocol(),
+        };
         [
-            format!("tcpdump -ni any -c 50 'src host {who} and {}'", self.protocol()),
+            format!("tcpdump -ni any -c 50 'src host {who} and {protocol}'"),
             format!("nft add rule inet filter input {family} saddr {who} drop"),
         ]
     }

@@ -21,6 +21,8 @@ use crate::incident::{Finding, HostTarget, Kind, Severity, Target};
 /// Share of failures from which on nobody gets an answer, and queries from which on that is a service down.
 const DOWN_SHARE: f64 = 0.9;
 const DOWN_QUERIES: u64 = 50;
+/// Hosts that ask it from which on it matters where it was never seen to answer.
+const DOWN_ASKERS: u64 = 3;
 const MINUTE_S: f64 = 60.0;
 const DNS_PORT: u16 = 53;
 
@@ -61,7 +63,9 @@ fn shares(evidence: &HostEvidence<'_>, minute: NameMinute) -> Option<Shares> {
 
 fn failing(evidence: &HostEvidence<'_>, minute: NameMinute, shares: &Shares) -> (Target, Finding) {
     let config = evidence.config;
-    let down = shares.broken >= DOWN_SHARE && minute.queries >= DOWN_QUERIES;
+    // What never was there is not down: a wrong address in one client's configuration.
+    let matters = minute.has_served || evidence.distinct().is_some_and(|askers| askers >= DOWN_ASKERS);
+    let down = matters && shares.broken >= DOWN_SHARE && minute.queries >= DOWN_QUERIES;
     let address = evidence.address;
     let percent = shares.broken * 100.0;
     let cause = if shares.unanswered > minute.server_failed {
@@ -181,7 +185,10 @@ mod tests {
         let minute =
             NameMinute { queries: 50, answered: 50, server_failed: 20, failed: 20, ..NameMinute::default() };
         assert_eq!(judged(minute), [Severity::P2]);
-        assert_eq!(judged(NameMinute { queries: 60, answered: 2, ..NameMinute::default() }), [Severity::P1]);
+        let silent = NameMinute { queries: 60, answered: 2, ..NameMinute::default() };
+        assert_eq!(judged(NameMinute { has_served: true, ..silent }), [Severity::P1]);
+        // It never was there.
+        assert_eq!(judged(silent), [Severity::P2]);
         let minute =
             NameMinute { queries: 200, answered: 200, missed: 160, failed: 160, ..NameMinute::default() };
         assert_eq!(judged(minute), [Severity::P3]);

@@ -19,6 +19,8 @@ pub(super) const LEADS: f64 = 0.6;
 pub(super) const LEADS_NOT: f64 = 0.2;
 /// TTL classes from which on senders are all over the world.
 pub(super) const TTL_CLASSES_MANY: u32 = 8;
+/// Bytes on the wire up to which a datagram or message carries nothing: headers, and what pads a frame.
+const EMPTY_BYTES: f64 = 60.0;
 /// Packets in a row from which on one in eight has its sender noted ([`crate::account::hosts`]).
 const NOTED_ALL: f64 = 500.0;
 const NOTED_ONE_IN: f64 = 8.0;
@@ -56,6 +58,11 @@ impl HostEvidence<'_> {
     pub(super) fn sees_answers(&self, received: f64, sent: f64) -> bool {
         let share = if self.network.is_some() { NETWORK_SENDS_SHARE } else { SENDS_SHARE };
         self.answers_visible || (sent > 0.0 && sent >= received * share)
+    }
+
+    /// Whether most of so many packets of so many bytes carry nothing: no stream, and no `ping`, which sends its time.
+    pub(super) fn is_empty(&self, packets: HostCount, bytes: HostCount) -> bool {
+        self.address.is_ipv4() && self.per_s(bytes) <= self.per_s(packets) * EMPTY_BYTES
     }
 
     /// A limit, higher where answers would not be seen.

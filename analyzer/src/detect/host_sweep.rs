@@ -1,4 +1,4 @@
-//! `host_sweep`: somebody tries which hosts of a network have one port open.
+//! `host_sweep`: somebody tries which hosts of a network have one port open, or are there at all (`ping`).
 //!
 //! Attack: how worms spread, and how whoever has a weakness in mind finds those who have it.
 //! Measured: per asking host and minute, distinct hosts at one port or a few, and the share of places that do not answer,
@@ -43,7 +43,8 @@ pub(super) fn detect(evidence: &ActorEvidence<'_>) -> Option<(Target, Finding)> 
         evidence.seconds(),
         config.scan_unanswered_share
     );
-    let port = counts.port.filter(|_| counts.port_is_most || counts.ports == 1);
+    let has_ports = evidence.actor.protocol != ActorProtocol::Icmp;
+    let port = counts.port.filter(|_| has_ports && (counts.port_is_most || counts.ports == 1));
     let mut finding = evidence.finding(Kind::HostSweep, rule, (counts.hosts, "hosts"));
     finding.limit = limit;
     finding.severity = severity(evidence, port);
@@ -51,10 +52,12 @@ pub(super) fn detect(evidence: &ActorEvidence<'_>) -> Option<(Target, Finding)> 
     let [watch, stop] = evidence.next_commands();
     finding.next = vec![
         watch,
-        format!(
-            "ss -Htnp state syn-sent{} | head",
-            port.map_or(String::new(), |port| format!(" 'dport = :{port}'"))
-        ),
+        if has_ports {
+            let port = port.map_or(String::new(), |port| format!(" 'dport = :{port}'"));
+            format!("ss -Htnp state syn-sent{port} | head")
+        } else {
+            "nstat -az IcmpInEchos IcmpOutEchoReps IcmpInEchoReps".to_owned()
+        },
         format!("ip neigh show | grep -F '{} '", evidence.actor.address),
         stop,
     ];
@@ -77,9 +80,13 @@ fn severity(evidence: &ActorEvidence<'_>, port: Option<u16>) -> Severity {
 
 fn causes(evidence: &ActorEvidence<'_>, port: Option<u16>) -> Vec<String> {
     let (who, counts) = (evidence.actor.address, evidence.counts);
-    let ports = port.map_or(format!("about {} ports", counts.ports), |port| format!("port {port}"));
+    let ports = match port {
+        Some(port) => format!("port {port} of "),
+        None if evidence.actor.protocol == ActorProtocol::Icmp => "by echo requests ".to_owned(),
+        None => format!("about {} ports of ", counts.ports),
+    };
     let what = format!(
-        "{ports} of about {} hosts in {:.0} s; {} answered, {} refused",
+        "{ports}about {} hosts in {:.0} s; {} answered, {} refused",
         counts.hosts,
         evidence.seconds(),
         counts.counts.answered,
@@ -127,6 +134,18 @@ mod tests {
         let mut asked = sweep();
         asked.actor.address = [10, 1, 2, 3].into();
         assert_eq!(asked.judge(detect).unwrap().1.severity, Severity::P2);
+    }
+
+    #[test]
+    fn echo_requests_to_a_network_are_a_sweep_without_a_port() {
+        let mut asked = sweep();
+        asked.actor.protocol = ActorProtocol::Icmp;
+        asked.counts.port = Some(0);
+        let (target, finding) = asked.judge(detect).unwrap();
+        assert_eq!(target.parts(), Some(("192.0.2.0/24".to_owned(), None, "icmp")));
+        assert!(finding.cause[0].contains("by echo requests about 120 hosts"), "{:?}", finding.cause);
+        asked.counts.counts.answered = 100;
+        assert_eq!(asked.judge(detect), None);
     }
 
     #[test]

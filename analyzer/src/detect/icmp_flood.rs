@@ -5,7 +5,8 @@
 //! Measured: ICMP messages per second, those that the host sent meanwhile, and of whole packets how many are errors.
 //! Ordinary traffic does not trigger it: `ping -f` from one host is answered, and without answers sends 100 a second.
 //! Who probes many ports by UDP gets errors, for which it sent datagrams. Where what the host sends is not seen, only
-//! errors, or ten times the limit from all over the world, count.
+//! errors, messages without data, or ten times the limit from all over the world, count: `ping` sends its time, tools that
+//! only count packets send nothing.
 //! Thresholds: `icmp_flood_per_s`, `one_sided_factor`. From the configuration.
 //! What would fool it: a flood of echo requests from few that the host answers one by one; a scan by SYNs that is
 //! told thousands of times a second that there is nothing.
@@ -41,7 +42,8 @@ pub(super) fn detect(evidence: &HostEvidence<'_>) -> Option<(Target, Finding)> {
     let sees_answers = evidence.sees_answers(messages, sent);
     let much_from_everywhere = evidence.ttl_classes >= TTL_CLASSES_MANY
         && messages >= config.icmp_flood_per_s * config.one_sided_factor;
-    let unanswered = !answered && (sees_answers || of_errors);
+    let is_empty = evidence.is_empty(HostCount::Icmp, HostCount::IcmpBytes);
+    let unanswered = !answered && (sees_answers || of_errors || is_empty);
     (unanswered || much_from_everywhere).then(|| finding(evidence, of_errors, sent, sees_answers))
 }
 
@@ -109,8 +111,18 @@ mod tests {
     }
 
     #[test]
+    fn messages_without_data_are_no_ping() {
+        let unseen = |bytes| {
+            let host = Host::new().with(HostCount::Icmp, 2_400).with(HostCount::IcmpBytes, 2_400 * bytes);
+            host.one_sided().kinds()
+        };
+        assert_eq!(unseen(42), [Kind::IcmpFlood]);
+        assert_eq!(unseen(98), []);
+    }
+
+    #[test]
     fn ping_f_is_silent_from_both_ends_and_from_one() {
-        let ping = || Host::new().with(HostCount::Icmp, 30_000);
+        let ping = || Host::new().with(HostCount::Icmp, 30_000).with(HostCount::IcmpBytes, 30_000 * 98);
         assert_eq!(ping().with(HostCount::SentIcmp, 30_000).kinds(), []);
         assert_eq!(ping().one_sided().kinds(), []);
     }

@@ -4,14 +4,17 @@
 //! Measured: share of windows below 10,000 bytes (feature model: < 10 K) among those of known scale, per second and
 //! side; unknown scales are counted apart and raise nothing.
 //! Ordinary traffic does not trigger it: healthy receivers advertise 58 K and more; two low seconds in a row and
-//! twenty samples each are asked for.
-//! What would fool it: hosts that always advertise small windows on purpose (small devices) and need no throughput.
+//! twenty samples each are asked for. Load balancers offer 4 KiB for requests of one: a listener's small windows count
+//! where somebody filled one in the last half to whole minute, or it closed, as far as whole packets are seen.
+//! What would fool it: clients that always advertise small windows on purpose (small devices) and need no throughput;
+//! senders to a listener that always stop a segment short of its window.
 
 use tidegauge_ebpf::limits::RWND_LOW_BYTES;
 use tidegauge_ebpf::listener::ListenerCounter;
 
 use super::Evidence;
 use crate::config::Config;
+use crate::fact::Fact;
 use crate::feature::ratio;
 use crate::incident::{Finding, Kind, Severity};
 
@@ -37,12 +40,14 @@ pub(super) fn detect(evidence: &Evidence<'_>) -> Option<Finding> {
         return None;
     }
     let (peer, own) = shares(config, |counter| evidence.last_second(counter))?;
-    let share = peer.max(own);
+    let zero_windows = evidence.last_second(ListenerCounter::ZeroWindow);
+    let limits_somebody =
+        zero_windows > 0 || !evidence.whole_packets || evidence.history.recent(Fact::WindowFull) != 0;
+    let share = peer.max(if limits_somebody { own } else { 0.0 });
     if share < config.low_window_share {
         return None;
     }
-    let zero_windows = evidence.last_second(ListenerCounter::ZeroWindow);
-    let who = if own >= peer { "the listener" } else { "its clients" };
+    let who = if own >= peer && limits_somebody { "the listener" } else { "its clients" };
     let reads =
         if zero_windows > 0 { "does not read fast enough (zero windows)" } else { "has small buffers" };
     Some(Finding {
@@ -78,4 +83,33 @@ pub(super) fn detect(evidence: &Evidence<'_>) -> Option<Finding> {
             "nstat -az TcpExtTCPFromZeroWindowAdv TcpExtTCPToZeroWindowAdv TcpExtTCPRcvCollapsed".to_owned(),
         ],
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::Listener;
+    use super::*;
+
+    /// A second in which all windows of one side are low.
+    fn low(all: ListenerCounter, low: ListenerCounter, filled: u32) -> Option<Finding> {
+        let mut listener = Listener::default();
+        listener.count(all, 50);
+        listener.count(low, 50);
+        listener.facts(Fact::WindowFull, filled);
+        listener.add();
+        detect(&Evidence { low_window_seconds: 2, ..listener.evidence() })
+    }
+
+    #[test]
+    fn a_listeners_small_windows_count_where_somebody_filled_one() {
+        let own = |filled| low(ListenerCounter::RwndListener, ListenerCounter::RwndListenerLow, filled);
+        assert!(own(1).is_some_and(|finding| finding.cause[0].starts_with("the listener")));
+        assert_eq!(own(0), None, "a load balancer that waits for requests");
+    }
+
+    #[test]
+    fn clients_small_windows_count() {
+        let found = low(ListenerCounter::RwndPeer, ListenerCounter::RwndPeerLow, 0);
+        assert!(found.is_some_and(|finding| finding.cause[0].starts_with("its clients")));
+    }
 }

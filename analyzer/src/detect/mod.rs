@@ -1,6 +1,7 @@
 //! The detectors: each a pure function from a listener's features to a finding or nothing, one file per kind.
 
 // Who asks others, and misuse of listeners.
+mod arp_spoof;
 mod arp_sweep;
 mod asking;
 mod brute_force;
@@ -18,6 +19,7 @@ mod conn_surge;
 mod low_window;
 mod slow_transfer;
 mod syn_flood;
+mod syn_flood_wide;
 // Slow performance kinds.
 mod high_rtt;
 mod http_errors;
@@ -59,6 +61,7 @@ use crate::round_trip_time::RoundTripTime;
 use crate::window::{ActorKey, ActorWindow, ListenerKey};
 pub(crate) use capacity::{CapacityEvidence, capacity_findings};
 pub use regulars::Regulars;
+pub(crate) use syn_flood_wide::{WideEvidence, wide_findings};
 
 /// All a detector may look at.
 pub struct Evidence<'a> {
@@ -90,7 +93,7 @@ pub struct Evidence<'a> {
     pub open: u32,
     /// See `open`; without those that always waited.
     pub heads: u32,
-    /// Brief logins per second.
+    /// Brief logins and refused credentials per second.
     pub logins: &'a Baseline,
     /// Attempts by source in the last whole sketch period (1.07 s), at least; the busiest first.
     pub busiest: &'a [(IpAddr, u32)],
@@ -211,7 +214,8 @@ pub fn host_findings(evidence: &HostEvidence<'_>) -> Vec<(Target, Finding)> {
 /// Findings of a host that asks others.
 pub fn actor_findings(evidence: &ActorEvidence<'_>) -> Vec<(Target, Finding)> {
     let scan = port_scan::detect(evidence).or_else(|| host_sweep::detect(evidence));
-    let found = [scan, arp_sweep::detect(evidence), brute_force::detect(evidence)];
+    let found =
+        [scan, arp_sweep::detect(evidence), arp_spoof::detect(evidence), brute_force::detect(evidence)];
     found.into_iter().flatten().collect()
 }
 
@@ -231,7 +235,7 @@ pub fn slow_findings(evidence: &Evidence<'_>) -> Vec<Finding> {
     found.extend(http_flood::detect(evidence));
     found.extend(slow_http::detect(evidence));
     found.extend(handshake_failure::detect(evidence));
-    found.extend(brute_force::detect_spread(evidence));
+    found.extend(brute_force::detect_spread(evidence).or_else(|| brute_force::detect_forms(evidence)));
     found
 }
 

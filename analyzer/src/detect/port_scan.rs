@@ -1,14 +1,15 @@
 //! `port_scan`: somebody tries which ports of a host, or of many, are open.
 //!
-//! Attack: the first step of most others. SYNs, connections that are ended at once, FIN, NULL and XMAS segments, or
-//! datagrams, to one port after the other.
+//! Attack: the first step of most others. SYNs, connections that are ended at once, FIN, NULL and XMAS segments, ACKs of no
+//! connection that are answered by a RST, or datagrams, to one port after the other.
 //! Measured: per asking host and minute, distinct ports, and the share of places (host and port) that do not answer: no
 //! handshake completed, no datagram back. Places that answered in this minute or in the one before are not counted.
 //! Ordinary traffic does not trigger it: clients know the port they want, and are answered; a peer-to-peer node asks many
 //! ports, but of each host one, so that a scan of many hosts must have four times as many places as hosts; who asks
 //! the same places again and again wants something of them (one-sided views of telephony); traceroute's datagrams are
 //! told by their TTL ([`crate::account`]).
-//! Thresholds: 60 ports a minute, 70 % in vain (`scan_ports`, `scan_unanswered_share`).
+//! Thresholds: 60 ports a minute, 70 % in vain (`scan_ports`, `scan_unanswered_share`); half as many of one host of which
+//! none answers.
 //! What would fool it: a scan slower than a port a second, one from many addresses, one by a host that is answered at a
 //! thousand places (a gateway), datagrams sent with a TTL of 30 or less.
 
@@ -24,13 +25,15 @@ const PLACES_PER_HOST_MIN: u64 = 4;
 const PLACES_MANY: u64 = 2_500;
 /// Datagrams per second to one host's ports above which it is a flood: scanners send fewer, since ICMP errors are limited.
 const DATAGRAMS_PER_S_MAX: f64 = 20_000.0;
+/// Part of the limit that is enough where all is in vain.
+const IN_VAIN_PART: u64 = 2;
 /// Seconds before datagrams are judged: whether the same are sent again, as in a call, shows by then.
 const DATAGRAMS_AFTER_S: f64 = 2.0;
 
 /// Judges what was asked since the count began.
 pub(super) fn detect(evidence: &ActorEvidence<'_>) -> Option<(Target, Finding)> {
     let (config, counts) = (evidence.config, evidence.counts);
-    if counts.ports < config.scan_ports || evidence.actor.protocol == ActorProtocol::Arp {
+    if counts.ports < limit(evidence) || evidence.actor.protocol == ActorProtocol::Arp {
         return None;
     }
     let is_early_or_flood = evidence.actor.protocol == ActorProtocol::Udp
@@ -42,11 +45,11 @@ pub(super) fn detect(evidence: &ActorEvidence<'_>) -> Option<(Target, Finding)> 
     let rule = format!(
         "ports asked by one host in {:.0} s >= {} and share of places without an answer >= {}",
         evidence.seconds(),
-        config.scan_ports,
+        limit(evidence),
         config.scan_unanswered_share
     );
     let mut finding = evidence.finding(Kind::PortScan, rule, (counts.ports, "ports"));
-    finding.limit = config.scan_ports as f64;
+    finding.limit = limit(evidence) as f64;
     finding.cause = causes(evidence);
     let [watch, stop] = evidence.next_commands();
     let listening = if evidence.actor.protocol == ActorProtocol::Udp { "ss -Hlun" } else { "ss -Hltn" };
@@ -57,6 +60,14 @@ pub(super) fn detect(evidence: &ActorEvidence<'_>) -> Option<(Target, Finding)> 
         stop,
     ];
     Some((target, finding))
+}
+
+/// Fewer are enough where one host is asked by TCP and no port of it answers: a client has one that does.
+fn limit(evidence: &ActorEvidence<'_>) -> u64 {
+    let counts = evidence.counts;
+    let in_vain =
+        evidence.actor.protocol == ActorProtocol::Tcp && counts.host_is_most && counts.counts.answered == 0;
+    evidence.config.scan_ports / if in_vain { IN_VAIN_PART } else { 1 }
 }
 
 /// The host that most of it goes to, or the network; `None` where each host is asked at a port or two.
@@ -124,14 +135,24 @@ mod tests {
 
     #[test]
     fn ports_of_one_host_that_do_not_answer_are_a_scan_of_it() {
-        for protocol in [ActorProtocol::Tcp, ActorProtocol::Udp] {
+        for (protocol, limit) in [(ActorProtocol::Tcp, 30.0), (ActorProtocol::Udp, 60.0)] {
             let mut asked = scan();
             asked.actor.protocol = protocol;
             let (target, finding) = asked.judge(detect).unwrap();
             assert!(matches!(target, Target::Host(HostTarget { port: None, .. })), "{target:?}");
-            assert_eq!((finding.kind, finding.measured, finding.limit), (Kind::PortScan, 120.0, 60.0));
+            assert_eq!((finding.kind, finding.measured, finding.limit), (Kind::PortScan, 120.0, limit));
             assert!(finding.next.len() == 4 && finding.top_sources.len() == 1, "{finding:?}");
         }
+    }
+
+    #[test]
+    fn forty_ports_are_one_where_none_answers() {
+        let mut asked = scan();
+        let counts = &mut asked.counts;
+        (counts.ports, counts.places, counts.counts.asked, counts.counts.refused) = (40, 40, 40, 30);
+        assert!(asked.judge(detect).is_some());
+        asked.counts.counts.answered = 1;
+        assert_eq!(asked.judge(detect), None);
     }
 
     #[test]

@@ -7,9 +7,11 @@
 //! port refuses them; both are resolved.
 //! Thresholds: 500/s (feature model) or a rise of 300 % above a floor, with half of the matured attempts unresolved;
 //! or 500/s unresolved with a fifth of them so. Slow floods, of small hosts: [`conn_rise_floor_per_s`] more than usual
-//! (nothing is usual of a listener that never completed a handshake) for three seconds, half of them unresolved, from
-//! forged addresses that do not ask again: where a service is silently gone its clients do, after 1 s and 3 s (RFC 6298
-//! section 5.7), so that soon there are more SYNs sent again than new ones. From the configuration.
+//! (nothing is usual of a listener that never completed a handshake) for three seconds, half of them unresolved, and not
+//! asked again: where a service is silently gone its clients do, after 1 s and 3 s (RFC 6298
+//! section 5.7), so that soon there are more SYNs sent again than new ones. And `syn_flood_low_per_s` where they are
+//! plainly made up: SYNs without any option, which tools write and no system's stack sends (all tell their MSS), and of
+//! which none is completed; or at a listener that never served, as many addresses as attempts. From the configuration.
 //! What would fool it: an attacker who completes handshakes (that is a connection flood); a view without the
 //! answers, from which a refusing port looks silent (the finding says so).
 //!
@@ -19,6 +21,7 @@ use tidegauge_ebpf::listener::ListenerCounter;
 
 use super::Evidence;
 use crate::fact::Fact;
+use crate::feature::Handshakes;
 use crate::incident::{Finding, Kind, Severity};
 
 /// Completed share of the usual rate below which the service counts as down.
@@ -30,8 +33,10 @@ const COMPLETED_SHARE_DOWN: f64 = 0.1;
 const SLOW_S: f64 = 3.0;
 /// SYNs sent again per new one from which on these are clients that want an answer: each asks again within a second.
 const CLIENTS_REPEAT_SHARE: f64 = 0.25;
-/// Forged share of the attempts of a slow flood, at least.
-const SLOW_SPOOFED_SHARE: f64 = 0.5;
+/// Share of the attempts that must be made up for the low limit, and that may be completed all the same.
+const MADE_UP_SHARE: f64 = 0.9;
+/// Distinct addresses per attempt that are as good as one each: the sketch errs by some per cent.
+const FORGED_SHARE: f64 = 0.75;
 
 /// Judges the last second.
 pub(super) fn detect(evidence: &Evidence<'_>) -> Option<Finding> {
@@ -46,22 +51,26 @@ pub(super) fn detect(evidence: &Evidence<'_>) -> Option<Finding> {
         && share >= config.flood_unresolved_share;
     let in_absolute_terms =
         unresolved > config.conn_rate_limit_per_s && share >= config.flood_unresolved_share_at_limit;
-    let slow_limit = if mostly || in_absolute_terms { None } else { Some(slow_limit(evidence, share)?) };
-    let limit_in_words = match slow_limit {
-        Some(limit) => format!("{limit} for {SLOW_S} s, from forged addresses,"),
+    let slow = if mostly || in_absolute_terms { None } else { Some(slow(evidence, share)?) };
+    let limit_in_words = match &slow {
+        Some(slow) => slow.in_words(),
         None if from_baseline => format!("the usual rate x {}", config.conn_rise_factor),
         None => rate_limit.to_string(),
     };
     Some(Finding {
         kind: Kind::SynFlood,
-        severity: severity(evidence),
+        severity: if matches!(slow, Some(Slow::MadeUp(_))) && !evidence.served {
+            Severity::P3
+        } else {
+            severity(evidence)
+        },
         rule: format!(
             "syn/s > {limit_in_words} and unresolved share of matured attempts >= {}",
             config.flood_unresolved_share
         ),
         measured: syn,
         unit: "syn/s",
-        limit: slow_limit.unwrap_or(rate_limit),
+        limit: slow.map_or(rate_limit, |slow| slow.limit()),
         baseline: evidence.usual_asked().map(|usual| usual.median),
         facts: facts(evidence, share),
         window_s: 1.0,
@@ -95,26 +104,94 @@ fn facts(evidence: &Evidence<'_>, unresolved_share: f64) -> Vec<(&'static str, f
     facts
 }
 
-/// The limit of slow floods, where the last seconds are above it.
-fn slow_limit(evidence: &Evidence<'_>, share: f64) -> Option<f64> {
+/// A flood below the ordinary limits, and the limit that it is above.
+#[derive(Clone, Copy)]
+enum Slow {
+    /// It lasts, and nobody asks again.
+    Lasting(f64),
+    /// Its SYNs are no clients'.
+    MadeUp(f64),
+}
+
+impl Slow {
+    const fn limit(self) -> f64 {
+        match self {
+            Self::Lasting(limit) | Self::MadeUp(limit) => limit,
+        }
+    }
+
+    fn in_words(self) -> String {
+        match self {
+            Self::Lasting(limit) => format!("{limit} for {SLOW_S} s, not sent again,"),
+            Self::MadeUp(limit) => {
+                format!("{limit}, made up (without options, or each from another address),")
+            }
+        }
+    }
+}
+
+/// `None`: the last seconds have no slow flood.
+fn slow(evidence: &Evidence<'_>, share: f64) -> Option<Slow> {
     let (config, handshakes) = (evidence.config, evidence.handshakes);
-    let floor = config.conn_rise_floor_per_s;
-    let asked = handshakes.asked as f64;
-    if !evidence.answers_visible || (handshakes.unresolved as f64) < floor {
+    if !evidence.answers_visible {
         return None;
     }
+    let low = config.syn_flood_low_per_s;
+    if handshakes.asked as f64 >= low && (is_bare(evidence) || is_forged(evidence, share)) {
+        return Some(Slow::MadeUp(low));
+    }
+    let floor = config.conn_rise_floor_per_s;
     let usual = if evidence.served { evidence.usual_asked()?.median } else { 0.0 };
     let limit = usual + floor;
     let lately = |counter| evidence.sliding.ten_seconds(counter);
     let resolved =
         lately(ListenerCounter::Completed) + lately(ListenerCounter::CompletedOneSided) + handshakes.refused;
     let unresolved_lately = lately(ListenerCounter::Attempted).saturating_sub(resolved) as f64;
-    let is_slow_flood = asked >= limit
+    let lasts = handshakes.asked as f64 >= limit
+        && (handshakes.unresolved as f64) >= floor
         && share >= config.flood_unresolved_share
         && unresolved_lately >= SLOW_S * floor
-        && (handshakes.repeated as f64) < CLIENTS_REPEAT_SHARE * asked
-        && evidence.spoofed_estimate()? >= SLOW_SPOOFED_SHARE;
-    is_slow_flood.then_some(limit)
+        && is_not_asked_again(&handshakes);
+    lasts.then_some(Slow::Lasting(limit))
+}
+
+/// SYNs without options, none of which is completed: what is, is as many as there are others.
+fn is_bare(evidence: &Evidence<'_>) -> bool {
+    let handshakes = evidence.handshakes;
+    let bare = evidence.sliding.bare_syns() as f64;
+    let others = (handshakes.asked as f64 - bare).max(0.0);
+    let resolved = (handshakes.completed + handshakes.refused) as f64;
+    bare >= evidence.config.syn_flood_low_per_s
+        && handshakes.unresolved != 0
+        && resolved <= others + bare * (1.0 - MADE_UP_SHARE)
+}
+
+/// As many addresses as attempts at a listener that never served, and those that are older than a second were not sent
+/// again, which clients do by then. Where it answers and nothing at all comes back, not
+/// even a RST, nor is an answer repeated, it may be that the capture has SYNs alone.
+fn is_forged(evidence: &Evidence<'_>, share: f64) -> bool {
+    let handshakes = evidence.handshakes;
+    let answers_go_on = evidence.history.recent(Fact::AnswerAgain) != 0
+        || evidence.last_second(ListenerCounter::Aborted) != 0
+        || (handshakes.answered as f64) < handshakes.asked as f64 * evidence.config.flood_unresolved_share;
+    !evidence.served
+        && share >= MADE_UP_SHARE
+        && evidence.spoofed_estimate().is_some_and(|share| share >= FORGED_SHARE)
+        && is_given_up(evidence)
+        && answers_go_on
+}
+
+/// Whether enough attempts are old enough to be sent again, and are not.
+fn is_given_up(evidence: &Evidence<'_>) -> bool {
+    let asked = evidence.last_second(ListenerCounter::Attempted);
+    let old = evidence.sliding.ten_seconds(ListenerCounter::Attempted).saturating_sub(asked);
+    let repeated = evidence.handshakes.repeated as f64;
+    old as f64 >= evidence.config.syn_flood_low_per_s
+        && repeated < CLIENTS_REPEAT_SHARE * old.min(asked) as f64
+}
+
+fn is_not_asked_again(handshakes: &Handshakes) -> bool {
+    (handshakes.repeated as f64) < CLIENTS_REPEAT_SHARE * handshakes.asked as f64
 }
 
 /// P1 where the service no longer completes handshakes for others, P2 where it still does.
@@ -180,9 +257,9 @@ fn next_commands(evidence: &Evidence<'_>) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing_asked::Heard;
+    use super::super::testing_asked::{Heard, facts};
     use super::*;
-    use crate::feature::{Handshakes, Sliding};
+    use crate::feature::{Sliding, TICKS};
     use crate::window::ListenerWindow;
 
     /// So many attempts a second for five seconds, none answered, from as many hosts; of them so many repeated.
@@ -200,6 +277,7 @@ mod tests {
         window.counters[ListenerCounter::Attempted as usize] = asked;
         let mut sliding = Sliding::default();
         for _ in 0..5 {
+            sliding.advance(TICKS as u64);
             sliding.add(&window);
             sliding.advance_second();
         }
@@ -209,10 +287,52 @@ mod tests {
     #[test]
     fn slow_floods_from_forged_addresses_are_found_and_clients_of_a_dead_service_are_none() {
         let finding = unanswered(200, 0, false).expect("a slow flood");
-        assert_eq!((finding.severity, finding.limit), (Severity::P2, 100.0));
+        assert_eq!((finding.severity, finding.limit), (Severity::P3, 30.0));
         assert_eq!(unanswered(200, 150, false), None);
-        assert_eq!(unanswered(80, 0, false), None);
+        assert_eq!(unanswered(25, 0, false), None);
         // What is usual of a listener that served is not known yet.
         assert_eq!(unanswered(200, 0, true), None);
+    }
+
+    /// So many half-open attempts a second of one host for five seconds; the last of them without options.
+    fn of_one_host(asked: u64, bare: u32, completed: u64, served: bool) -> Option<Finding> {
+        let mut heard = Heard { served, ..Heard::default() };
+        heard.ask_from(0..1);
+        heard.handshakes = Handshakes {
+            asked,
+            matured: asked,
+            completed,
+            unresolved: asked - completed,
+            ..Handshakes::default()
+        };
+        let mut window = ListenerWindow::default();
+        window.counters[ListenerCounter::Attempted as usize] = asked;
+        window.counters[ListenerCounter::Completed as usize] = completed;
+        let mut sliding = Sliding::default();
+        for _ in 0..5 {
+            sliding.advance(TICKS as u64);
+            sliding.add(&window);
+            sliding.advance_second();
+        }
+        window.counters = Default::default();
+        (0..bare).for_each(|_| window.facts.count(facts(&[Fact::BareSyn])));
+        sliding.add(&window);
+        heard.judge(|evidence| detect(&Evidence { sliding: &sliding, ..*evidence }))
+    }
+
+    #[test]
+    fn one_host_that_leaves_its_handshakes_open_floods_too() {
+        assert!(of_one_host(150, 0, 0, false).is_some_and(|finding| finding.limit == 100.0));
+        assert_eq!(of_one_host(90, 0, 0, false), None);
+        assert_eq!(of_one_host(150, 0, 150, false), None);
+    }
+
+    #[test]
+    fn syns_that_no_stack_sends_flood_at_a_low_rate_and_whoever_completes_does_not() {
+        assert!(of_one_host(40, 40, 0, false).is_some_and(|finding| finding.severity == Severity::P3));
+        // Beside a hundred clients that are served.
+        assert!(of_one_host(140, 40, 100, true).is_some());
+        assert_eq!(of_one_host(140, 40, 140, true), None);
+        assert_eq!(of_one_host(40, 0, 0, false), None);
     }
 }

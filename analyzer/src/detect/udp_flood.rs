@@ -6,10 +6,11 @@
 //! Ordinary traffic does not trigger it: QUIC, DNS, calls and games answer at least every tenth datagram; a stream
 //! (iperf3, video, a tunnel) is one port at both ends from few places; a multicast group is a stream; collectors of logs
 //! and flows take steadily, and are judged once that is known. Where what the host sends is not seen, nothing looks
-//! answered: then only a rise over what is usual, port 0 (which no service has), or a spray over all ports from all over
-//! the world counts.
-//! Thresholds: `udp_flood_per_s`, `udp_answered_share`, `one_sided_factor`. From the configuration.
-//! What would fool it: a flood in one five-tuple; a flood of queries that the host answers; a host that sends so many
+//! answered: then only a rise over what is usual, port 0 (which no service has), datagrams without payload, or a spray over
+//! all ports from all over the world counts. Datagrams without payload are what tools send that only count packets: no
+//! stream has them, and nobody needs a thousand a second, so that Junos's limit itself is enough.
+//! Thresholds: `udp_flood_per_s`, `udp_empty_per_s`, `udp_answered_share`, `one_sided_factor`. From the configuration.
+//! What would fool it: a flood with payload in one five-tuple; a flood of queries that the host answers; a host that sends so many
 //! datagrams of its own that they cover the flood, in its first ten seconds.
 
 use super::host::{Flood, LEADS, LEADS_NOT, TTL_CLASSES_MANY, one_sided, severity, shown, usual};
@@ -38,22 +39,30 @@ struct Beyond {
 pub(super) fn detect(evidence: &HostEvidence<'_>) -> Option<(Target, Finding)> {
     let config = evidence.config;
     let datagrams = evidence.per_s(HostCount::Udp);
-    if datagrams < config.udp_flood_per_s || evidence.address.is_multicast() {
+    if datagrams < config.udp_empty_per_s.min(config.udp_flood_per_s) || evidence.address.is_multicast() {
         return None;
     }
+    let is_empty = evidence.is_empty(HostCount::Udp, HostCount::UdpBytes);
+    let limit = limit(evidence, is_empty);
     let beyond = beyond(evidence, datagrams)?;
     let sent = evidence.per_s(HostCount::SentUdp);
     let answered = beyond.sent >= beyond.received * config.udp_answered_share;
-    if beyond.received < config.udp_flood_per_s || answered || is_stream(evidence) {
+    if beyond.received < limit || answered || (!is_empty && is_stream(evidence)) {
         return None;
     }
     let is_one_way = evidence.leading_destination().is_some_and(is_one_way);
     let sees_answers = evidence.sees_answers(datagrams, sent);
     let is_strange = beyond.is_rise
+        || (is_empty && !is_one_way)
         || (sees_answers && !is_one_way)
         || evidence.leading_destination() == Some(0)
         || is_spray(evidence, datagrams);
-    is_strange.then(|| finding(evidence, &beyond, sees_answers))
+    is_strange.then(|| finding(evidence, &beyond, limit, sees_answers))
+}
+
+fn limit(evidence: &HostEvidence<'_>, is_empty: bool) -> f64 {
+    let config = evidence.config;
+    if is_empty { config.udp_empty_per_s.min(config.udp_flood_per_s) } else { config.udp_flood_per_s }
 }
 
 /// `None`: no more than usual.
@@ -89,8 +98,12 @@ fn is_spray(evidence: &HostEvidence<'_>, datagrams: f64) -> bool {
         && datagrams >= config.udp_flood_per_s * config.one_sided_factor * SPRAY_SHARE
 }
 
-fn finding(evidence: &HostEvidence<'_>, beyond: &Beyond, sees_answers: bool) -> (Target, Finding) {
-    let limit = evidence.config.udp_flood_per_s;
+fn finding(
+    evidence: &HostEvidence<'_>,
+    beyond: &Beyond,
+    limit: f64,
+    sees_answers: bool,
+) -> (Target, Finding) {
     let datagrams = evidence.per_s(HostCount::Udp);
     let bytes = evidence.per_s(HostCount::UdpBytes) / datagrams;
     let port = evidence.leading_destination();
@@ -179,6 +192,15 @@ mod tests {
         assert_eq!(datagrams(86_000, 0).ports(Some(40_000), Some(5_201)).kinds(), []);
         assert_eq!(datagrams(30_000, 0).ports(None, Some(514)).kinds(), []);
         assert_eq!(datagrams(36_000, 0).ports(None, Some(8_125)).usual(30_000, 0).kinds(), []);
+    }
+
+    #[test]
+    fn datagrams_without_payload_are_no_stream() {
+        let host = |bytes| Host::new().with(HostCount::Udp, 2_000).with(HostCount::UdpBytes, 2_000 * bytes);
+        let port_to_port = |bytes| host(bytes).ports(Some(53), Some(53)).one_sided();
+        assert_eq!(port_to_port(42).kinds(), [Kind::UdpFlood]);
+        assert_eq!(port_to_port(90).kinds(), []);
+        assert_eq!(host(42).ports(None, Some(8_125)).one_sided().kinds(), [], "statsd");
     }
 
     #[test]

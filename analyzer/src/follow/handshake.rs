@@ -15,6 +15,9 @@ use crate::digest::Digest;
 use crate::fact::{Fact, Facts};
 use crate::flow_record::CloseCause;
 
+/// A TCP header without options.
+const HEADER_BYTES: u16 = 20;
+
 impl Follower {
     pub(super) fn asked(&mut self, digest: &Digest, packet_number: u64) -> Verdict {
         let (told, told_ns) = (&mut self.told, digest.ts_ns);
@@ -43,6 +46,9 @@ impl Follower {
         let from_itself =
             packet.source == packet.destination && packet.source_port == packet.destination_port;
         facts.set_if(from_itself, Fact::Land);
+        let header_bytes = packet.payload_offset.wrapping_sub(packet.transport_offset);
+        let is_bare = events & event::ATTEMPTED != 0 && header_bytes == HEADER_BYTES;
+        facts.set_if(is_bare, Fact::BareSyn);
         Verdict { outcome, judged: Judged { marks, ..Judged::default() }, facts }
     }
 

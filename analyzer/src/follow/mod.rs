@@ -9,6 +9,7 @@ mod facts;
 mod half_open;
 mod handshake;
 mod huge;
+mod neighbours;
 mod record;
 mod sizes;
 mod table;
@@ -33,6 +34,7 @@ use crate::layer::{
 };
 use ahead::PLACES;
 use half_open::HalfOpen;
+use neighbours::Neighbours;
 use record::Telling;
 pub use sizes::{MEMORY_MIB_DEFAULT, MEMORY_MIB_MIN, Sizes};
 use table::{Table, index_of};
@@ -115,6 +117,7 @@ pub struct Follower {
     told: Vec<FlowRecord>,
     misfits: Misfits,
     watch: Watch,
+    neighbours: Neighbours,
     /// Places of connections found ahead, by position in the list; hints.
     places: [Option<u32>; PLACES],
 }
@@ -133,6 +136,7 @@ impl Follower {
             told: Vec::new(),
             misfits: Misfits::default(),
             watch: Watch::default(),
+            neighbours: Neighbours::new(),
             places: [None; PLACES],
         }
     }
@@ -187,7 +191,9 @@ impl Follower {
             Transport::Icmp => self.icmp(digest, bytes(), &mut verdict.facts),
             Transport::None if digest.packet.network == Network::Arp => {
                 let before = self.sums.get(LayerCounter::ArpRequests);
-                arp(digest.network_bytes(bytes()), &mut self.sums);
+                let bytes = digest.network_bytes(bytes());
+                arp(bytes, &mut self.sums);
+                self.neighbours.note(bytes, digest.ts_ns, &mut verdict.facts);
                 let asked = self.sums.get(LayerCounter::ArpRequests) != before;
                 // Whoever has no address yet asks for its own.
                 verdict.facts.set_if(asked && digest.packet.source != ipv4_mapped(0), Fact::AddressAsked);
@@ -317,7 +323,7 @@ impl Follower {
             verdict.facts.set_if(answers, Fact::StrayAnswered);
         }
         if connection.flags & !before & flag::CLOSED != 0 {
-            facts::of_end(connection, &self.layers, &mut verdict.facts);
+            facts::of_end(connection, sender, &self.layers, &mut verdict.facts);
             let (fingerprint, due_ns) = (connection.fingerprint, digest.ts_ns + LINGER_NS);
             if self.closed.len() < self.closed.capacity() {
                 self.closed.push_back(Closed { place, fingerprint, due_ns });
@@ -360,6 +366,7 @@ impl Follower {
             bytes: digest.payload(bytes()),
             ts_ns: digest.ts_ns,
             responder_port: connection.ports[responder],
+            ends: ends_of(connection),
         };
         let done = match self.layers.tcp(&part, &mut self.sums, &mut verdict.facts) {
             Interest::More => return,
@@ -381,7 +388,9 @@ impl Follower {
         let version = digest.icmp_version();
         let Packet { source, destination, .. } = digest.packet;
         let message = IcmpMessage { version, source, destination, bytes, ts_ns: digest.ts_ns };
+        let before = self.sums.get(LayerCounter::IcmpEchoRequests);
         self.layers.icmp(&message, &mut self.sums);
+        facts.set_if(self.sums.get(LayerCounter::IcmpEchoRequests) != before, Fact::EchoAsked);
         let quote = quoted(version, bytes);
         facts.set_if(quote.is_some(), Fact::IcmpError);
         let Some(route) = quoted_route(version, bytes) else { return };
@@ -407,6 +416,14 @@ impl Follower {
     pub fn connections(&self) -> &[Connection] {
         self.table.connections()
     }
+}
+
+/// A hash of both addresses, whichever is which.
+fn ends_of(connection: &Connection) -> u32 {
+    let [low, high] = connection.addresses.map(|address| {
+        address.iter().fold(0, |sum: u32, word| sum.rotate_left(5).wrapping_mul(0x9e37_79b9) ^ word)
+    });
+    low ^ high
 }
 
 /// Bits of [`Connection::flags`] beside [`flag`]: what this side sends is not read any further.

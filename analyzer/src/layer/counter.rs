@@ -110,6 +110,10 @@ layer_counters! {
         HttpStatus5xx = "status_5xx",
         /// Responses 408: the server waited for a request in vain.
         HttpStatus408 = "status_408",
+        /// Of the responses 401, those to requests with a password other than the last one of these two hosts.
+        HttpLoginsRefused = "logins_refused",
+        /// Forms and queries with a password other than the last one of these two hosts.
+        HttpPasswordsSent = "passwords_sent",
         /// Requests that waited when their connection ended.
         HttpUnanswered = "unanswered",
         /// Heads or chunks that break the rules of RFC 9112.

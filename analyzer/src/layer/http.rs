@@ -1,12 +1,14 @@
 //! HTTP/1 (RFC 9112): heads are read, bodies are passed over by their length.
 //!
-//! A head is read when it is there whole; of its fields only those that give the length of the body. Tolerant as
+//! A head is read when it is there whole, with a form where that is its body; of its fields only those that give the
+//! length of the body, and passwords ([`super::password`]). Tolerant as
 //! servers are: a bare line feed ends a line, names are compared without case, what is not understood is passed by.
 //! By hand, because a parser that wants every field well-formed counts fewer messages than were answered.
 
 use memchr::{memchr, memchr_iter};
 
 use super::counter::LayerCounter::*;
+use super::password;
 use super::recognise;
 use super::record::Protocol;
 use super::slot::{NO_DETAIL, Phase, Slot, flag};
@@ -16,6 +18,10 @@ use super::version::Version;
 
 /// Longest body that is passed over: sequence numbers compare right within 2^31, and segments may come from behind it.
 const BODY_BYTES_MAX: u64 = 1 << 30;
+/// Longest body that is read as a form: names and passwords are short.
+const FORM_BYTES_MAX: u64 = 1_024;
+/// Its type.
+const FORM: &[u8] = b"application/x-www-form-urlencoded";
 /// Digits and extensions of a chunk's size line.
 const CHUNK_LINE_BYTES_MAX: usize = 256;
 /// Requests that wait whose kind is remembered: bits of a number.
@@ -39,6 +45,10 @@ enum Body {
 struct Framing {
     length: Option<u64>,
     chunked: bool,
+    /// The body is a form's parameters.
+    is_form: bool,
+    /// A hash of the credentials.
+    password: Option<u32>,
 }
 
 /// A request's or response's head.
@@ -48,7 +58,8 @@ pub(super) fn head(turn: &mut Turn<'_>, bytes: Bytes<'_>) -> Step {
     if empty != 0 {
         return Step::Took(empty as u32);
     }
-    let from = bytes.fresh_from.saturating_sub(3);
+    // A head of POST may have been complete before: it waits for its form.
+    let from = if bytes.all.starts_with(b"POST") { 0 } else { bytes.fresh_from.saturating_sub(3) };
     let is_response = bytes.all.starts_with(b"HTTP");
     if !is_response && matches!(recognise::method(bytes.all), Ok(None)) {
         let short = bytes.all.len() < 4 && b"HTTP".starts_with(bytes.all);
@@ -59,7 +70,22 @@ pub(super) fn head(turn: &mut Turn<'_>, bytes: Bytes<'_>) -> Step {
         return Step::Wait;
     };
     let head = bytes.all.get(..len).unwrap_or_default();
-    if is_response { response(turn, head) } else { request(turn, head) }
+    if is_response {
+        return response(turn, head);
+    }
+    let (_, fields) = split_line(head);
+    let framing = framing(fields);
+    let form = framing.length.filter(|length| framing.is_form && *length <= FORM_BYTES_MAX);
+    let form = form.map_or(0, |length| length as usize);
+    match bytes.all.get(len..len + form) {
+        Some(form) => request(turn, head, &framing, form),
+        None if turn.is_cut => request(turn, head, &framing, &[]),
+        // A form is small, and read with its head.
+        None => {
+            time_first_byte(turn, false);
+            Step::Wait
+        }
+    }
 }
 
 /// Bytes up to and with the empty line, which may end only at or behind `from`.
@@ -90,9 +116,10 @@ fn take_latency(turn: &mut Turn<'_>) {
     }
 }
 
-fn request(turn: &mut Turn<'_>, head: &[u8]) -> Step {
+fn request(turn: &mut Turn<'_>, head: &[u8], framing: &Framing, form: &[u8]) -> Step {
     let Ok(Some(method)) = recognise::method(head) else { return Step::Lost };
-    let (line, fields) = split_line(head);
+    let (line, _) = split_line(head);
+    note_password(turn, line, framing, form);
     turn.sums.count(HttpRequests);
     turn.sums.methods[method.min(METHODS.len() - 1)] += 1;
     turn.sums.versions.add(version_of(line.trim_ascii_end()));
@@ -113,12 +140,30 @@ fn request(turn: &mut Turn<'_>, head: &[u8]) -> Step {
     if let Some(detail) = turn.http() {
         detail.requests = detail.requests.saturating_add(1);
     }
-    let framing = framing(fields);
-    let body = match framing {
+    let body = match *framing {
         Framing { chunked: true, .. } => Body::Chunks,
         Framing { length, .. } => Body::Bytes(length.unwrap_or(0)),
     };
     pass(turn, head.len(), body)
+}
+
+/// Passwords of the request: in its fields, its query, its form.
+fn note_password(turn: &mut Turn<'_>, line: &[u8], framing: &Framing, form: &[u8]) {
+    turn.slot.flags &= !flag::PASSWORD;
+    if let Some(password) = framing.password {
+        if turn.passwords.is_new(turn.ends, password) {
+            turn.slot.flags |= flag::PASSWORD;
+        }
+        return;
+    }
+    let query = || {
+        let query = line.get(memchr(b'?', line)? + 1..)?;
+        query.split(|byte| *byte == b' ').next()
+    };
+    let sent = password::of_form(form).or_else(|| password::of_form(query()?));
+    if sent.is_some_and(|password| turn.passwords.is_new(turn.ends, password)) {
+        turn.sums.count(HttpPasswordsSent);
+    }
 }
 
 fn response(turn: &mut Turn<'_>, head: &[u8]) -> Step {
@@ -169,8 +214,10 @@ fn count_status(turn: &mut Turn<'_>, status: u16) {
         5 => turn.sums.count(HttpStatus5xx),
         _ => {}
     }
-    if status == 408 {
-        turn.sums.count(HttpStatus408);
+    match status {
+        401 if turn.slot.has(flag::PASSWORD) => turn.sums.count(HttpLoginsRefused),
+        408 => turn.sums.count(HttpStatus408),
+        _ => {}
     }
     if let Some(detail) = turn.http() {
         detail.responses = detail.responses.saturating_add(1);
@@ -271,7 +318,7 @@ fn version_of(line: &[u8]) -> Version {
     }
 }
 
-/// The fields that frame the body. Two different lengths are an attack or a mistake; the first is taken.
+/// The fields that frame the body, and credentials. Two different lengths are an attack or a mistake; the first is taken.
 fn framing(fields: &[u8]) -> Framing {
     let mut framing = Framing::default();
     let mut rest = fields;
@@ -283,6 +330,14 @@ fn framing(fields: &[u8]) -> Framing {
             Some(b'C' | b'c') => {
                 if let Some(value) = field(line, b"content-length") {
                     framing.length = framing.length.or_else(|| decimal(value));
+                } else if let Some(value) = field(line, b"content-type") {
+                    framing.is_form |=
+                        value.get(..FORM.len()).is_some_and(|own| own.eq_ignore_ascii_case(FORM));
+                }
+            }
+            Some(b'A' | b'a') => {
+                if let Some(value) = field(line, b"authorization") {
+                    framing.password = password::of_authorization(value);
                 }
             }
             Some(b'T' | b't') => {

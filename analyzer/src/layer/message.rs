@@ -23,6 +23,8 @@ pub struct StreamPart<'a> {
     pub ts_ns: u64,
     /// The responder's port.
     pub responder_port: u16,
+    /// A hash of both hosts' addresses, the same for all their connections.
+    pub ends: u32,
 }
 
 /// What of a connection is still worth handing over.

@@ -24,6 +24,7 @@ mod ja4;
 mod message;
 mod names;
 mod noted;
+mod password;
 mod quic;
 mod recognise;
 mod record;

@@ -31,16 +31,18 @@ impl Messages {
 /// The same in streams, and whether a head waits.
 #[derive(Clone, Copy)]
 pub(super) struct Stream {
-    counts: [u64; 8],
+    counts: [u64; 10],
     waits: bool,
 }
 
 impl Stream {
-    const COUNTED: [(LayerCounter, Fact); 8] = [
+    const COUNTED: [(LayerCounter, Fact); 10] = [
         (LayerCounter::HttpRequests, Fact::Request),
         (LayerCounter::HttpResponses, Fact::Response),
         (LayerCounter::HttpStatus5xx, Fact::ServerError),
         (LayerCounter::HttpStatus408, Fact::RequestTimeout),
+        (LayerCounter::HttpLoginsRefused, Fact::BriefLogin),
+        (LayerCounter::HttpPasswordsSent, Fact::PasswordSent),
         (LayerCounter::TlsClientHellos, Fact::Hello),
         (LayerCounter::TlsHandshakeFailures, Fact::HelloFailed),
         (LayerCounter::TlsVersionRefused, Fact::VersionRefused),

@@ -103,7 +103,7 @@ pub(super) fn recognise(bytes: &[u8], responder_port: u16) -> Recognised {
     let recognised = match first {
         0x14..=0x18 => tls::recognise(bytes),
         b'A'..=b'Z' | b'+' | b'*' | b'2' | 0x13 => text(bytes, responder_port),
-        0x00 | 0x03 | 0x10 => binary(bytes),
+        0x00 | 0x03 | 0x10 | 0xff => binary(bytes),
         _ => Recognised::Nothing,
     };
     match recognised {
@@ -191,6 +191,8 @@ fn binary(bytes: &[u8]) -> Recognised {
         [0x10, _, 0, 4, b'M', b'Q', b'T', b'T', ..] | [0x10, _, _, 0, 4, b'M', b'Q', b'T', b'T', ..] => {
             Recognised::As(Protocol::Mqtt)
         }
+        // Options are settled first (RFC 854): WILL, WONT, DO, DONT.
+        [0xff, 0xfb..=0xfe, _, ..] => Recognised::As(Protocol::Telnet),
         _ if bytes.len() < 9 => Recognised::Short,
         _ => Recognised::Nothing,
     }

@@ -28,13 +28,14 @@ pub enum Protocol {
     Smb,
     Smtp,
     Ssh,
+    Telnet,
     Tls,
     Vnc,
 }
 
 impl Protocol {
     /// All of them, in memory order.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Amqp,
         Self::BitTorrent,
         Self::Dns,
@@ -52,6 +53,7 @@ impl Protocol {
         Self::Smb,
         Self::Smtp,
         Self::Ssh,
+        Self::Telnet,
         Self::Tls,
         Self::Vnc,
     ];

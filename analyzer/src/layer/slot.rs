@@ -88,6 +88,8 @@ pub(super) mod flag {
     pub(crate) const CONNECT: u8 = 0x01;
     /// HTTP: a request's head was begun, and not seen to be complete.
     pub(crate) const HEAD_WAITS: u8 = 0x02;
+    /// HTTP: the newest request has a password other than the last one of these two hosts.
+    pub(crate) const PASSWORD: u8 = 0x04;
 }
 
 impl Slot {

@@ -13,11 +13,12 @@ use super::detail::Details;
 use super::http;
 use super::message::{Interest, StreamPart};
 use super::noted;
+use super::password::Passwords;
 use super::recognise::{Recognised, recognise};
 use super::record::{AppRecord, Protocol};
 use super::slot::{Phase, Slot, clock_us, flag};
 use super::sums::LayerSums;
-use super::turn::{Bytes, Step, Turn};
+use super::turn::{Bytes, Memory, Step, Turn};
 use super::version::Version;
 use super::waits::Waits;
 use super::{dns, tls};
@@ -41,6 +42,7 @@ pub(super) struct Streams {
     slots: Box<[Slot]>,
     details: Details,
     buffers: Buffers,
+    passwords: Passwords,
 }
 
 /// Whether the segment at hand is to be read on.
@@ -81,12 +83,14 @@ impl Streams {
             slots: vec![Slot::CLOSED; connections as usize].into_boxed_slice(),
             details: Details::new(connections),
             buffers: Buffers::new(),
+            passwords: Passwords::new(),
         }
     }
 
     pub(super) fn allocated_bytes(&self) -> usize {
         let details = self.details.tls.allocated_bytes() + self.details.http.allocated_bytes();
-        size_of_val(&*self.slots) + details + self.buffers.allocated_bytes()
+        let few = self.buffers.allocated_bytes() + self.passwords.allocated_bytes();
+        size_of_val(&*self.slots) + details + few
     }
 
     pub(super) fn open(&mut self, slot: u32, next_sequence: [Option<u32>; 2]) {
@@ -351,10 +355,11 @@ impl Streams {
         dns: &mut Waits,
         sums: &mut LayerSums,
     ) -> Step {
-        let Self { slots, details, buffers } = self;
+        let Self { slots, details, buffers, passwords } = self;
         let Some(slot) = slots.get_mut(part.slot as usize) else { return Step::Over };
         let bytes = Bytes { all: buffers.contiguous(buffer), buffered: true, fresh_from };
-        step(&mut turn(slot, details, part, dns, sums), bytes, part.responder_port)
+        let memory = Memory { details, dns, passwords };
+        step(&mut Turn::of(slot, memory, part, sums), bytes, part.responder_port)
     }
 
     fn step(
@@ -364,20 +369,11 @@ impl Streams {
         dns: &mut Waits,
         sums: &mut LayerSums,
     ) -> Step {
-        let Some(slot) = self.slots.get_mut(part.slot as usize) else { return Step::Over };
-        step(&mut turn(slot, &mut self.details, part, dns, sums), bytes, part.responder_port)
+        let Self { slots, details, passwords, .. } = self;
+        let Some(slot) = slots.get_mut(part.slot as usize) else { return Step::Over };
+        let memory = Memory { details, dns, passwords };
+        step(&mut Turn::of(slot, memory, part, sums), bytes, part.responder_port)
     }
-}
-
-fn turn<'a>(
-    slot: &'a mut Slot,
-    details: &'a mut Details,
-    part: &StreamPart<'_>,
-    dns: &'a mut Waits,
-    sums: &'a mut LayerSums,
-) -> Turn<'a> {
-    let (from, now_us) = (direction(part), clock_us(part.ts_ns));
-    Turn { slot, details, dns, sums, from, slot_number: part.slot, ts_ns: part.ts_ns, now_us }
 }
 
 /// The reader's turn whose phase it is.
@@ -507,6 +503,7 @@ mod tests {
                 bytes,
                 ts_ns: 1_000_000_000,
                 responder_port: 80,
+                ends: 0,
             };
             let mut facts = Facts::NONE;
             self.streams.tcp(&part, &mut self.waits, &mut self.sums, &mut facts);

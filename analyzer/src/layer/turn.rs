@@ -2,7 +2,9 @@
 
 use super::counter::LayerCounter::StreamDetailsRefused;
 use super::detail::{Details, HttpDetail, Table, TlsDetail};
-use super::slot::{DETAIL_REFUSED, NO_DETAIL, Slot};
+use super::message::StreamPart;
+use super::password::Passwords;
+use super::slot::{DETAIL_REFUSED, NO_DETAIL, Slot, clock_us};
 use super::sums::LayerSums;
 use super::waits::Waits;
 
@@ -36,12 +38,40 @@ pub(super) struct Turn<'a> {
     pub(super) slot: &'a mut Slot,
     pub(super) details: &'a mut Details,
     pub(super) dns: &'a mut Waits,
+    pub(super) passwords: &'a mut Passwords,
     pub(super) sums: &'a mut LayerSums,
     /// Direction.
     pub(super) from: usize,
     pub(super) slot_number: u32,
+    /// See [`super::StreamPart::ends`].
+    pub(super) ends: u32,
     pub(super) ts_ns: u64,
     pub(super) now_us: u32,
+    /// The end of the segment was not captured.
+    pub(super) is_cut: bool,
+}
+
+/// What readers remember beside the slot.
+pub(super) struct Memory<'a> {
+    pub(super) details: &'a mut Details,
+    pub(super) dns: &'a mut Waits,
+    pub(super) passwords: &'a mut Passwords,
+}
+
+impl<'a> Turn<'a> {
+    /// The turn of a segment's bytes.
+    pub(super) fn of(
+        slot: &'a mut Slot,
+        memory: Memory<'a>,
+        part: &StreamPart<'_>,
+        sums: &'a mut LayerSums,
+    ) -> Self {
+        let Memory { details, dns, passwords } = memory;
+        let StreamPart { slot: slot_number, ts_ns, ends, .. } = *part;
+        let (from, now_us) = (usize::from(!part.from_initiator), clock_us(ts_ns));
+        let is_cut = part.bytes.len() < part.payload_bytes as usize;
+        Self { slot, details, dns, passwords, sums, from, slot_number, ends, ts_ns, now_us, is_cut }
+    }
 }
 
 impl Turn<'_> {

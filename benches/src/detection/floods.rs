@@ -29,6 +29,26 @@ pub fn troubles(limit: impl Fn(&str) -> f64) -> Vec<Trouble> {
             target: at_listener,
             ..flood("syn_flood", "conn_rate_limit_per_s", limit("conn_rate_limit_per_s"), syn_flood)
         },
+        // The same over all ports of a host, and over a network: a second is summed at its end.
+        Trouble {
+            within_s: 2.0,
+            ..flood(
+                "syn_flood",
+                "conn_rate_limit_per_s",
+                limit("conn_rate_limit_per_s"),
+                syn_flood_over_ports,
+            )
+        },
+        Trouble {
+            target: ("198.51.100", Some(VICTIM_PORT)),
+            within_s: 2.0,
+            ..flood(
+                "syn_flood",
+                "conn_rate_limit_per_s",
+                limit("conn_rate_limit_per_s"),
+                syn_flood_over_network,
+            )
+        },
         flood("syn_ack_reflection", "unasked_answers_per_s", limit("unasked_answers_per_s"), reflection),
         flood("ack_flood", "stray_flood_per_s", limit("stray_flood_per_s"), ack_flood),
         flood("rst_flood", "stray_flood_per_s", limit("stray_flood_per_s"), rst_flood),
@@ -57,6 +77,29 @@ fn to_victim(rng: &mut Rng) -> Ends {
 fn syn_flood(trouble: &Trouble, strength: f64, rng: &mut Rng) -> Vec<Packet> {
     let syn = |rng: &mut Rng| Tcp { flags: "S", sequence: rng.next_u32(), window: 64_240, ..Tcp::default() };
     trouble.times(trouble.value * strength).map(|at_us| tcp(at_us, to_victim(rng), syn(rng))).collect()
+}
+
+fn syn_flood_over_ports(trouble: &Trouble, strength: f64, rng: &mut Rng) -> Vec<Packet> {
+    syns_to(trouble, strength, rng, |rng| (VICTIM, port(rng)))
+}
+
+fn syn_flood_over_network(trouble: &Trouble, strength: f64, rng: &mut Rng) -> Vec<Packet> {
+    syns_to(trouble, strength, rng, |rng| (Ipv4Addr::new(198, 51, 100, rng.range(1, 255) as u8), VICTIM_PORT))
+}
+
+fn syns_to(
+    trouble: &Trouble,
+    strength: f64,
+    rng: &mut Rng,
+    to: impl Fn(&mut Rng) -> (Ipv4Addr, u16),
+) -> Vec<Packet> {
+    let mut packets = Vec::new();
+    for at_us in trouble.times(trouble.value * strength) {
+        let ends = Ends { to: to(rng), ..to_victim(rng) };
+        let sequence = rng.next_u32();
+        packets.push(tcp(at_us, ends, Tcp { flags: "S", sequence, window: 64_240, ..Tcp::default() }));
+    }
+    packets
 }
 
 /// SYN-ACKs of some hundred servers to a host that asked none of them.

@@ -97,15 +97,24 @@ pub fn icmp(at_us: u64, ends: Ends, kind: Icmpv4Type, payload: &[u8]) -> Packet 
 
 /// An ARP request.
 pub fn arp(at_us: u64, sender: Ipv4Addr, wanted: Ipv4Addr) -> Packet {
+    arp_of(at_us, ArpOperation::REQUEST, sender, wanted)
+}
+
+/// An ARP reply by whoever sends: the address is there.
+pub fn arp_reply(at_us: u64, sender: Ipv4Addr, asker: Ipv4Addr) -> Packet {
+    arp_of(at_us, ArpOperation::REPLY, sender, asker)
+}
+
+fn arp_of(at_us: u64, operation: ArpOperation, sender: Ipv4Addr, target: Ipv4Addr) -> Packet {
     let mut bytes = Vec::new();
     let request = ArpPacket::new(
         ArpHardwareId::ETHERNET,
         EtherType::IPV4,
-        ArpOperation::REQUEST,
+        operation,
         &SOURCE,
         &sender.octets(),
         &[0; 6],
-        &wanted.octets(),
+        &target.octets(),
     );
     if let Ok(request) = request {
         let _ = PacketBuilder::ethernet2(SOURCE, [0xff; 6]).arp(request).write(&mut bytes);

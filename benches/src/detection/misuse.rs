@@ -2,8 +2,10 @@
 
 use std::net::Ipv4Addr;
 
+use etherparse::{IcmpEchoHeader, Icmpv4Type};
+
 use super::background::{Exchange, VICTIM, VICTIM_PORT, speak};
-use super::frames::{Ends, Packet, Tcp, arp, tcp};
+use super::frames::{Ends, Packet, Tcp, arp, arp_reply, icmp, tcp};
 use super::scene::Trouble;
 use crate::rng::Rng;
 
@@ -16,56 +18,47 @@ const VICTIM_TEXT: &str = "192.0.2.80";
 
 /// All of them, at the thresholds of the default configuration.
 pub fn troubles(limit: impl Fn(&str) -> f64) -> Vec<Trouble> {
-    let trouble = |kind, threshold, value, target, packets| Trouble {
-        kind,
-        threshold,
-        value,
-        target,
-        within_s: 5.0,
-        lasts_us: MINUTE_US,
-        packets,
-    };
-    let burst = |trouble| Trouble { lasts_us: BURST_US, ..trouble };
-    let victim = (VICTIM_TEXT, None);
+    bursts(&limit).into_iter().chain(lasting(&limit)).collect()
+}
+
+/// Something that lasts a minute.
+fn trouble(
+    kind: &'static str,
+    threshold: &'static str,
+    limit: impl Fn(&str) -> f64,
+    target: (&'static str, Option<u16>),
+    packets: fn(&Trouble, f64, &mut Rng) -> Vec<Packet>,
+) -> Trouble {
+    let value = limit(threshold);
+    Trouble { kind, threshold, value, target, within_s: 5.0, lasts_us: MINUTE_US, packets }
+}
+
+/// Scans and guesses.
+fn bursts(limit: impl Fn(&str) -> f64) -> [Trouble; 8] {
+    let limit = &limit;
+    let (victim, network) = ((VICTIM_TEXT, None), "198.51.100");
+    let (logins, gateway) = ("brute_force_logins", ("192.0.2.1", None));
+    [
+        trouble("port_scan", "scan_ports", limit, victim, port_scan),
+        trouble("port_scan", "scan_ports", limit, victim, ack_scan),
+        trouble("host_sweep", "sweep_hosts", limit, (network, Some(445)), host_sweep),
+        trouble("host_sweep", "sweep_hosts", limit, (network, None), ping_sweep),
+        trouble("arp_sweep", "arp_sweep_hosts", limit, ("192.0.2", None), arp_sweep),
+        trouble("arp_spoof", "arp_spoof_unasked", limit, gateway, arp_spoof),
+        trouble("brute_force", logins, limit, ("192.0.2.12", Some(22)), brute_force),
+        trouble("brute_force", logins, limit, ("192.0.2.14", Some(80)), password_forms),
+    ]
+    .map(|trouble| Trouble { lasts_us: BURST_US, ..trouble })
+}
+
+/// What holds on.
+fn lasting(limit: impl Fn(&str) -> f64) -> [Trouble; 3] {
+    let limit = &limit;
     let listener = (VICTIM_TEXT, Some(VICTIM_PORT));
-    vec![
-        burst(trouble("port_scan", "scan_ports", limit("scan_ports"), victim, port_scan)),
-        burst(trouble(
-            "host_sweep",
-            "sweep_hosts",
-            limit("sweep_hosts"),
-            ("198.51.100", Some(445)),
-            host_sweep,
-        )),
-        burst(trouble(
-            "arp_sweep",
-            "arp_sweep_hosts",
-            limit("arp_sweep_hosts"),
-            ("192.0.2", None),
-            arp_sweep,
-        )),
-        burst(trouble(
-            "brute_force",
-            "brute_force_logins",
-            limit("brute_force_logins"),
-            ("192.0.2.12", Some(22)),
-            brute_force,
-        )),
-        trouble(
-            "connection_flood",
-            "connection_flood_per_s",
-            limit("connection_flood_per_s"),
-            listener,
-            connection_flood,
-        ),
-        trouble(
-            "http_flood",
-            "http_flood_requests_per_s",
-            limit("http_flood_requests_per_s"),
-            listener,
-            http_flood,
-        ),
-        trouble("slow_http", "slow_http_heads", limit("slow_http_heads"), listener, slow_http),
+    [
+        trouble("connection_flood", "connection_flood_per_s", limit, listener, connection_flood),
+        trouble("http_flood", "http_flood_requests_per_s", limit, listener, http_flood),
+        trouble("slow_http", "slow_http_heads", limit, listener, slow_http),
     ]
 }
 
@@ -102,6 +95,64 @@ fn arp_sweep(trouble: &Trouble, strength: f64, _rng: &mut Rng) -> Vec<Packet> {
     let sender = Ipv4Addr::new(192, 0, 2, 99);
     let times = trouble.times(trouble.value * strength / BURST_S).zip((1..255).cycle());
     times.map(|(at_us, host)| arp(at_us, sender, Ipv4Addr::new(192, 0, 2, host))).collect()
+}
+
+/// So many hosts in a burst; one in ten is there.
+fn ping_sweep(trouble: &Trouble, strength: f64, _rng: &mut Rng) -> Vec<Packet> {
+    let mut packets = Vec::new();
+    for (at_us, host) in trouble.times(trouble.value * strength / BURST_S).zip((1..255).cycle()) {
+        let ends = Ends { from: (ATTACKER, 0), to: (Ipv4Addr::new(198, 51, 100, host), 0), ttl: 48 };
+        let header = IcmpEchoHeader { id: 7, seq: u16::from(host) };
+        packets.push(icmp(at_us, ends, Icmpv4Type::EchoRequest(header), &[b'.'; 56]));
+        if host % 10 == 0 {
+            packets.push(icmp(at_us + 900, ends.back(), Icmpv4Type::EchoReply(header), &[b'.'; 56]));
+        }
+    }
+    packets
+}
+
+/// ACKs of no connection to so many ports in a burst, each refused.
+fn ack_scan(trouble: &Trouble, strength: f64, rng: &mut Rng) -> Vec<Packet> {
+    let mut packets = Vec::new();
+    for (at_us, port) in trouble.times(trouble.value * strength / BURST_S).zip((1..1_024).cycle()) {
+        let ends = Ends { from: (ATTACKER, 54_321), to: (VICTIM, port), ttl: 48 };
+        let acknowledgement = rng.next_u32();
+        let ack = Tcp { flags: "A", sequence: 1, acknowledgement, window: 1_024, payload: &[] };
+        packets.push(tcp(at_us, ends, ack));
+        packets.push(tcp(
+            at_us + 400,
+            ends.back(),
+            Tcp { flags: "R", sequence: acknowledgement, ..Tcp::default() },
+        ));
+    }
+    packets
+}
+
+/// So many replies in a burst, which nobody asked for.
+fn arp_spoof(trouble: &Trouble, strength: f64, _rng: &mut Rng) -> Vec<Packet> {
+    let (gateway, victim) = (Ipv4Addr::new(192, 0, 2, 1), Ipv4Addr::new(192, 0, 2, 7));
+    trouble.times(trouble.value * strength / BURST_S).map(|at_us| arp_reply(at_us, gateway, victim)).collect()
+}
+
+/// So many forms in a burst, each with another password.
+fn password_forms(trouble: &Trouble, strength: f64, rng: &mut Rng) -> Vec<Packet> {
+    let mut packets = Vec::new();
+    for (at_us, number) in trouble.times(trouble.value * strength / BURST_S).zip(0_u16..) {
+        let form = format!("username=admin&password={number:06}");
+        let request = format!(
+            "POST /login HTTP/1.1\r\nHost: a\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{form}",
+            form.len()
+        );
+        let exchange = Exchange {
+            request: request.as_bytes(),
+            response: b"HTTP/1.1 200 OK\r\nContent-Length: 900\r\n\r\n",
+            body_bytes: 900,
+        };
+        let there =
+            Ends { from: (ATTACKER, 30_000 + number), to: (Ipv4Addr::new(192, 0, 2, 14), 80), ttl: 48 };
+        speak(at_us, there, exchange, rng, &mut packets);
+    }
+    packets
 }
 
 /// So many SSH connections in a burst that end after a failed password.

@@ -11,8 +11,9 @@ pub(super) const OPEN_MAX: usize = 1_024;
 const KINDS_MAX: usize = 64;
 
 /// Kinds that count from zero, so that the first one is an increase.
-const KINDS: [&str; 31] = [
+const KINDS: [&str; 32] = [
     "ack_flood",
+    "arp_spoof",
     "arp_sweep",
     "brute_force",
     "capacity",
