@@ -215,7 +215,7 @@ impl Accounts {
         let mut window = Window { start_ns, end_ns, ..Window::default() };
         window.totals = std::mem::take(&mut self.totals);
         self.round_trips.settle();
-        self.listeners.hand_over(everything, &mut window, &self.sources);
+        self.listeners.hand_over(everything || is_spread(&window.totals), &mut window, &self.sources);
         let others = [Counter::Udp, Counter::Icmp, Counter::OtherTransport, Counter::Fragments];
         let others = others.iter().map(|counter| window.totals.get(*counter)).sum();
         self.targets.hand_over(everything, others, &mut window);
@@ -253,6 +253,18 @@ impl Accounts {
     pub fn listeners_used(&self) -> (u64, u64) {
         self.listeners.used()
     }
+}
+
+/// Attempts in a tick from which on those that nobody completes may be a flood over many listeners: of 500/s.
+const SPREAD_FROM: u64 = 50;
+
+/// Whether attempts may be spread over many listeners, each of which has too few to be told before the second ends: in
+/// the tick most were neither completed nor refused.
+fn is_spread(totals: &Counters) -> bool {
+    let resolved = [Counter::Completed, Counter::CompletedOneSided, Counter::Refused];
+    let resolved: u64 = resolved.iter().map(|counter| totals.get(*counter)).sum();
+    let attempted = totals.get(Counter::Attempted);
+    attempted >= SPREAD_FROM && attempted > resolved * 2
 }
 
 /// Datagrams with so many hops left or fewer are no question: traceroute's, to a new port each, and what stays in a
