@@ -112,7 +112,7 @@ mod tests {
 
     #[test]
     fn messages_without_data_are_no_ping() {
-        let unseen = |bytes| {
+        let unseen = |bytes: u64| {
             let host = Host::new().with(HostCount::Icmp, 2_400).with(HostCount::IcmpBytes, 2_400 * bytes);
             host.one_sided().kinds()
         };

@@ -196,8 +196,9 @@ mod tests {
 
     #[test]
     fn datagrams_without_payload_are_no_stream() {
-        let host = |bytes| Host::new().with(HostCount::Udp, 2_000).with(HostCount::UdpBytes, 2_000 * bytes);
-        let port_to_port = |bytes| host(bytes).ports(Some(53), Some(53)).one_sided();
+        let host =
+            |bytes: u64| Host::new().with(HostCount::Udp, 2_000).with(HostCount::UdpBytes, 2_000 * bytes);
+        let port_to_port = |bytes: u64| host(bytes).ports(Some(53), Some(53)).one_sided();
         assert_eq!(port_to_port(42).kinds(), [Kind::UdpFlood]);
         assert_eq!(port_to_port(90).kinds(), []);
         assert_eq!(host(42).ports(None, Some(8_125)).one_sided().kinds(), [], "statsd");
