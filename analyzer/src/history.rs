@@ -125,7 +125,8 @@ impl History {
     pub fn add(&mut self, window: &ListenerWindow) {
         let counts = Remembered::of(window);
         if self.slots.is_empty() {
-            if counts.iter().all(|count| *count == 0) {
+            let is_recent = RECENT.iter().any(|fact| window.fact(*fact) != 0);
+            if !is_recent && counts.iter().all(|count| *count == 0) {
                 return;
             }
             self.slots = vec![[0; COUNT]; SLOTS];

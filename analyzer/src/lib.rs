@@ -55,6 +55,7 @@ pub mod sample;
 pub mod scope;
 pub mod season;
 mod sight;
+pub mod source_list;
 pub mod spread;
 pub mod suggest;
 pub mod summary;

@@ -14,6 +14,8 @@ use crate::keyed::Keyed;
 use crate::local_host::HostInterval;
 use crate::path::{PathWindow, Trouble};
 use crate::sample::Sampling;
+pub use crate::source_list::sort_sources;
+pub(crate) use crate::source_list::{merge_sources, unite_sources};
 use crate::truth::Truth;
 
 /// Sources kept per listener and window, the busiest.
@@ -453,33 +455,6 @@ pub fn trim_targets(targets: &mut Keyed<IpAddr, TargetWindow>, most: usize) -> u
     let last_to_go = *last_to_go;
     targets.retain(|address, target| (target.packets(), *address) > last_to_go);
     surplus as u64
-}
-
-/// The union of two source lists. Counts of one source add: they come from different shards or periods.
-pub(crate) fn merge_sources(own: &mut Vec<(IpAddr, u32)>, more: &[(IpAddr, u32)]) {
-    if more.is_empty() {
-        return;
-    }
-    own.extend_from_slice(more);
-    unite_sources(own);
-}
-
-/// Makes one source list of several behind each other.
-fn unite_sources(sources: &mut Vec<(IpAddr, u32)>) {
-    sources.sort_unstable_by_key(|(address, _)| *address);
-    sources.dedup_by(|later, kept| {
-        let same = later.0 == kept.0;
-        if same {
-            kept.1 = kept.1.saturating_add(later.1);
-        }
-        same
-    });
-    sort_sources(sources);
-}
-
-/// Busiest first; equal ones by address, so that the order is the same everywhere.
-pub fn sort_sources(sources: &mut [(IpAddr, u32)]) {
-    sources.sort_unstable_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(&b.0)));
 }
 
 /// The packet logic's address as the standard library's.

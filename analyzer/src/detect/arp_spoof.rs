@@ -79,7 +79,11 @@ mod tests {
     fn replies_that_nobody_asked_for_are_a_claim() {
         let (target, finding) = claimed(30, 2).unwrap();
         assert_eq!(target.parts(), Some(("203.0.113.66".to_owned(), None, "arp")));
-        assert_eq!((finding.severity, finding.measured, finding.limit), (Severity::P2, 30.0, 10.0));
+        assert_eq!(
+            (finding.severity, finding.measured, finding.limit),
+            (Severity::P2, 30.0, 5.0),
+            "the owner speaks too"
+        );
         assert!(finding.next[1].contains("0xcb007142"), "{:?}", finding.next);
         assert_eq!(claimed(30, 0).unwrap().1.severity, Severity::P3);
     }

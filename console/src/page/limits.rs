@@ -25,9 +25,9 @@ pub const WRITE_TIME_MAX: Duration = Duration::from_secs(30);
 /// Bytes that the kernel keeps for a client that does not read (it doubles them).
 pub const SEND_BUFFER_BYTES: u32 = 64 * 1_024;
 /// Requests that an address may save up.
-pub const REQUESTS_BURST_MAX: f64 = 400.0;
+pub const REQUESTS_BURST_MAX: f64 = 800.0;
 /// Requests per second of an address.
-pub const REQUESTS_PER_S_MAX: f64 = 50.0;
+pub const REQUESTS_PER_S_MAX: f64 = 100.0;
 /// Wrong tokens that an address may save up.
 pub const WRONG_TOKENS_BURST_MAX: f64 = 10.0;
 /// Wrong tokens per second of an address.

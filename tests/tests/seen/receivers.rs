@@ -1,7 +1,7 @@
 //! Who is told: a web server and a syslog receiver in the lab, each with the time at which a message came, and a real
 //! Alertmanager.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
