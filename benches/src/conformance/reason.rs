@@ -329,7 +329,7 @@ mod tests {
     use serde_json::json;
 
     fn segment(packet: u64) -> Segment {
-        Segment { packet, at_ns: packet as i64 * 1_000, seq: packet as u32, ..Segment::default() }
+        Segment { packet, at_ns: packet as i64 * 1_000, seq: packet as u32, flags: ACK, ..Segment::default() }
     }
 
     fn twice(packet: u64) -> Said {
@@ -338,6 +338,7 @@ mod tests {
         Said { judged: [(packet, judged)].into(), ..Said::default() }
     }
 
+    const ACK: u16 = 0x10;
     const AGAIN: What = What::Judgement(Judgement::Retransmission);
     const FAST: What = What::Judgement(Judgement::FastRetransmission);
 

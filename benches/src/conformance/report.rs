@@ -188,7 +188,13 @@ mod tests {
     fn group(agreed: u64) -> Group {
         let judgements: Judgements = [Judgement::ZeroWindow].into_iter().collect();
         let segments: Vec<Segment> = (1..=100)
-            .map(|packet| Segment { packet, seq: packet as u32, judgements, ..Segment::default() })
+            .map(|packet| Segment {
+                packet,
+                seq: packet as u32,
+                flags: 0x10,
+                judgements,
+                ..Segment::default()
+            })
             .collect();
         let judged = (1..=agreed).map(|packet| (packet, Judged { judgements, duplicate_ack_number: None }));
         let said = Said { judged: judged.collect(), ..Said::default() };
