@@ -71,11 +71,13 @@ pub(crate) fn run(
     clock: &Clock,
     from: Sources,
 ) -> anyhow::Result<Outcome> {
-    let first_ns = clock.now_ns();
     let taken = match (from.described.kind, from.described.mode) {
         ("ring", _) | (_, "generic") => Taken::InStack,
         _ => Taken::InDriver,
     };
+    // Before anybody is told that it has begun: what is lost from then on is counted.
+    let (ahead, host) = (Ahead::open(interface, taken), Host::open());
+    let first_ns = clock.now_ns();
     let resolution_us = from.described.resolution_us;
     let workers = from.sources.len();
     let evidence = from.exports.evidence.as_ref();
@@ -92,8 +94,8 @@ pub(crate) fn run(
             unseen: args.direction.unseen().into_iter().collect(),
             ..SourceLosses::default()
         },
-        ahead: Ahead::open(interface, taken),
-        host: Host::open(),
+        ahead,
+        host,
         told: vec![Told::default(); workers],
         frames: 0,
         metered_ns: first_ns,
