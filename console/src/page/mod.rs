@@ -161,10 +161,10 @@ impl Page {
         let guard = Guard::new(address, tls.is_some(), options.token.clone(), Arc::clone(&counts));
         let metrics = options.metrics.clone();
         let past = options.history.clone().map(|dir| Past::new(dir, options.countries.clone()));
-        let (told, guard) = (Default::default(), Arc::new(guard));
+        let (kept, guard) = (Default::default(), Arc::new(guard));
         let url = format!("{}://{address}/", if tls.is_some() { "https" } else { "http" });
         let router =
-            routes::router(Arc::new(Shared { board, hub: Arc::clone(&hub), guard, metrics, past, told }));
+            routes::router(Arc::new(Shared { board, hub: Arc::clone(&hub), guard, metrics, past, kept }));
         let (stop, stopped) = oneshot::channel();
         let serve = move || {
             runtime.block_on(async {

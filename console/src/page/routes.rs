@@ -28,6 +28,8 @@ use crate::metrics::{self, Metrics};
 
 /// A board that was told may be told again for so long, while lines come faster than anybody looks.
 const SAME_BOARD: Duration = Duration::from_millis(200);
+/// The same of what pages ask for every few seconds.
+const SAME_CHART: Duration = Duration::from_secs(1);
 
 /// What answers are made of.
 pub(super) struct Shared {
@@ -36,16 +38,52 @@ pub(super) struct Shared {
     pub(super) guard: Arc<Guard>,
     pub(super) metrics: Option<Metrics>,
     pub(super) past: Option<Past>,
-    pub(super) told: Mutex<Option<Told>>,
+    pub(super) kept: Answers,
 }
 
-/// A board as it was sent: hundreds who ask at once cost one.
+/// Answers that are the same for all who ask.
+#[derive(Default)]
+pub(super) struct Answers {
+    board: Kept,
+    heat: Kept,
+    graph: Kept,
+    /// Of the newest connections, without a search.
+    flows: Kept,
+}
+
+/// An answer as it was sent: hundreds who ask at once cost one.
+#[derive(Default)]
+struct Kept(Mutex<Option<Told>>);
+
 #[derive(Clone)]
-pub(super) struct Told {
+struct Told {
     at: Instant,
-    changes: u64,
+    changes: Option<u64>,
     plain: Bytes,
     packed: Bytes,
+}
+
+impl Kept {
+    /// The last answer, where nothing changed since, as far as that is known, or it is younger than `same`; else what is
+    /// made now.
+    fn told(&self, changes: Option<u64>, same: Duration, make: impl FnOnce() -> Value) -> Told {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let last = kept.as_ref();
+        if let Some(told) =
+            last.filter(|told| (changes.is_some() && told.changes == changes) || told.at.elapsed() < same)
+        {
+            return told.clone();
+        }
+        let plain = Bytes::from(make().to_string());
+        let packed = assets::pack(&plain, Compression::fast());
+        kept.insert(Told { at: Instant::now(), changes, plain, packed }).clone()
+    }
+}
+
+impl Told {
+    fn answer(self, headers: &HeaderMap) -> Response {
+        assets::packed_or_plain(headers, "application/json", self.packed, || self.plain)
+    }
 }
 
 pub(super) fn router(shared: Arc<Shared>) -> Router {
@@ -77,8 +115,8 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
 }
 
 async fn board(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Response {
-    let told = shared.told();
-    assets::packed_or_plain(&headers, "application/json", told.packed, || told.plain)
+    let changes = Some(shared.hub.changes.load(Ordering::Relaxed));
+    shared.kept.board.told(changes, SAME_BOARD, || shared.told()).answer(&headers)
 }
 
 impl Shared {
@@ -86,14 +124,7 @@ impl Shared {
         self.board.look().incidents().find(|card| card.id() == id).cloned()
     }
 
-    fn told(&self) -> Told {
-        let mut kept = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        let changes = self.hub.changes.load(Ordering::Relaxed);
-        if let Some(told) =
-            kept.as_ref().filter(|told| told.changes == changes || told.at.elapsed() < SAME_BOARD)
-        {
-            return told.clone();
-        }
+    fn told(&self) -> Value {
         // Whoever looks at the board holds its writer up: lines and points are copied, and nothing is written meanwhile.
         let board = self.board.look().clone();
         let mut json = told::board(&board);
@@ -101,9 +132,7 @@ impl Shared {
         json["has_history"] = json!(self.past.is_some());
         json["version"] = json!(env!("CARGO_PKG_VERSION"));
         json["has_login"] = json!(self.guard.sessions.is_some());
-        let plain = Bytes::from(json.to_string());
-        let packed = assets::pack(&plain, Compression::fast());
-        kept.insert(Told { at: Instant::now(), changes, plain, packed }).clone()
+        json
     }
 }
 
@@ -147,15 +176,18 @@ async fn flows(
     Query(query): Query<std::collections::HashMap<String, String>>,
     headers: HeaderMap,
 ) -> Response {
-    json_of(&headers, &shared.hub.flows(query.get("q").map_or("", String::as_str)))
+    match query.get("q").map_or("", String::as_str) {
+        "" => shared.kept.flows.told(None, SAME_CHART, || shared.hub.flows("")).answer(&headers),
+        words => json_of(&headers, &shared.hub.flows(words)),
+    }
 }
 
 async fn heat(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Response {
-    json_of(&headers, &shared.hub.heat())
+    shared.kept.heat.told(None, SAME_CHART, || shared.hub.heat()).answer(&headers)
 }
 
 async fn graph(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Response {
-    json_of(&headers, &shared.hub.graph())
+    shared.kept.graph.told(None, SAME_CHART, || shared.hub.graph()).answer(&headers)
 }
 
 async fn history(
