@@ -1,6 +1,6 @@
 //! What it costs to serve a run that sees 100,000 listeners: the page, metrics, and those who look at them.
 //!
-//! Handshakes are played through a lab, each listener once in [`load::ROUND`], and watched by `tidegauge serve live`. The run
+//! Handshakes are played through a lab, each listener once in a round, and watched by `tidegauge serve live`. The run
 //! is a child of what serves, so that each has an account of its own. Needs root.
 
 mod client;

@@ -1,6 +1,6 @@
 //! Histograms of a line (`histograms`): round trips by method, receive windows; and sums of them over several windows.
 //!
-//! Of fixed size, whatever lines say: [`METHODS_MAX`] methods of [`BOUNDS_MAX`] bounds. Those with other bounds than the sum
+//! Of fixed size, whatever lines say: `METHODS_MAX` methods of `BOUNDS_MAX` bounds. Those with other bounds than the sum
 //! has are not added: another version's, which no run has in its midst.
 
 use std::collections::{BTreeMap, VecDeque};

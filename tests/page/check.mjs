@@ -194,7 +194,8 @@ async function crowded() {
   }
   assert.match(await page.textContent("#verdict-words"), /MTU blackhole on \[?<img/);
   assert.match(await page.textContent("#verdict-more"), /3 incidents because of it · 2 more open/);
-  assert.match(await page.textContent("#graph .node.root text"), /root cause/);
+  assert.match(await page.textContent("#graph a .node.root text"), /root cause$/);
+  assert.ok(await page.$("#graph .node.root.listener, #graph .node.root.host"), "where it is, is framed too");
   assert.match(await page.textContent("#listeners-more"), /99,988 more/);
   await assertAccessible(page, "crowded");
   assert.equal(await page.evaluate(() => window.hacked), undefined, "a name became markup");

@@ -12,8 +12,8 @@ const STEP = 40;
 const TOP = 34;
 const EVERY_MS = 5_000;
 /** Middle and width of each column. */
-const COLUMNS = { network: [120, 200], listener: [410, 210], host: [680, 180], incident: [960, 240] };
-const WIDTH = 1130;
+const COLUMNS = { network: [120, 200], listener: [410, 210], host: [680, 180], incident: [970, 300] };
+const WIDTH = 1170;
 let askedAt = 0;
 let told = null;
 
