@@ -18,6 +18,13 @@ use crate::flow_record::CloseCause;
 /// A TCP header without options.
 const HEADER_BYTES: u16 = 20;
 
+/// All that says that a segment was sent before.
+const SENT_AGAIN: u32 = mark::BEHIND
+    | mark::FAST_RETRANSMISSION
+    | mark::SPURIOUS_RETRANSMISSION
+    | mark::SYN_RETRANSMISSION
+    | mark::SYN_ACK_RETRANSMISSION;
+
 impl Follower {
     pub(super) fn asked(&mut self, digest: &Digest, packet_number: u64) -> Verdict {
         let (told, told_ns) = (&mut self.told, digest.ts_ns);
@@ -61,7 +68,9 @@ impl Follower {
                 outcome.events |= event::ANSWERED | event::HANDSHAKE_TRIP;
                 (outcome.elapsed, outcome.round_trip) = (elapsed, elapsed);
                 if self.half_open.is_joined(digest.hash) {
-                    marks |= self.answered_late(digest);
+                    let late = self.answered_late(digest);
+                    // What the attempt says of its being sent again stands.
+                    marks |= if marks & mark::BEHIND == 0 { late } else { late & !SENT_AGAIN };
                 }
             }
             Answer::Again => {}
