@@ -117,6 +117,8 @@ pub struct Run {
     pub incidents: Vec<Incident>,
     /// Closed incidents that no longer fit the list.
     pub incidents_dropped: u64,
+    /// Incidents of which nobody asked whose consequence they are: too many opened at once.
+    pub incidents_unrelated: u64,
     /// Sources that no longer fit the list of the busiest.
     pub sources_forgotten: u64,
     /// Listeners forgotten for want of room.

@@ -21,6 +21,8 @@ use crate::window::{ListenerKey, ListenerWindow};
 /// Silence after which all sums are zero: ten whole seconds and the one that was cut into.
 const SILENT_AFTER_NS: u64 = 11_000_000_000;
 
+/// What a flood of attempts over many listeners shows as at each of them.
+const OF_WIDE_FLOODS: [Kind; 3] = [Kind::SynFlood, Kind::ConnSurge, Kind::HandshakeFailure];
 /// Floods of connections, each of which is a surge too.
 const FLOODS: [Kind; 3] = [Kind::SynFlood, Kind::ConnectionFlood, Kind::HttpFlood];
 /// How long after something a listener is judged over longer once a second.
@@ -313,6 +315,9 @@ impl ListenerState {
         let second_ended = std::mem::take(&mut self.second_ended);
         let (quick, slow) =
             (self.is_worth_judging(config), second_ended && self.is_worth_a_long_look(now_ns));
+        if covered {
+            self.history.forget_attempts();
+        }
         if quick || slow {
             let evidence = Evidence {
                 config,
@@ -341,7 +346,7 @@ impl ListenerState {
                 found.extend(slow_findings(&evidence));
             }
             // What is part of a flood over many listeners is told of that.
-            found.retain(|finding| !(covered && finding.kind == Kind::SynFlood));
+            found.retain(|finding| !(covered && OF_WIDE_FLOODS.contains(&finding.kind)));
             for finding in found {
                 self.take(finding, judging, listener, changing);
             }

@@ -1,89 +1,63 @@
 //! Floods of SYNs that no listener has enough of: over the ports of a host, over the hosts of a network. One incident,
-//! about the host or the network, beside ordinary traffic; and a scan, or a flood of one port, stays what it is.
+//! about the host or the network, beside ordinary traffic, however long it lasts; a scan, or a flood of one port, stays
+//! what it is. Scenes of `bench-detection`.
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 #[path = "support/mod.rs"]
 mod support;
 
-use std::net::Ipv4Addr;
 use std::process::Command;
 
 use serde_json::Value;
 use support::{events, incidents, run, tidegauge};
 use tempfile::TempDir;
-use tidegauge_benches::detection::frames::{Ends, Packet, Tcp, tcp};
+use tidegauge_analyzer::config::{Config, KEYS};
 use tidegauge_benches::detection::scene::{self, Trouble};
-use tidegauge_benches::rng::Rng;
+use tidegauge_benches::detection::{floods, misuse};
 
-const RATE_PER_S: f64 = 1_000.0;
-const LASTS_US: u64 = 10_000_000;
-
-/// Incidents that open when these SYNs come, as kind and target.
-fn opened(packets: fn(&Trouble, f64, &mut Rng) -> Vec<Packet>) -> Vec<(String, String)> {
-    let trouble = Trouble {
-        kind: "syn_flood",
-        threshold: "conn_rate_limit_per_s",
-        value: RATE_PER_S,
-        target: ("192.0.2.80", None),
-        within_s: 1.0,
-        lasts_us: LASTS_US,
-        packets,
-    };
+/// Kinds and targets of the incidents that open when this happens at so many times its threshold.
+fn opened(trouble: &Trouble, strength: f64) -> Vec<(String, String)> {
     let directory = TempDir::new().unwrap();
     let capture = directory.path().join("scene.pcap");
-    scene::write(&capture, Some((&trouble, 1.0)), LASTS_US, 1).unwrap();
+    scene::write(&capture, Some((trouble, strength)), trouble.lasts_us, 1).unwrap();
     let ran = run(Command::new(tidegauge()).args(["read", "--json"]).arg(&capture));
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
     let lines = events(&ran.stdout);
-    let kinds =
-        ["syn_flood", "port_scan", "host_sweep", "conn_surge", "handshake_failure", "connection_flood"];
-    let incidents = kinds.iter().flat_map(|kind| incidents(&lines, kind));
-    let opened = incidents.filter(|line| line["state"] == "opened");
-    opened.map(|line| (text(&line["kind"]), text(&line["target"]["addr"]))).collect()
+    let opened = lines.iter().filter(|line| line["event"] == "incident" && line["state"] == "opened");
+    let opened: Vec<_> = opened.map(|line| (text(&line["kind"]), text(&line["target"]["addr"]))).collect();
+    for (kind, _) in &opened {
+        assert_eq!(incidents(&lines, kind).last().unwrap()["state"], "closed", "{kind}");
+    }
+    opened
 }
 
 fn text(value: &Value) -> String {
     value.as_str().unwrap_or_default().to_owned()
 }
 
-fn syn(at_us: u64, from: Ipv4Addr, to: (Ipv4Addr, u16), rng: &mut Rng) -> Packet {
-    let ends = Ends { from: (from, rng.range(1_024, 65_536) as u16), to, ttl: rng.range(40, 120) as u8 };
-    tcp(at_us, ends, Tcp { flags: "S", sequence: rng.next_u32(), window: 64_240, ..Tcp::default() })
+fn limit(name: &str) -> f64 {
+    KEYS.iter().find(|key| key.name == name).map_or(f64::NAN, |key| (key.get)(&Config::default()))
 }
 
-fn forged(rng: &mut Rng) -> Ipv4Addr {
-    Ipv4Addr::from_bits(rng.range(0x0b00_0000, 0x7f00_0000) as u32)
-}
-
-const HOST: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 80);
-
-fn over_ports(trouble: &Trouble, strength: f64, rng: &mut Rng) -> Vec<Packet> {
-    let times = trouble.times(trouble.value * strength);
-    times.map(|at_us| syn(at_us, forged(rng), (HOST, rng.range(1, 65_536) as u16), rng)).collect()
-}
-
-fn over_hosts(trouble: &Trouble, strength: f64, rng: &mut Rng) -> Vec<Packet> {
-    let times = trouble.times(trouble.value * strength);
-    times
-        .map(|at_us| syn(at_us, forged(rng), (Ipv4Addr::new(198, 51, 100, rng.next_u32() as u8), 443), rng))
-        .collect()
-}
-
-fn scan(trouble: &Trouble, strength: f64, rng: &mut Rng) -> Vec<Packet> {
-    let times = trouble.times(trouble.value * strength);
-    let scanner = Ipv4Addr::new(203, 0, 113, 9);
-    times.map(|at_us| syn(at_us, scanner, (HOST, rng.range(1, 65_536) as u16), rng)).collect()
-}
-
-fn to_one_port(trouble: &Trouble, strength: f64, rng: &mut Rng) -> Vec<Packet> {
-    trouble.times(trouble.value * strength).map(|at_us| syn(at_us, forged(rng), (HOST, 80), rng)).collect()
-}
+/// Longer than listeners need to tell of attempts that fail without a flood.
+const LONG_US: u64 = 90_000_000;
 
 #[test]
 fn a_flood_over_ports_or_hosts_is_one_incident_of_the_host_or_the_network() {
     let one = |kind: &str, target: &str| vec![(kind.to_owned(), target.to_owned())];
-    assert_eq!(opened(over_ports), one("syn_flood", "192.0.2.80"));
-    assert_eq!(opened(over_hosts), one("syn_flood", "198.51.100.0/24"));
-    assert_eq!(opened(to_one_port), one("syn_flood", "192.0.2.80"), "of its port");
-    assert_eq!(opened(scan), one("port_scan", "192.0.2.80"));
+    let floods = floods::troubles(limit);
+    let of = |target: &str| -> Vec<&Trouble> {
+        floods.iter().filter(|flood| flood.kind == "syn_flood" && flood.target.0 == target).collect()
+    };
+    // At one listener, and at all ports of its host.
+    assert_eq!(of("192.0.2.80").len(), 2);
+    for flood in of("192.0.2.80") {
+        assert_eq!(opened(flood, 2.0), one("syn_flood", "192.0.2.80"));
+    }
+    let over_network = of("198.51.100")[0];
+    let long = Trouble { lasts_us: LONG_US, ..*over_network };
+    assert_eq!(opened(&long, 6.0), one("syn_flood", "198.51.100.0/24"));
+    let scans = misuse::troubles(limit);
+    let scan = scans.iter().find(|scan| scan.kind == "port_scan").unwrap();
+    assert_eq!(opened(scan, 10.0).iter().map(|(kind, _)| kind.as_str()).collect::<Vec<_>>(), ["port_scan"]);
 }

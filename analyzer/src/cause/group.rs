@@ -20,7 +20,7 @@ const BEFORE_NS: u64 = 60_000_000_000;
 /// Open incidents that are looked at for each that opens.
 const LOOKED_AT_MAX: usize = 256;
 /// Incidents that open in a tick whose causes and consequences are looked for.
-const OPENED_MAX: usize = 256;
+pub(crate) const OPENED_MAX: usize = 256;
 
 /// What groups need of an incident.
 #[derive(Clone, Debug)]

@@ -18,7 +18,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use tidegauge_capture::host::HostCounter;
 
-pub(crate) use group::relate;
+pub(crate) use group::{OPENED_MAX, relate};
 
 use crate::incident::Incident;
 use crate::local_host::HostInterval;

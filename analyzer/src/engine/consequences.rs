@@ -12,6 +12,7 @@ impl Engine {
         if opened.is_empty() {
             return;
         }
+        self.run.incidents_unrelated += opened.len().saturating_sub(cause::OPENED_MAX) as u64;
         let related = cause::relate(&opened, self.open_incidents(), &self.graph);
         for (id, because) in related {
             self.change_open(&because.id, changed, |cause| cause.consequences += 1);

@@ -322,6 +322,7 @@ fn tables_of_run(run: &Run) -> BTreeMap<&'static str, u64> {
     tables.insert("sources_forgotten", run.sources_forgotten);
     tables.insert("targets_forgotten", run.targets_forgotten);
     tables.insert("incidents_dropped", run.incidents_dropped);
+    tables.insert("incidents_unrelated", run.incidents_unrelated);
     if let Some(truth) = &run.truth {
         tables.insert("stories_refused", truth.misfits.stories_refused);
         tables.insert("flows_told_early", truth.misfits.told_early);

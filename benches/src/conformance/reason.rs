@@ -287,11 +287,10 @@ fn is_twice(said: &Said, packet: u64) -> bool {
     said.judged.get(&packet).is_some_and(|judged| judged.judgements.has(Judgement::CapturedTwice))
 }
 
-/// Connections that made room for others, by the summary's own account.
+/// Connections and attempts that made room for others or found none, by the summary's own account.
 fn forgotten(said: &Said) -> u64 {
-    let tables = said.summary["tables"].as_object();
-    let evictions = tables.into_iter().flatten().filter(|(name, _)| name.contains("evict"));
-    evictions.filter_map(|(_, count)| count.as_u64()).sum()
+    let counts = ["flows_evicted", "flows_refused", "attempts_lost"];
+    counts.iter().filter_map(|name| said.summary["tables"][name].as_u64()).sum()
 }
 
 /// Packets whose headers are those of one shortly before.

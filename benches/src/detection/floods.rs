@@ -29,19 +29,10 @@ pub fn troubles(limit: impl Fn(&str) -> f64) -> Vec<Trouble> {
             target: at_listener,
             ..flood("syn_flood", "conn_rate_limit_per_s", limit("conn_rate_limit_per_s"), syn_flood)
         },
-        // The same over all ports of a host, and over a network: a second is summed at its end.
-        Trouble {
-            within_s: 2.0,
-            ..flood(
-                "syn_flood",
-                "conn_rate_limit_per_s",
-                limit("conn_rate_limit_per_s"),
-                syn_flood_over_ports,
-            )
-        },
+        // The same over all ports of a host, and over a network.
+        flood("syn_flood", "conn_rate_limit_per_s", limit("conn_rate_limit_per_s"), syn_flood_over_ports),
         Trouble {
             target: ("198.51.100", Some(VICTIM_PORT)),
-            within_s: 2.0,
             ..flood(
                 "syn_flood",
                 "conn_rate_limit_per_s",
