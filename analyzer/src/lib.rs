@@ -28,6 +28,7 @@ pub mod graph;
 pub mod history;
 pub mod hlog;
 mod host_state;
+mod huge;
 pub mod incident;
 pub mod join;
 pub mod keyed;

@@ -16,6 +16,7 @@ use tidegauge_ebpf::flow::target_hash;
 use tidegauge_ebpf::packet::Address;
 
 use super::index::{Index, Place};
+use crate::huge;
 use crate::keyed::Keyed;
 use crate::most::Most;
 use crate::window::{ActorKey, ActorProtocol, ActorWindow, ListenerKey, Window, ip_addr};
@@ -221,7 +222,7 @@ const fn place_hash(place: u32) -> u64 {
 pub(super) struct Actors {
     index: Index,
     slots: Box<[Slot]>,
-    rows: Box<[Row]>,
+    rows: huge::Table<Row>,
     touched: Vec<u32>,
 }
 
@@ -253,7 +254,7 @@ impl Actors {
         Self {
             index: Index::new(ROWS),
             slots: vec![Slot::default(); ROWS].into_boxed_slice(),
-            rows: vec![Row::default(); ROWS].into_boxed_slice(),
+            rows: huge::Table::new(ROWS),
             touched: Vec::with_capacity(ROWS),
         }
     }

@@ -16,6 +16,7 @@ use super::sources::Sources;
 use crate::digest::Digest;
 use crate::distinct::Distinct;
 use crate::fact::{Fact, FactCounts, Facts};
+use crate::huge;
 use crate::keyed::Keyed;
 use crate::window::{HostWindow, Window, ip_addr};
 
@@ -58,7 +59,7 @@ impl Row {
 /// All rows.
 pub(super) struct Hosts {
     index: Index,
-    rows: Box<[Row]>,
+    rows: huge::Table<Row>,
     /// Rows with something to hand over, and whether one of them has much.
     touched: Vec<u32>,
     in_earnest: bool,
@@ -68,7 +69,7 @@ impl Hosts {
     pub(super) fn new() -> Self {
         Self {
             index: Index::new(ROWS),
-            rows: vec![Row::empty(); ROWS].into_boxed_slice(),
+            rows: huge::Table::of(ROWS, Row::empty()),
             touched: Vec::with_capacity(ROWS),
             in_earnest: false,
         }

@@ -6,7 +6,7 @@
 //! A row is handed over at the end of a whole second, or of a tick in which [`ATTEMPTS_IN_EARNEST`] attempts have come
 //! together: a rate that detectors judge within the second is told within the tick, and quiet listeners cost a tenth.
 
-use tidegauge_capture::memory::{advise_huge_pages, prefetch, prefetch_lines};
+use tidegauge_capture::memory::{prefetch, prefetch_lines};
 use tidegauge_ebpf::counter::{Counter, Counters};
 use tidegauge_ebpf::event::{self, Outcome};
 use tidegauge_ebpf::flow::pair_hash;
@@ -22,6 +22,7 @@ use super::sources::{SOURCE_ATTEMPTS_MIN, Sources};
 use crate::digest::Digest;
 use crate::distinct::Distinct;
 use crate::fact::{Fact, FactCounts, Facts};
+use crate::huge;
 use crate::keyed::Keyed;
 use crate::window::{ListenerKey, ListenerWindow, Window, ip_addr};
 
@@ -165,10 +166,10 @@ struct Beside {
 pub(super) struct Listeners {
     /// [`tidegauge_ebpf::flow::end_hash`] of each row, 0 where free.
     ids: Box<[[u64; WAYS]]>,
-    rows: Box<[Tally]>,
-    askers: Box<[Askers]>,
+    rows: huge::Table<Tally>,
+    askers: huge::Table<Askers>,
     /// Apart from the rows: most segments have none.
-    beside: Box<[Beside]>,
+    beside: huge::Table<Beside>,
     /// Rows that had something to hand over since the last second ended.
     listed: Vec<u32>,
     /// Of these, those to hand over at the end of the tick.
@@ -177,16 +178,14 @@ pub(super) struct Listeners {
 
 impl Listeners {
     pub(super) fn new() -> Self {
-        let listeners = Self {
+        Self {
             ids: vec![[0; WAYS]; BUCKETS].into_boxed_slice(),
-            rows: vec![Tally::EMPTY; ROWS].into_boxed_slice(),
-            askers: vec![Askers::default(); ROWS].into_boxed_slice(),
-            beside: vec![Beside::default(); ROWS].into_boxed_slice(),
+            rows: huge::Table::of(ROWS, Tally::EMPTY),
+            askers: huge::Table::new(ROWS),
+            beside: huge::Table::new(ROWS),
             listed: Vec::with_capacity(ROWS),
             in_earnest: Vec::new(),
-        };
-        advise_huge_pages(&listeners.rows);
-        listeners
+        }
     }
 
     #[inline]

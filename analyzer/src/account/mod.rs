@@ -76,12 +76,18 @@ impl Accounts {
     /// Has the lines fetched that a packet will need.
     #[inline]
     pub fn look_ahead(&self, digest: &Digest, verdict: &Verdict) {
-        self.listeners.prefetch(listener_id(digest, verdict));
+        match digest.packet.transport {
+            Transport::Tcp => self.listeners.prefetch(listener_id(digest, verdict)),
+            _ => self.targets.prefetch(digest, self.settings.seed),
+        }
     }
 
     /// The same, nearer.
     #[inline]
     pub fn look_near(&self, digest: &Digest, verdict: &Verdict) {
+        if digest.packet.transport != Transport::Tcp {
+            return;
+        }
         let asks = verdict.outcome.has(event::ATTEMPTED);
         let noted = is_noted(verdict);
         self.listeners.prefetch_row(listener_id(digest, verdict), asks, noted);

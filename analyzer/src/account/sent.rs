@@ -5,8 +5,10 @@
 //! grow: who reads them keeps what they were. What they were when the second began is kept beside them, for hosts that
 //! sent before anything came to them.
 
+use tidegauge_capture::memory::prefetch;
 use tidegauge_ebpf::packet::{Fragment, Packet, Transport};
 
+use crate::huge;
 use crate::ports::is_reflector;
 
 /// Places, 1 MiB: of a flood with random senders so small a part is counted to its victim.
@@ -26,13 +28,19 @@ struct Slot {
 
 /// All counts.
 pub(super) struct Sent {
-    slots: Box<[Slot]>,
+    slots: huge::Table<Slot>,
     second: u32,
 }
 
 impl Sent {
     pub(super) fn new() -> Self {
-        Self { slots: vec![Slot::default(); SLOTS].into_boxed_slice(), second: 1 }
+        Self { slots: huge::Table::new(SLOTS), second: 1 }
+    }
+
+    /// Has the line fetched that a packet of the sender with hash `id` will need.
+    #[inline]
+    pub(super) fn prefetch(&self, id: u64) {
+        prefetch(&self.slots[slot(id)]);
     }
 
     /// Counts a packet of the sender with hash `id`.

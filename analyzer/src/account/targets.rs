@@ -4,6 +4,7 @@
 //! Limits: [`ROWS`] targets, four in a bucket; a silent one gives its row to a new one, and a packet that finds none is
 //! counted (`targets_refused`). Handed over at the end of a whole second, or of a tick with [`PACKETS_IN_EARNEST`].
 
+use tidegauge_capture::memory::{prefetch, prefetch_lines};
 use tidegauge_ebpf::counter::{Counter, Counters};
 use tidegauge_ebpf::flow::target_hash;
 use tidegauge_ebpf::limits::{LISTENER_IDLE, TARGET_WAYS};
@@ -51,14 +52,28 @@ impl Targets {
         }
     }
 
+    /// Has the lines fetched that a packet will need.
+    #[inline]
+    pub(super) fn prefetch(&self, digest: &Digest, seed: u64) {
+        self.sent.prefetch(target_hash(digest.packet.source, seed));
+        let bucket = &self.buckets[Self::bucket(target_hash(digest.packet.destination, seed))];
+        prefetch(&bucket.ids);
+        prefetch_lines(&bucket.rows[0]);
+    }
+
+    #[inline]
+    fn bucket(id: u64) -> usize {
+        // The lowest bit is always set.
+        (id >> 32) as usize & (BUCKETS - 1)
+    }
+
     /// Counts a packet to its target; how many came there since it was handed over.
     #[inline]
     pub(super) fn count(&mut self, digest: &Digest, seed: u64, totals: &mut Counters) -> u64 {
         let now = digest.now();
         self.sent.count(target_hash(digest.packet.source, seed), &digest.packet, digest.segments);
         let id = target_hash(digest.packet.destination, seed);
-        // The lowest bit is always set.
-        let index = (id >> 32) as usize & (BUCKETS - 1);
+        let index = Self::bucket(id);
         let bucket = &mut self.buckets[index];
         let way = match bucket.ids.iter().position(|known| *known == id) {
             Some(way) => way,

@@ -65,10 +65,12 @@ impl Follower {
 
     #[inline]
     fn look_nearer(&self, ticket: &Ticket, position: usize) {
-        if ticket.kind == TicketKind::Payload
-            && let Some(place) = self.places[position % PLACES]
-        {
-            self.table.prefetch_story(place);
+        let wants_story = matches!(ticket.kind, TicketKind::Bare | TicketKind::Payload);
+        if wants_story && let Some(place) = self.places[position % PLACES] {
+            let story = self.table.prefetch_story(place);
+            if ticket.kind == TicketKind::Payload && story != 0 {
+                self.layers.prefetch(story - 1);
+            }
         }
     }
 }

@@ -16,9 +16,9 @@ use tidegauge_ebpf::tcp::connection::{clock_us, elapsed_us};
 use tidegauge_ebpf::tcp::mark;
 use tidegauge_ebpf::tcp::opening::Opening;
 
-use super::huge;
 use super::record::Ends;
 use crate::digest::Digest;
+use crate::huge;
 
 /// An attempt's own, 48 bytes: what becomes an [`Opening`], and how to know a copy of its last packet.
 #[derive(Clone, Copy, Debug, Default)]

@@ -8,7 +8,6 @@ mod ahead;
 mod facts;
 mod half_open;
 mod handshake;
-mod huge;
 mod neighbours;
 mod record;
 mod sizes;

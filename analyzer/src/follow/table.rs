@@ -13,7 +13,7 @@ use tidegauge_ebpf::flow::{Side, fingerprint};
 use tidegauge_ebpf::stamp::Stamp;
 use tidegauge_ebpf::tcp::connection::{Connection, KeepRank, Story};
 
-use super::huge;
+use crate::huge;
 
 /// Connections of a bucket: eight pairs of fingerprint and place are a cache line.
 const WAYS: usize = 8;
@@ -111,13 +111,14 @@ impl Table {
         prefetch_lines(&self.connections[place as usize]);
     }
 
-    /// Has the story of a connection fetched.
+    /// Has the story of a connection fetched; which it is, as [`Connection::story`].
     #[inline]
-    pub(super) fn prefetch_story(&self, place: u32) {
+    pub(super) fn prefetch_story(&self, place: u32) -> u32 {
         let story = self.connections[place as usize].story;
         if story != 0 {
             prefetch_lines(&self.stories[story as usize - 1].details);
         }
+        story
     }
 
     /// Where the connection of `hash` is.

@@ -12,7 +12,7 @@ pub mod export;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 
 use tidegauge_ebpf::listener::ListenerCounter;
@@ -154,6 +154,7 @@ impl Graph {
         let part = |count: u32| Traffic { asked: u64::from(count).min(asked), ..Traffic::default() };
         let all = Traffic { asked, ..Traffic::default() };
         self.edge(Node::Listener(key), Node::Host(key.address), &all);
+        self.node(Node::Host(key.address), &Traffic::default());
         self.node(Node::Listener(key), &all);
         let hosts = sources.filter(|(source, _)| *source != key.address);
         let networks = networks.iter().take(NAMED_MAX).copied();
@@ -183,6 +184,7 @@ impl Graph {
             self.node(node, &traffic);
         }
         self.node(Node::Listener(key), &traffic);
+        self.node(Node::Host(key.address), &Traffic::default());
         self.edge(Node::Listener(key), Node::Host(key.address), &traffic);
         if let Some(service) = service_of(flow) {
             self.node(Node::Service(service), &traffic);
@@ -191,11 +193,9 @@ impl Graph {
         self.make_room();
     }
 
+    /// Adds to an edge. Its ends are added to beside, by [`Self::node`]: each is looked up once.
     fn edge(&mut self, from: Node, to: Node, traffic: &Traffic) {
         self.edges.entry(Ends { to, from }).or_default().add(traffic);
-        for node in [from, to] {
-            self.nodes.entry(node).or_default();
-        }
     }
 
     fn node(&mut self, node: Node, traffic: &Traffic) {
@@ -231,6 +231,7 @@ impl Graph {
         }
         if let Target::Listener(key) = incident.target {
             self.edge(node, Node::Host(key.address), &Traffic::default());
+            self.node(Node::Host(key.address), &Traffic::default());
         }
     }
 
@@ -281,10 +282,16 @@ impl Graph {
             .collect();
         let surplus = ranks.len() - NODES_MAX * 3 / 4;
         ranks.select_nth_unstable(surplus - 1);
-        let gone: BTreeSet<Node> = ranks[..surplus].iter().map(|(_, node)| *node).collect();
-        self.nodes.retain(|node, _| !gone.contains(node));
-        let before = self.edges.len();
-        self.edges.retain(|ends, _| !gone.contains(&ends.from) && !gone.contains(&ends.to));
+        let mut gone: Vec<Node> = ranks[..surplus].iter().map(|(_, node)| *node).collect();
+        gone.sort_unstable();
+        // Nodes and the ends that are asked come by in order: both are walked side by side with what goes.
+        let mut left = gone.iter().copied().peekable();
+        self.nodes.retain(|node, _| left.next_if_eq(node).is_none());
+        let (before, mut left) = (self.edges.len(), gone.iter().copied().peekable());
+        self.edges.retain(|ends, _| {
+            while left.next_if(|node| *node < ends.to).is_some() {}
+            left.peek() != Some(&ends.to) && gone.binary_search(&ends.from).is_err()
+        });
         self.nodes_forgotten += surplus as u64;
         self.edges_forgotten += (before - self.edges.len()) as u64;
     }

@@ -92,6 +92,12 @@ impl Layers {
         self.streams.open(slot, next_sequence);
     }
 
+    /// Has fetched what is known of the stream in this slot.
+    #[inline]
+    pub fn prefetch(&self, slot: u32) {
+        self.streams.prefetch(slot);
+    }
+
     /// Payload of one TCP segment; what it says of messages is added to `facts`.
     #[inline]
     pub fn tcp(&mut self, part: &StreamPart<'_>, sums: &mut LayerSums, facts: &mut Facts) -> Interest {

@@ -7,6 +7,8 @@
 
 mod heads;
 
+use tidegauge_capture::memory::prefetch;
+
 use super::buffer::{BUFFER_BYTES, Buffers};
 use super::counter::LayerCounter::*;
 use super::detail::Details;
@@ -23,6 +25,7 @@ use super::version::Version;
 use super::waits::Waits;
 use super::{dns, tls};
 use crate::fact::Facts;
+use crate::huge;
 
 /// Segments that may overtake a missing one: a window of 90 KiB in flight when it was lost. Then it was most likely not
 /// captured.
@@ -39,7 +42,7 @@ const LOST_SEGMENTS_MAX: u8 = 250;
 
 /// All connections of a shard.
 pub(super) struct Streams {
-    slots: Box<[Slot]>,
+    slots: huge::Table<Slot>,
     details: Details,
     buffers: Buffers,
     passwords: Passwords,
@@ -80,7 +83,7 @@ impl Slot {
 impl Streams {
     pub(super) fn new(connections: u32) -> Self {
         Self {
-            slots: vec![Slot::CLOSED; connections as usize].into_boxed_slice(),
+            slots: huge::Table::of(connections as usize, Slot::CLOSED),
             details: Details::new(connections),
             buffers: Buffers::new(),
             passwords: Passwords::new(),
@@ -90,7 +93,7 @@ impl Streams {
     pub(super) fn allocated_bytes(&self) -> usize {
         let details = self.details.tls.allocated_bytes() + self.details.http.allocated_bytes();
         let few = self.buffers.allocated_bytes() + self.passwords.allocated_bytes();
-        size_of_val(&*self.slots) + details + few
+        size_of_val(self.slots.items()) + details + few
     }
 
     pub(super) fn open(&mut self, slot: u32, next_sequence: [Option<u32>; 2]) {
@@ -123,6 +126,14 @@ impl Streams {
         }
         self.forget(number);
         record
+    }
+
+    /// Has the line of a slot fetched.
+    #[inline]
+    pub(super) fn prefetch(&self, slot: u32) {
+        if let Some(slot) = self.slots.get(slot as usize) {
+            prefetch(slot);
+        }
     }
 
     /// Refuses what is of no interest; the rest is not inlined into the caller's loop.

@@ -14,7 +14,7 @@ use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 
 use super::source::Held;
-use super::walk::Pause;
+use super::walk::{Pause, Reach};
 use super::{End, FileError, FileReader};
 use crate::frame::CapturedFrame;
 use tidegauge_ebpf::link::LinkType;
@@ -188,8 +188,7 @@ impl FileReader {
                 frames.push(FrameMeta { ts_ns, offset: offset as u64, captured_len, wire_len, dlt, link });
                 if frames.len() < frames_max { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
             };
-            let walk = self.format.walk(bytes, self.reach, &mut each);
-            self.reach = walk.next_reach(self.reach, &self.source);
+            let walk = self.format.walk(bytes, Reach::of(&self.source), &mut each);
             self.source.consume(walk.len);
             if !frames.is_empty() {
                 *held = self.source.hold();

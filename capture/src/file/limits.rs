@@ -17,11 +17,8 @@ pub const INTERFACES_MAX: usize = 65_536;
 /// (18 MiB), and none is clearly faster.
 pub const WINDOW_BYTES: usize = 8 * 1024 * 1024;
 
-/// Records that are longer than this on average are long: the walk over a mapped file asks for the bytes ahead.
-/// Records of 946 bytes are walked twice as fast for it; for short ones the CPU's own prefetching does.
-pub const LONG_RECORD_BYTES: usize = 256;
-
-/// How far ahead that is: as long as memory takes to answer. From 512 to 3,072 all are the same.
+/// How far ahead of the record at hand a walk over a mapped file asks for bytes: as long as memory takes to answer. From
+/// 512 to 3,072 all are the same.
 pub const PREFETCH_AHEAD_BYTES: usize = 1_024;
 
 /// What a streamed file is read by, and the length of each of its buffers until a record needs more. With some

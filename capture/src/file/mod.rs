@@ -75,7 +75,6 @@ pub struct FileReader {
     input: Input,
     source: Source,
     format: Format,
-    reach: Reach,
 }
 
 /// The two formats, with what their readers remember.
@@ -103,7 +102,7 @@ impl FileReader {
     fn new(input: Input, source: Source) -> Result<Self, FileError> {
         let mut source = open::unpacked(&input, source)?;
         let format = open::format(&input, &mut source)?;
-        Ok(Self { input, source, format, reach: Reach::Here })
+        Ok(Self { input, source, format })
     }
 
     /// Time of the next frame, which is left in place: right after `open` that of the first one, so that several
@@ -142,8 +141,7 @@ impl FileReader {
     ) -> Result<End, FileError> {
         loop {
             let bytes = self.source.bytes();
-            let walk = self.format.walk(bytes, self.reach, &mut each);
-            self.reach = walk.next_reach(self.reach, &self.source);
+            let walk = self.format.walk(bytes, Reach::of(&self.source), &mut each);
             self.source.consume(walk.len);
             match walk.pause {
                 Pause::Broken(reason) => return Ok(End::Broken { offset: self.source.offset(), reason }),

@@ -7,24 +7,31 @@ use std::ops::ControlFlow;
 
 use super::Format;
 use super::error::BrokenReason;
-use super::limits::{LONG_RECORD_BYTES, PREFETCH_AHEAD_BYTES};
+use super::limits::PREFETCH_AHEAD_BYTES;
 use super::source::Source;
 use super::step::{Short, Step};
 use crate::frame::CapturedFrame;
 use crate::memory::{CACHE_LINE_BYTES, prefetch};
 
-/// Whether a walk asks for bytes ahead of those it looks at. It pays where records are long: a walk that looks at
-/// the first bytes of each leaves out what the CPU would recognise as reading in order, and waits for every one.
+/// Whether a walk asks for bytes ahead of those it looks at. Over a mapped file it does: a walk that looks at the first
+/// bytes of each record leaves out what the CPU would recognise as reading in order, and waits for memory at every one of
+/// long ones, and of short ones at every page.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reach {
     Ahead,
     Here,
 }
 
+impl Reach {
+    pub(super) fn of(source: &Source) -> Self {
+        // A stream's bytes are in the cache: they were just written there.
+        if source.is_whole() { Self::Ahead } else { Self::Here }
+    }
+}
+
 /// How far a walk over the bytes at hand came, and why not further.
 pub(super) struct Walk {
     pub(super) len: usize,
-    records: usize,
     pub(super) pause: Pause,
 }
 
@@ -32,20 +39,6 @@ pub(super) enum Pause {
     Broken(BrokenReason),
     Short(Short),
     Stopped,
-}
-
-impl Walk {
-    /// How the next walk is best done, by the records of this one.
-    pub(super) fn next_reach(&self, before: Reach, source: &Source) -> Reach {
-        match self.len / LONG_RECORD_BYTES {
-            // A stream's bytes are in the cache: they were just written there.
-            _ if !source.is_whole() => Reach::Here,
-            // Nothing was walked, which is no reason to change.
-            _ if self.records == 0 => before,
-            long_records if long_records > self.records => Reach::Ahead,
-            _ => Reach::Here,
-        }
-    }
 }
 
 impl Format {
@@ -72,7 +65,6 @@ fn walk<'a>(
     each: &mut impl FnMut(CapturedFrame<'a>) -> ControlFlow<()>,
 ) -> Walk {
     let mut rest = bytes;
-    let mut records = 0;
     let pause = loop {
         match step(rest) {
             Step::Broken(reason) => break Pause::Broken(reason),
@@ -81,19 +73,15 @@ fn walk<'a>(
                     prefetch_ahead(rest, len);
                 }
                 rest = &rest[len..];
-                records += 1;
                 if each(frame).is_break() {
                     break Pause::Stopped;
                 }
             }
             Step::Short(short) => break Pause::Short(short),
-            Step::Skip { len } => {
-                rest = &rest[len..];
-                records += 1;
-            }
+            Step::Skip { len } => rest = &rest[len..],
         }
     };
-    Walk { len: bytes.len() - rest.len(), records, pause }
+    Walk { len: bytes.len() - rest.len(), pause }
 }
 
 /// Asks for as many bytes as the record at the start of `bytes` has, some way ahead of it: all of them, because

@@ -426,8 +426,9 @@ fn advertise(own: &mut Direction, segment: &Segment, outcome: &mut Outcome) {
         outcome.events |= event::RWND;
         outcome.rwnd_bytes = own.rwnd_bytes();
     }
-    own.window_max = own.window_max.max(segment.window);
-    own.window_min = own.window_min.min(segment.window);
+    // Both are read before either is written: together they are one word, which would wait for half of itself.
+    let (window_min, window_max) = (own.window_min.min(segment.window), own.window_max.max(segment.window));
+    (own.window_min, own.window_max) = (window_min, window_max);
 }
 
 /// The same facts as the kernel program tells them.

@@ -8,15 +8,18 @@ use tidegauge_capture::memory::advise_huge_pages;
 /// A huge page of x86-64 and of AArch64 with small pages of 4 KiB.
 const PAGE_BYTES: usize = 2 << 20;
 
+/// Tables of so many bytes and more are given whole pages.
+const WORTH_A_PAGE_BYTES: usize = PAGE_BYTES / 2;
+
 /// Room for so many items, none of them there yet: memory is taken from the system as items come.
-pub(super) fn pool<T>(capacity: usize) -> Vec<T> {
+pub(crate) fn pool<T>(capacity: usize) -> Vec<T> {
     let mut pool = Vec::with_capacity(capacity);
     advise_huge_pages(pool.spare_capacity_mut());
     pool
 }
 
 /// So many items, from the beginning of a huge page on.
-pub(super) struct Table<T> {
+pub(crate) struct Table<T> {
     /// The first ones only fill the page before.
     items: Vec<T>,
     start: usize,
@@ -24,25 +27,50 @@ pub(super) struct Table<T> {
 
 impl<T: Clone + Default> Table<T> {
     /// Items as they are by default.
-    pub(super) fn new(len: usize) -> Self {
-        // What is smaller than a page gains nothing, and each worker of a live source has many such tables.
-        let is_small = len.saturating_mul(size_of::<T>()) < PAGE_BYTES;
-        let filler = if is_small { 0 } else { PAGE_BYTES.div_ceil(size_of::<T>()) };
-        let mut items = pool::<T>(len + filler);
+    pub(crate) fn new(len: usize) -> Self {
+        Self::of(len, T::default())
+    }
+}
+
+impl<T: Clone> Table<T> {
+    /// So many of an item.
+    pub(crate) fn of(len: usize, item: T) -> Self {
+        // What is much smaller than a page is soon known by its small ones, and would fill a huge one for nothing.
+        let bytes = len.saturating_mul(size_of::<T>());
+        let filler = if bytes < WORTH_A_PAGE_BYTES { 0 } else { PAGE_BYTES.div_ceil(size_of::<T>()) };
+        // The last page is taken whole: only what lies inside of what we have can be one.
+        let behind = if filler == 0 {
+            0
+        } else {
+            (bytes.next_multiple_of(PAGE_BYTES) - bytes).div_ceil(size_of::<T>())
+        };
+        let mut items = pool::<T>(len + filler + behind);
         // In items; there is none where their size does not divide a page's.
         let start = items.as_ptr().align_offset(PAGE_BYTES);
         let start = if start <= filler { start } else { 0 };
-        items.resize(start + len, T::default());
+        items.resize(start + len, item);
         Self { items, start }
     }
 
     /// All items.
-    pub(super) fn items(&self) -> &[T] {
+    pub(crate) fn items(&self) -> &[T] {
         &self.items[self.start..]
     }
 
+    /// An item, if there is such a one.
+    #[inline]
+    pub(crate) fn get(&self, index: usize) -> Option<&T> {
+        self.items.get(self.start + index)
+    }
+
+    /// The same, to change.
+    #[inline]
+    pub(crate) fn get_mut(&mut self, index: usize) -> Option<&mut T> {
+        self.items.get_mut(self.start + index)
+    }
+
     /// How many there are.
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.items.len() - self.start
     }
 }
