@@ -7,6 +7,7 @@
 mod ahead;
 mod facts;
 mod half_open;
+mod hand;
 mod handshake;
 mod neighbours;
 mod record;

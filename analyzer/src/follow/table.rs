@@ -2,7 +2,7 @@
 //!
 //! Limits: as many connections and stories as at creation. A new connection takes a free place, else that of a closed,
 //! silent or unproven one: in its bucket where that is full, else wherever a hand that goes round the pool finds one
-//! within [`HAND_STEPS`]. A proven, living one never gives way. Where a connection gets no story it is judged like any
+//! ([`super::hand`]). A proven, living one never gives way. Where a connection gets no story it is judged like any
 //! other and has no record.
 //! What happens depends on this partition's packets alone, so it is the same on every machine.
 
@@ -13,6 +13,7 @@ use tidegauge_ebpf::flow::{Side, fingerprint};
 use tidegauge_ebpf::stamp::Stamp;
 use tidegauge_ebpf::tcp::connection::{Connection, KeepRank, Story};
 
+use super::hand::Hand;
 use crate::huge;
 
 /// Connections of a bucket: eight pairs of fingerprint and place are a cache line.
@@ -23,8 +24,6 @@ const PER_BUCKET: usize = 3;
 const BUCKETS_FIRST: usize = 256;
 /// Places that are taken before any is used again: a small capture's connections are all remembered to its end.
 const FRESH_FIRST: usize = 2_048;
-/// Places the hand looks at for one that gives way.
-const HAND_STEPS: usize = 32;
 
 /// Fingerprints and places of connections whose hashes fall together; place 0 is none, others are one more than theirs.
 #[derive(Clone, Copy, Debug, Default)]
@@ -44,11 +43,14 @@ pub(super) struct Table {
     stories: Vec<Story>,
     /// Connection of each story in use.
     owners: Vec<u32>,
-    /// Places of connections that closed long ago, for the next new ones.
+    /// Places of connections that closed long ago, or were told where there is no other place, for the next new ones.
     offered: VecDeque<u32>,
     free_stories: Vec<u32>,
-    hand: u32,
-    story_hand: u32,
+    /// Connections that were told while all stories were in use, and have one.
+    over: VecDeque<u32>,
+    /// By whether who needs a place is proven: more gives way to those.
+    hands: [Hand; 2],
+    story_hand: Hand,
     /// Where connections without a story write theirs; nobody reads it.
     no_story: Box<Story>,
     /// Most connections and stories.
@@ -82,8 +84,9 @@ impl Table {
             owners: Vec::with_capacity(stories as usize),
             offered: VecDeque::with_capacity(connections as usize),
             free_stories: huge::pool(stories as usize),
-            hand: 0,
-            story_hand: 0,
+            over: VecDeque::with_capacity(stories as usize),
+            hands: Default::default(),
+            story_hand: Hand::default(),
             no_story: Box::default(),
             limits: (connections as usize, stories as usize),
             buckets_max: buckets,
@@ -92,7 +95,7 @@ impl Table {
 
     /// Bytes of a connection without its story, and of a story. The index has two to four places a connection.
     pub(super) const BYTES: (usize, usize) =
-        (size_of::<Connection>() + 3 * size_of::<u32>() + size_of::<Bucket>() / 2, size_of::<Story>() + 8);
+        (size_of::<Connection>() + 3 * size_of::<u32>() + size_of::<Bucket>() / 2, size_of::<Story>() + 12);
 
     #[inline]
     fn bucket(&self, hash: u64) -> usize {
@@ -183,15 +186,12 @@ impl Table {
             self.hashes.push(0);
             return Admitted::Free(self.connections.len() as u32 - 1);
         }
-        for _ in 0..HAND_STEPS.min(self.connections.len()) {
-            let place = self.hand;
-            self.hand = (self.hand + 1) % self.connections.len() as u32;
-            let rank = self.connections[place as usize].keep_rank(now);
-            if gives_way(rank) {
-                return Admitted::of(rank, place);
-            }
-        }
-        Admitted::Refused
+        let connections = &self.connections;
+        let found = self.hands[usize::from(proven)].find(connections.len(), now, |place| {
+            let rank = connections[place as usize].keep_rank(now);
+            gives_way(rank).then(|| Admitted::of(rank, place))
+        });
+        found.unwrap_or(Admitted::Refused)
     }
 
     fn is_full(&self, hash: u64) -> bool {
@@ -259,6 +259,19 @@ impl Table {
         Some(story)
     }
 
+    /// A connection that closed was told: where room is short the next new ones get its place and its story. Whether its
+    /// place was offered.
+    pub(super) fn is_wanted(&mut self, place: u32) -> bool {
+        if self.needs_story() && self.over.len() < self.over.capacity() {
+            self.over.push_back(place);
+        }
+        let is_full = self.connections.len() >= self.limits.0;
+        if is_full {
+            self.offer(place);
+        }
+        is_full
+    }
+
     /// Offers the place of a closed connection to the next new one.
     pub(super) fn offer(&mut self, place: u32) {
         if self.offered.len() < self.offered.capacity() {
@@ -292,14 +305,17 @@ impl Table {
 
     /// A connection that is over and still has its story, if the hand finds one.
     pub(super) fn story_to_tell(&mut self, now: Stamp) -> Option<u32> {
-        for _ in 0..HAND_STEPS.min(self.owners.len()) {
-            let owner = self.owners[self.story_hand as usize];
-            self.story_hand = (self.story_hand + 1) % self.owners.len() as u32;
-            if self.connections[owner as usize].keep_rank(now) < KeepRank::Waiting {
-                return Some(owner);
+        while let Some(place) = self.over.pop_front() {
+            let connection = &self.connections[place as usize];
+            if connection.story != 0 && connection.keep_rank(now) == KeepRank::Closed {
+                return Some(place);
             }
         }
-        None
+        let (owners, connections) = (&self.owners, &self.connections);
+        self.story_hand.find(owners.len(), now, |story| {
+            let owner = owners[story as usize];
+            (connections[owner as usize].keep_rank(now) < KeepRank::Waiting).then_some(owner)
+        })
     }
 
     /// Most connections.

@@ -64,6 +64,9 @@ impl Follower {
                 continue;
             }
             self.end(closed.place, Telling { told_ns: now_ns, cause: None });
+            if self.table.is_wanted(closed.place) {
+                continue;
+            }
             // Where there is no room its place is found by the hand that goes round.
             if self.resting.len() < self.resting.capacity() {
                 self.resting.push_back(Closed { due_ns: closed.due_ns + REST_NS, ..closed });

@@ -80,6 +80,8 @@ mod tests {
                 graph.node(node, &sums);
             }
         }
+        graph.node(listener, &Traffic::default());
+        graph.node(Node::Host(address(9_999)), &Traffic::default());
         // Nobody is asked more than the host that listens, though none of it is told of the host itself.
         graph.edge(listener, Node::Host(address(9_999)), &Traffic { asked: 500_500, ..Traffic::default() });
         let told = graph.excerpt();
