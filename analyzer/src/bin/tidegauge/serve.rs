@@ -24,8 +24,9 @@ use tidegauge_console::page::Page;
 use super::alerts::Told;
 use super::args::{Args, Command, ServeArgs};
 use super::metrics_file::MetricsFile;
+use super::service::Service;
 use super::watched::{Starter, Watched};
-use super::{alerts, history, page, service};
+use super::{alerts, history, page};
 
 /// How often signals and the run's end are looked for.
 const LOOK: Duration = Duration::from_millis(100);
@@ -59,15 +60,15 @@ pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
         bail!("cannot give up capabilities: {why}");
     }
     let mut feed = Feed::default();
-    service::tell(&mut feed)?;
+    let service = Service::tell(&mut feed)?;
     let mut outlets = Outlets::start(args, &mut feed)?;
     let mut run = args.run.clone();
     if args.page.is_wanted() && !run.iter().any(|word| word == GRAPH_LINES) {
         run.push(GRAPH_LINES.into());
     }
     let mut watched = Watched::start(starter, &run, feed)?;
-    serve(&mut watched, &mut outlets, &signals, is_live)?;
-    service::stopping();
+    serve(&mut watched, &mut outlets, &signals, &service, is_live)?;
+    service.stopping();
     outlets.alerts.iter().for_each(Told::ending);
     // With its summary, if it did not end by itself.
     watched.signal(Signal::TERM);
@@ -106,6 +107,7 @@ fn serve(
     watched: &mut Watched,
     outlets: &mut Outlets,
     signals: &Signals,
+    service: &Service,
     is_live: bool,
 ) -> anyhow::Result<()> {
     let mut has_ended = false;
@@ -114,7 +116,7 @@ fn serve(
         if signals.again.swap(false, Ordering::Relaxed) {
             outlets.alerts.iter_mut().for_each(Told::reload);
             if is_live && !has_ended {
-                service::reloading();
+                service.reloading();
                 watched.signal(Signal::HUP);
             }
         }
