@@ -19,6 +19,7 @@ use tidegauge_console::board::SharedBoard;
 use tidegauge_console::feed::Feed;
 use tidegauge_console::history::History;
 use tidegauge_console::metrics::Metrics;
+use tidegauge_console::otlp::Otlp;
 use tidegauge_console::page::Page;
 
 use super::alerts::Told;
@@ -46,6 +47,7 @@ struct Signals {
 struct Outlets {
     page: Option<Page>,
     metrics_file: Option<MetricsFile>,
+    otlp: Option<Otlp>,
     alerts: Option<Told>,
     history: Option<History>,
 }
@@ -153,7 +155,8 @@ impl Outlets {
     fn start(args: &ServeArgs, feed: &mut Feed) -> anyhow::Result<Self> {
         let alerts = alerts::start(args.alerts.as_deref(), feed)?;
         let health = alerts.as_ref().map(Told::health);
-        let metrics = if args.page.is_wanted() || args.metrics_file.is_some() {
+        let is_wanted = args.page.is_wanted() || args.metrics_file.is_some() || args.otlp.is_wanted();
+        let metrics = if is_wanted {
             let metrics = Metrics::of(feed).context("cannot start a thread")?;
             Some(metrics.with_alerts(health.clone()))
         } else {
@@ -163,6 +166,7 @@ impl Outlets {
             Some((path, metrics)) => Some(MetricsFile::create(path, metrics)?),
             None => None,
         };
+        let otlp = args.otlp.start(metrics.as_ref())?;
         let history = history::start(&args.history, feed)?;
         let page = if args.page.is_wanted() {
             let board = SharedBoard::of(feed).context("cannot start a thread")?;
@@ -170,11 +174,12 @@ impl Outlets {
         } else {
             None
         };
-        Ok(Self { page, metrics_file, alerts, history })
+        Ok(Self { page, metrics_file, otlp, alerts, history })
     }
 
     fn finish(mut self) {
         self.metrics_file.iter_mut().for_each(MetricsFile::finish);
+        self.otlp.into_iter().for_each(Otlp::finish);
         alerts::finish(self.alerts);
         history::finish(self.history);
         self.page.into_iter().for_each(Page::stop);
