@@ -23,7 +23,7 @@ pub(crate) struct OtlpArgs {
     /// path of another receiver. The numbers and names are those of /metrics.
     #[arg(long, value_name = "URL", value_parser = url)]
     otlp: Option<HttpUrl>,
-    /// How often.
+    /// How often metrics are exported.
     #[arg(long, value_name = "TIME", requires = "otlp", default_value = "10s", value_parser = whole_seconds)]
     otlp_interval: Duration,
     /// Headers of each export, `NAME: VALUE` in a line each, as receivers ask for that want to know who we are: in FILE, which
