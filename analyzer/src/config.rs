@@ -117,6 +117,11 @@ impl Config {
     }
 }
 
+/// Beginnings of keys that are no chance.
+const SHARED_BYTES_MIN: usize = 4;
+/// Keys that are named in place of one that is unknown.
+const NEAR_MAX: usize = 3;
+
 /// The parser's error on one line; its own form is a drawing.
 fn parse_error(text: &str, error: &toml::de::Error) -> ConfigError {
     let at = error.span().map_or(0, |span| span.start);
@@ -125,8 +130,20 @@ fn parse_error(text: &str, error: &toml::de::Error) -> ConfigError {
     ConfigError::Parse {
         line: line + 1,
         text: text.lines().nth(line).unwrap_or_default().trim().to_owned(),
-        reason: error.message().lines().collect::<Vec<_>>().join(" "),
+        reason: reason(&error.message().lines().collect::<Vec<_>>().join(" ")),
     }
+}
+
+/// The parser names every key there is where one is unknown; those that begin as it does are enough.
+fn reason(message: &str) -> String {
+    let Some((what, _)) = message.split_once(", expected one of ") else { return message.to_owned() };
+    let unknown = what.split('`').nth(1).unwrap_or_default();
+    let shared = |key: &Key| key.name.bytes().zip(unknown.bytes()).take_while(|(a, b)| a == b).count();
+    let most = KEYS.iter().map(shared).max().filter(|most| *most >= SHARED_BYTES_MIN);
+    let near = KEYS.iter().filter(|key| Some(shared(key)) == most).take(NEAR_MAX);
+    let near: Vec<_> = near.map(|key| format!("`{}`", key.name)).collect();
+    let near = if near.is_empty() { near.concat() } else { format!(", did you mean {}", near.join(" or ")) };
+    format!("{what}{near}; `tidegauge config explain` lists all")
 }
 
 /// The line that sets `key`, which is there: defaults are in range.

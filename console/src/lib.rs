@@ -14,11 +14,14 @@
 
 pub mod alert;
 pub mod board;
+pub mod fault;
 pub mod feed;
 pub mod histogram;
 pub mod history;
+pub mod http;
 pub mod line;
 pub mod metrics;
+pub mod otlp;
 pub mod page;
 pub mod report;
 pub mod terminal;

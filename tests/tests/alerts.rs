@@ -172,7 +172,10 @@ fn a_receiver_that_is_down_does_not_keep_the_run_and_it_is_said() {
     let lines: Vec<_> = ran.stderr.lines().collect();
     assert_eq!(lines.len(), 2, "{lines:?}");
     assert!(lines[0].starts_with("tidegauge: alerts: ops (webhook): cannot be told"), "{lines:?}");
-    assert!(lines[1].starts_with("tidegauge: alerts: 2 messages could not be told"), "{lines:?}");
+    assert!(
+        lines[1].starts_with("tidegauge: alerts: 2 messages could not be told; they are lost"),
+        "{lines:?}"
+    );
 }
 
 #[test]

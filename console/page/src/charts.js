@@ -6,6 +6,8 @@ import { state } from "./state.js";
 import { bytes, kindWords, number, timeOf } from "./words.js";
 
 const HEIGHT = 170;
+/** Room above the highest value, for the names of incidents. */
+const HEADROOM = 1.18;
 const perSecond = (name) => () => state.points[name]?.map((value, at) => (value === null ? null : value / (state.points.window_s[at] || 1))) ?? [];
 const column = (name) => () => state.points[name] ?? [];
 const percent = (value) => (value === null || value === undefined ? "unknown" : `${number(value)} %`);
@@ -16,7 +18,7 @@ const score = (value) => (value === null || value === undefined ? "unknown" : St
 const CHARTS = [
   ["Connection attempts per second", number, [["asked", "conn_rate", 1], ["usual", "conn_rate_usual", 2, [6, 4]]]],
   ["Handshakes per second", number, [["asked", perSecond("attempted"), 1], ["answered", perSecond("answered"), 2, [6, 4]], ["completed", perSecond("completed"), 3, [2, 3]]]],
-  ["Health", score, [["worst", "health", 1], ["network", "layer_network", 2, [6, 4]], ["transport", "layer_transport", 3, [2, 3]], ["application", "layer_application", 4, [8, 3, 2, 3]], ["resource", "layer_resource", 5, [1, 5]]], [0, 100]],
+  ["Health", score, [["worst", "health", 1], ["network", "layer_network", 2, [6, 4]], ["transport", "layer_transport", 3, [2, 3]], ["application", "layer_application", 4, [8, 3, 2, 3]], ["resource", "layer_resource", 5, [1, 5]]], [0, 100 * HEADROOM]],
   ["Round trip", ms, [["half below", "rtt_p50_ms", 1], ["99 % below", "rtt_p99_ms", 3, [6, 4]]]],
   ["Receive window", bytes, [["half below", "rwnd_p50_bytes", 1], ["1 % below", "rwnd_p1_bytes", 3, [6, 4]]]],
   ["Payload sent again", percent, [["of all", () => (state.points.loss_ratio ?? []).map((value) => (value === null ? null : value * 100)), 3]]],
@@ -129,7 +131,7 @@ function make(chart) {
       cursor: { sync: { key: "time" }, drag: { x: true, y: false, setScale: true }, points: { size: 6 } },
       scales: {
         x: { time: true },
-        y: { range: (_, low, high) => chart.limits ?? [Math.min(0, low ?? 0), high > 0 ? high * 1.08 : 1] },
+        y: { range: (_, low, high) => chart.limits ?? [Math.min(0, low ?? 0), high > 0 ? high * HEADROOM : 1] },
       },
       axes: [
         { ...axis, size: 30, space: 70, values: (_, ticks) => ticks.map((second) => timeLabel(second, ticks)) },
@@ -137,7 +139,9 @@ function make(chart) {
       ],
       series: [{}, ...series],
       hooks: {
+        // Bands lie behind the grid, their names before it.
         drawClear: [(plot) => bands(plot)],
+        draw: [(plot) => names(plot)],
         setScale: [(plot, key) => key === "x" && !isSetting && hold(plot)],
         setCursor: [(plot) => tell(chart, plot.cursor.idx)],
       },
@@ -164,43 +168,63 @@ function hold(plot) {
   requestAnimationFrame(drawCharts);
 }
 
-function bands(plot) {
+/** Incidents of the time that is shown, first ones first: from where to where, and what they are called. */
+function shownIncidents(plot) {
+  const { left, width } = plot.bbox;
+  const place = (incident) => ({
+    from: plot.valToPos(timeOf(incident.opened_ts), "x", true),
+    to: incident.closed_ts ? plot.valToPos(timeOf(incident.closed_ts), "x", true) : left + width,
+    name: `${incident.severity} ${kindWords(incident.kind)}`,
+    rank: `${incident.closed_ts ? 1 : 0}${incident.severity}`,
+  });
+  return [...state.incidents.values()].map(place).filter(({ from, to }) => to >= left && from <= left + width).sort((one, other) => one.from - other.from);
+}
+
+/** Draws within the plot. */
+function within(plot, drawn) {
   const { ctx } = plot;
   const { left, top, width, height } = plot.bbox;
   ctx.save();
   ctx.beginPath();
   ctx.rect(left, top, width, height);
   ctx.clip();
-  ctx.textAlign = "left";
-  ctx.font = `${11 * devicePixelRatio}px system-ui, sans-serif`;
-  const place = (incident) => ({
-    from: plot.valToPos(timeOf(incident.opened_ts), "x", true),
-    to: incident.closed_ts ? plot.valToPos(timeOf(incident.closed_ts), "x", true) : left + width,
-    name: `${incident.severity} ${kindWords(incident.kind)}`,
-  });
-  const shown = [...state.incidents.values()].map(place).filter(({ from, to }) => to >= left && from <= left + width).sort((one, other) => one.from - other.from);
-  // Where bands overlap there is one of them.
-  let filled = left;
-  ctx.fillStyle = style("--band");
-  for (const { from, to } of shown) {
-    const start = Math.max(from, filled);
-    if (to > start) ctx.fillRect(start, top, Math.max(2, to - start), height);
-    filled = Math.max(filled, to);
-  }
-  let free = left;
-  for (const { from, name } of shown) {
-    ctx.fillStyle = style("--band-edge");
-    ctx.fillRect(from, top, devicePixelRatio, height);
-    // Right of the edge; where there is no room, as far left as it takes.
-    const length = ctx.measureText(name).width + 4 * devicePixelRatio;
-    const at = Math.min(Math.max(from, left) + 4 * devicePixelRatio, left + width - length);
-    if (at >= free) {
-      ctx.fillStyle = style("--text-soft");
-      ctx.fillText(name, at, top + 12 * devicePixelRatio);
-      free = at + length + 4 * devicePixelRatio;
-    }
-  }
+  drawn(ctx, plot.bbox);
   ctx.restore();
+}
+
+function bands(plot) {
+  within(plot, (ctx, { left, top, height }) => {
+    const shown = shownIncidents(plot);
+    // Where bands overlap there is one of them.
+    let filled = left;
+    ctx.fillStyle = style("--band");
+    for (const { from, to } of shown) {
+      const start = Math.max(from, filled);
+      if (to > start) ctx.fillRect(start, top, Math.max(2, to - start), height);
+      filled = Math.max(filled, to);
+    }
+    ctx.fillStyle = style("--band-edge");
+    for (const { from } of shown) ctx.fillRect(from, top, devicePixelRatio, height);
+  });
+}
+
+function names(plot) {
+  within(plot, (ctx, { left, top, width }) => {
+    ctx.textAlign = "left";
+    ctx.textBaseline = "alphabetic";
+    ctx.font = `${11 * devicePixelRatio}px system-ui, sans-serif`;
+    ctx.fillStyle = style("--text-soft");
+    const taken = [];
+    // Those that are open come first, then the worst: not all may find room.
+    for (const { from, name } of shownIncidents(plot).sort((one, other) => one.rank.localeCompare(other.rank))) {
+      // Right of the edge; where there is no room, as far left as it takes.
+      const length = ctx.measureText(name).width + 4 * devicePixelRatio;
+      const at = Math.min(Math.max(from, left) + 4 * devicePixelRatio, left + width - length);
+      if (at < left || taken.some(([start, end]) => at < end && at + length > start)) continue;
+      ctx.fillText(name, at, top + 12 * devicePixelRatio);
+      taken.push([at, at + length]);
+    }
+  });
 }
 
 function data(chart) {

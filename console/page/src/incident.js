@@ -49,7 +49,7 @@ function page({ incident, target, steps, evidence }) {
 }
 
 function measured(incident) {
-  const pair = (name, value) => el("div", { class: "tile" }, el("dt", { text: name }), el("dd", {}, el("b", { text: number(value) }), ` ${incident.unit ?? ""}`));
+  const pair = (name, value) => el("div", { class: "tile" }, el("dt", { text: name }), el("dd", {}, el("b", { text: number(value) }), value === null || value === undefined ? "" : ` ${incident.unit ?? ""}`));
   const isOpen = incident.state !== "closed";
   return panel("What was measured",
     el("p", {}, severityMark(incident.severity, isOpen), ` ${isOpen ? "open" : "closed"}, opened ${dateAndClock(timeOf(incident.opened_ts))}${incident.closed_ts ? `, closed ${clock(timeOf(incident.closed_ts))}` : ""} UTC`),
@@ -63,7 +63,7 @@ function causes(incident) {
   const reasons = (title, list) => list?.length ? [el("h4", { text: title }), el("ul", {}, list.map((reason) => el("li", { text: `${reason.what}: ${number(reason.measured)}` })))] : [];
   const likely = (incident.causes ?? []).slice(0, 5).map((cause) =>
     el("details", { open: cause === incident.causes[0] },
-      el("summary", {}, el("b", { text: featureWords(cause.cause) }), ` ${cause.layer ?? ""}, ${share(cause.score)} of what speaks on it is for it`),
+      el("summary", {}, el("b", { text: featureWords(cause.cause) }), ` ${cause.layer ?? ""}, ${share(cause.score)} of the evidence is for it`),
       ...reasons("For", cause.for), ...reasons("Against", cause.against)));
   return panel("Why", el("ul", {}, (incident.cause ?? []).map((text) => el("li", { text }))), ...(likely.length ? [el("h3", { text: "Likely causes" }), ...likely] : []));
 }
@@ -77,10 +77,11 @@ function sources(incident) {
   const { sources } = incident;
   if (!sources) return null;
   const forged = forgedWords(sources);
-  const rows = (list) => (list ?? []).map((source) => [source.addr, number(source.syn_per_s)]);
+  const rows = (list, name = (source) => source.addr) => (list ?? []).map((source) => [name(source), number(source.syn_per_s)]);
+  const network = ({ addr }) => `${addr}/${addr.includes(":") ? 48 : 24}`;
   return panel("Who",
     el("p", { text: `about ${number(sources.distinct)} sources${sources.spoofed_estimate === null || sources.spoofed_estimate === undefined ? "" : `, ${share(sources.spoofed_estimate)} forged by estimate`}${forged ? `: ${forged}` : ""}, ${number(sources.ttl_classes)} TTL classes` }),
-    el("div", { class: "side" }, el("div", { class: "wide" }, table("Busiest sources", [["source", ""], ["SYN/s", "n"]], rows(sources.top), "none told")), el("div", { class: "wide" }, table("Busiest networks", [["network", ""], ["SYN/s", "n"]], rows(sources.prefixes), "none told"))));
+    el("div", { class: "side" }, el("div", { class: "wide" }, table("Busiest sources", [["source", ""], ["per s", "n"]], rows(sources.top), "none told")), el("div", { class: "wide" }, table("Busiest networks", [["network", ""], ["per s", "n"]], rows(sources.prefixes, network), "none told"))));
 }
 
 function relations(incident) {
@@ -118,6 +119,7 @@ function packets(incident, hasFile) {
 
 function facts(incident) {
   const rows = Object.entries(incident.facts ?? {}).map(([name, value]) => [featureWords(name), typeof value === "number" ? number(value) : value === null ? "unknown" : String(value)]);
-  const quality = incident.quality ? `capture ${incident.quality.verdict}: ${number(incident.quality.captured)} of ${number(incident.quality.seen)} frames` : "";
+  const why = incident.quality?.why?.length ? ` (${incident.quality.why.join("; ")})` : "";
+  const quality = incident.quality ? `capture ${incident.quality.verdict}: ${number(incident.quality.captured)} of ${number(incident.quality.seen)} frames${why}` : "";
   return panel("Facts", el("div", { class: "wide" }, table("Facts", [["fact", ""], ["value", "n"]], rows, "none")), el("p", { class: "soft", text: quality }));
 }

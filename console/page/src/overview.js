@@ -133,7 +133,7 @@ function drawSources() {
   const about = of ? `of ${kindWords(of.kind)} on ${targetWords(of.target)}: about ${number(sources.distinct)}` : sources ? `of the whole run: about ${number(sources.distinct)}` : "";
   const forged = sources?.spoofed_estimate ? `, ${share(sources.spoofed_estimate)} probably forged` : "";
   say(byId("sources-of"), about + forged);
-  put(byId("sources"), table("Top sources", [["source", ""], ["SYN/s", "n"]], rows, "Told while an incident has sources, and when the run is over."));
+  put(byId("sources"), table("Top sources", [["source", ""], ["per s", "n"]], rows, "Told while an incident has sources, and when the run is over."));
 }
 
 /** How well it sees, and what it costs. */

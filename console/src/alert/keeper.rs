@@ -8,11 +8,12 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver as Queue, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::Instant;
 
-use super::health::{Fault, add};
+use super::health::add;
 use super::held::Held;
 use super::message::Message;
 use super::outbox::{Item, LOOK, Shared};
 use super::pending::Entry;
+use crate::fault::Fault;
 
 /// Files that wait for the disk. Of more, the system brings those that find no place to the disk in its own time.
 const UNSYNCED_MAX: usize = 256;

@@ -34,17 +34,17 @@ use jiff::Timestamp;
 use thiserror::Error;
 
 use self::desk::Desk;
-use self::health::Fault;
 use self::held::Held;
 use self::office::{Change as NewSettings, Office};
 use self::outbox::{Bounds, Outbox, Way};
 use self::receive::Receiver;
 use self::settings::{ReceiverSettings, Settings};
 use self::spool::Spool;
+use crate::fault::{Fault, Say};
 use crate::feed::Feed;
 
 pub use self::desk::DeskCounts;
-pub use self::health::{Counts, Health, ReceiverHealth, Say};
+pub use self::health::{Counts, Health, ReceiverHealth};
 pub use self::message::{Change, Message, Severity, What};
 
 /// Lines that may wait for the desk, which takes microseconds for one.

@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 
 use super::desk::{Addressed, Desk, DeskCounts};
-use super::health::Fault;
 use super::held::Held;
 use super::lock;
 use super::outbox::Outbox;
 use super::settings::Settings;
+use crate::fault::Fault;
 use crate::feed::Losses;
 use crate::line::Line;
 

@@ -14,7 +14,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use super::health::{Fault, ReceiverHealth, Say, add};
+use super::health::{ReceiverHealth, add};
 use super::held::Held;
 use super::keeper::{self, Keeper};
 use super::message::Message;
@@ -23,6 +23,7 @@ use super::receive::Receiver;
 use super::sender::Sender;
 use super::settings::{Retry, Settings};
 use super::spool::{Left, Spool};
+use crate::fault::{Fault, Say};
 
 /// Messages between the desk and the keeper.
 const QUEUE_MAX: usize = 1_024;

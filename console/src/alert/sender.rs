@@ -6,11 +6,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::backoff::Backoff;
-use super::health::{Fault, add};
+use super::health::add;
 use super::message::Message;
 use super::outbox::{LOOK, Shared, age};
 use super::pending::Pending;
 use super::receive::{Failure, Receiver};
+use crate::fault::Fault;
 
 /// Tells the receiver.
 pub(super) struct Sender {

@@ -1,12 +1,12 @@
-//! How those fare who are told of incidents: a series for each receiver of the file, which has sixteen at most.
+//! How those fare who are told: of incidents, a series for each receiver of the file, which has sixteen at most; and of these
+//! numbers.
 
-use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use prometheus_client::metrics::MetricType;
-
-use super::encode::{Writer, counter};
-use crate::alert::{Counts, Health};
+use super::family::{Families, Kind, Number, Series};
+use crate::alert::{Counts, Health, ReceiverHealth};
+use crate::otlp::Counts as OtlpCounts;
 
 /// One of the counts.
 type Counted = fn(&Counts) -> &AtomicU64;
@@ -20,45 +20,42 @@ const OUTCOMES: [(&str, Counted); 5] = [
     ("torn", |counts| &counts.torn),
 ];
 
-impl Writer<'_> {
-    pub(super) fn alerts(&mut self, alerts: &Health) -> fmt::Result {
+impl Families<'_> {
+    pub(super) fn alerts(&mut self, alerts: &Health) {
         let receivers = alerts.receivers();
         let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let outcomes = receivers.iter().flat_map(|receiver| {
+            OUTCOMES.map(|(outcome, count)| {
+                let labels = [("receiver", receiver.name.clone().into()), ("outcome", outcome.into())];
+                Series::of(labels, Number::Count(of(count(&receiver.counts))))
+            })
+        });
         let help = "Messages to a receiver of alerts, by what became of them";
-        let mut family = self.family("alert_messages", help, MetricType::Counter)?;
-        for receiver in &receivers {
-            for (outcome, count) in OUTCOMES {
-                let labels = [("receiver", receiver.name.as_str()), ("outcome", outcome)];
-                counter(&mut family.encode_family(&labels)?, of(count(&receiver.counts)))?;
-            }
-        }
-        let sums = |count: Counted| -> Vec<(&str, u64)> {
+        self.add("alert_messages", help, Kind::Counter, outcomes);
+        let sums = |count: Counted| {
             let all = receivers.iter();
-            all.map(|receiver| (receiver.name.as_str(), of(count(&receiver.counts)))).collect()
+            all.map(move |receiver| (receiver.name.clone(), of(count(&receiver.counts))))
         };
         let help = "Attempts to tell a receiver that failed and are made again";
-        self.counters("alert_retries", help, "receiver", &sums(|counts| &counts.retried))?;
+        self.counters("alert_retries", help, "receiver", sums(|counts| &counts.retried));
         let help = "Messages that an earlier run could not tell and left on disk";
-        self.counters("alert_messages_found", help, "receiver", &sums(|counts| &counts.found))?;
+        self.counters("alert_messages_found", help, "receiver", sums(|counts| &counts.found));
         let help = "Messages that could not be kept on disk, only in memory";
-        self.counters("alert_messages_unkept", help, "receiver", &sums(|counts| &counts.unkept))?;
-        let levels = |level: &dyn Fn(&Counts) -> f64| -> Vec<(&str, f64)> {
-            receivers.iter().map(|receiver| (receiver.name.as_str(), level(&receiver.counts))).collect()
+        self.counters("alert_messages_unkept", help, "receiver", sums(|counts| &counts.unkept));
+        let levels = |level: fn(&ReceiverHealth) -> f64| {
+            receivers
+                .iter()
+                .map(move |receiver: &Arc<ReceiverHealth>| (receiver.name.clone(), level(receiver)))
         };
-        let waiting = levels(&|counts| of(&counts.waiting) as f64);
-        self.gauges("alert_messages_waiting", "Messages that wait to be told", "receiver", &waiting)?;
-        let is_up =
-            |receiver: &crate::alert::ReceiverHealth| f64::from(!receiver.is_down.load(Ordering::Relaxed));
-        let up: Vec<_> = receivers.iter().map(|one| (one.name.as_str(), is_up(one))).collect();
-        self.gauges(
-            "alert_receiver_up",
-            "Whether the newest attempt to tell it did not fail",
-            "receiver",
-            &up,
-        )?;
+        let help = "Messages that wait to be told";
+        let waiting = levels(|receiver| receiver.counts.waiting.load(Ordering::Relaxed) as f64);
+        self.gauges("alert_messages_waiting", help, "receiver", waiting);
+        let help = "Whether the newest attempt to tell it did not fail";
+        let up = levels(|receiver| f64::from(!receiver.is_down.load(Ordering::Relaxed)));
+        self.gauges("alert_receiver_up", help, "receiver", up);
         let help = "From a line's arrival to the newest delivery";
-        let took = levels(&|counts| of(&counts.latest_us) as f64 / 1e6);
-        self.gauges("alert_latest_delivery_seconds", help, "receiver", &took)?;
+        let took = levels(|receiver| receiver.counts.latest_us.load(Ordering::Relaxed) as f64 / 1e6);
+        self.gauges("alert_latest_delivery_seconds", help, "receiver", took);
         let desk = alerts.desk_counts();
         let untold = [
             ("consequence", desk.consequences),
@@ -68,8 +65,21 @@ impl Writer<'_> {
             ("summed", desk.summed),
         ];
         let help = "Incidents and changes that were not told one by one, by reason; quiet ones are told later if they last";
-        self.counters("alert_untold", help, "reason", &untold)?;
+        self.counters("alert_untold", help, "reason", untold);
         let lost = of(&alerts.feed.not_taken);
-        self.counter("alert_lines_lost", "Lines of the run that came too fast for alerts", Some(lost))
+        self.counter("alert_lines_lost", "Lines of the run that came too fast for alerts", Some(lost));
+    }
+
+    pub(super) fn otlp(&mut self, counts: &OtlpCounts) {
+        let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let outcomes =
+            [("delivered", &counts.delivered), ("failed", &counts.failed), ("refused", &counts.refused)];
+        let outcomes = outcomes.map(|(outcome, count)| (outcome, of(count)));
+        let help = "Exports by OTLP, by what became of them; each has all numbers up to its time";
+        self.counters("otlp_exports", help, "outcome", outcomes);
+        let help = "Attempts to export by OTLP that failed and were made again";
+        self.counter("otlp_retries", help, Some(of(&counts.retried)));
+        let help = "Points that the OTLP receiver took the rest without";
+        self.counter("otlp_points_rejected", help, Some(of(&counts.points_rejected)));
     }
 }

@@ -1,41 +1,21 @@
-//! Histograms of the run for Prometheus: classic ones, in base units, cumulative since the run began.
+//! Histograms of the run: in base units, cumulative since the run began.
 
-use std::fmt;
+use super::family::{Families, Kind, Number, Series};
+use super::table::MS_PER_S;
+use crate::histogram::Histograms;
 
-use prometheus_client::encoding::NoLabelSet;
-use prometheus_client::metrics::MetricType;
-
-use super::encode::Writer;
-use super::table::{MS_PER_S, NS_PER_S};
-use crate::histogram::{Histogram, Histograms};
-
-impl Writer<'_> {
-    pub(super) fn histograms(&mut self, histograms: &Histograms) -> fmt::Result {
-        if !histograms.rtt_ms.is_empty() {
-            let help = "Round trips by method; the sum is right within 3.2 percent";
-            let mut family = self.family("round_trip_seconds", help, MetricType::Histogram)?;
-            for (method, rtt) in &histograms.rtt_ms {
-                let (sum, buckets) = told(rtt, MS_PER_S);
-                let labels = [("method", method.as_str())];
-                let mut series = family.encode_family(&labels)?;
-                series.encode_histogram::<NoLabelSet>(sum, rtt.count(), &buckets, None)?;
-            }
-        }
+impl<'a> Families<'a> {
+    pub(super) fn histograms(&mut self, histograms: &'a Histograms) {
+        let methods = histograms
+            .rtt_ms
+            .iter()
+            .map(|(method, rtt)| Series::of([("method", method.into())], Number::Histogram(rtt, MS_PER_S)));
+        let help = "Round trips by method; the sum is right within 3.2 percent";
+        self.add("round_trip_seconds", help, Kind::Histogram, methods);
         let rwnd = &histograms.rwnd_bytes;
-        if rwnd.counts.is_empty() {
-            return Ok(());
-        }
+        let is_known = !rwnd.counts.is_empty();
+        let windows = is_known.then(|| Series::of([], Number::Histogram(rwnd, 1.0)));
         let help = "Receive windows of known scale, as advertised; the sum is right within 3.2 percent";
-        let (sum, buckets) = told(rwnd, 1.0);
-        let mut family = self.family("advertised_window_bytes", help, MetricType::Histogram)?;
-        family.encode_histogram::<NoLabelSet>(sum, rwnd.count(), &buckets, None)
+        self.add("advertised_window_bytes", help, Kind::Histogram, windows);
     }
-}
-
-/// Sum and buckets, divided into base units.
-fn told(histogram: &Histogram, divisor: f64) -> (f64, Vec<(f64, u64)>) {
-    // Whole nanoseconds, so that no bound is one that nobody would write.
-    let bounds =
-        histogram.le.iter().map(|le| (le * NS_PER_S / divisor).round() / NS_PER_S).chain([f64::INFINITY]);
-    (histogram.sum / divisor, bounds.zip(histogram.counts.iter().copied()).collect())
 }

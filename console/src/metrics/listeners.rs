@@ -6,6 +6,7 @@
 
 use serde_json::Value;
 
+use super::family::Since;
 use crate::line::{Line, number};
 
 /// Listeners with series of their own.
@@ -37,6 +38,8 @@ pub(super) type Counts = [u64; COUNTED.len()];
 pub(super) struct Place {
     pub(super) name: String,
     pub(super) counts: Counts,
+    /// When it got its place.
+    pub(super) since: Since,
     /// Packets per second, lately.
     busy: f64,
     /// Of the newest window, where it was in it.

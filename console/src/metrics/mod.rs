@@ -1,4 +1,4 @@
-//! Counters and gauges of a run for Prometheus, in its text format.
+//! Counters and gauges of a run, for Prometheus in its text format, and for OpenTelemetry.
 //!
 //! Windows are increments, so counters are sums of them and begin at zero with the run; gauges are of the newest window;
 //! what is not known has no series. Histograms are sums too, and quantiles gauges of the newest window. All series have
@@ -6,21 +6,25 @@
 //! series is bounded: [`LISTENERS_MAX`] listeners, all others together; names that lines bring are limited where they
 //! are kept.
 //!
-//! Whoever scrapes looks at [`Metrics::text`]; the lines come by [`Metrics::of`], or one by one by [`Metrics::take`].
+//! Whoever scrapes looks at [`Metrics::text`], and [`crate::otlp`] sends [`Metrics::otlp`]; the lines come by [`Metrics::of`], or one by one by [`Metrics::take`].
 
 mod alerts;
-mod encode;
+mod collect;
+mod family;
 mod histograms;
 mod incidents;
 mod listeners;
+mod otlp;
 mod sums;
 mod table;
+mod text;
 
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, prometheus_text};
@@ -30,7 +34,8 @@ use crate::alert::Health;
 use crate::feed::{Feed, Losses};
 use crate::histogram::Histograms;
 use crate::line::{Event, Line};
-use encode::Writer;
+use crate::otlp::Counts as OtlpCounts;
+use family::{Families, Since};
 use incidents::Incidents;
 use listeners::Listeners;
 use sums::Sums;
@@ -69,6 +74,9 @@ struct State {
     is_over: bool,
     /// How those fare who are told of incidents.
     alerts: Option<Health>,
+    /// How the OTLP receiver fares.
+    otlp: Option<Arc<OtlpCounts>>,
+    since: Since,
 }
 
 impl Metrics {
@@ -89,6 +97,11 @@ impl Metrics {
     pub fn with_alerts(self, alerts: Option<Health>) -> Self {
         self.look().alerts = alerts;
         self
+    }
+
+    /// How the OTLP receiver fares is told as well.
+    pub(crate) fn set_otlp(&self, counts: Arc<OtlpCounts>) {
+        self.look().otlp = Some(counts);
     }
 
     /// Takes a line.
@@ -121,9 +134,28 @@ impl Metrics {
         text
     }
 
+    /// All metrics as the body of an OTLP request, in JSON; nothing until it is known what they are of.
+    pub fn otlp(&self, host: &str) -> Option<String> {
+        let state = self.look();
+        let source = state.name.as_deref();
+        if source.is_none() && !state.is_over {
+            return None;
+        }
+        let context = otlp::Context { host, source, since: state.since, now: Since::default() };
+        Some(otlp::request(&Families::of(&state), &context).to_string())
+    }
+
     /// Whether all lines of the run were taken, and no more come.
     pub fn is_over(&self) -> bool {
         self.look().is_over
+    }
+
+    /// Waits until that is so, or this long.
+    pub fn wait_over(&self, limit: Duration) {
+        let since = Instant::now();
+        while !self.is_over() && since.elapsed() < limit {
+            thread::sleep(limit / 100);
+        }
     }
 
     fn look(&self) -> MutexGuard<'_, State> {
@@ -139,8 +171,8 @@ impl Metrics {
 }
 
 impl Collector for Metrics {
-    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        Writer(encoder).all(&self.look())
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        text::encode(&Families::of(&self.look()), &mut encoder)
     }
 }
 

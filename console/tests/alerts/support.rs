@@ -8,8 +8,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use tidegauge_console::alert::Alerts;
 use tidegauge_console::alert::settings::Settings;
-use tidegauge_console::alert::{Alerts, Say};
+use tidegauge_console::fault::Say;
 use tidegauge_console::feed::Feed;
 
 /// Longer than anything takes here that works.

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 mod browser;
+mod faults;
 mod http;
 #[path = "../support/load.rs"]
 #[expect(dead_code, reason = "others use the rest")]

@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use jiff::Timestamp;
 use tidegauge_console::alert::settings::Settings;
-use tidegauge_console::alert::{Alerts, Health, Message, Say, run_name, test as tell};
+use tidegauge_console::alert::{Alerts, Health, Message, run_name, test as tell};
+use tidegauge_console::fault::Say;
 use tidegauge_console::feed::Feed;
 
 use super::args::TestAlertArgs;
@@ -20,6 +21,8 @@ const END_WAIT: Duration = Duration::from_secs(5);
 /// Alerts at work, and the file that they are of.
 pub(crate) struct Told {
     path: PathBuf,
+    /// Where what could not be told waits for the next run; of a run it is always the same.
+    spool_dir: Option<PathBuf>,
     alerts: Alerts,
 }
 
@@ -30,7 +33,7 @@ pub(crate) fn start(path: Option<&Path>, feed: &mut Feed) -> anyhow::Result<Opti
     let say: Say = Arc::new(|text: &str| say(text));
     let alerts = Alerts::start(&settings, &run_name(Timestamp::now()), feed, &say)
         .with_context(|| format!("cannot start the alerts of {}", path.display()))?;
-    Ok(Some(Told { path: path.to_owned(), alerts }))
+    Ok(Some(Told { path: path.to_owned(), spool_dir: settings.spool_dir, alerts }))
 }
 
 impl Told {
@@ -61,16 +64,18 @@ impl Told {
 
 /// After the run's end.
 pub(crate) fn finish(told: Option<Told>) {
-    let Some(Told { alerts, .. }) = told else { return };
+    let Some(Told { alerts, spool_dir, .. }) = told else { return };
     let health = alerts.health();
     let waiting = alerts.finish(END_WAIT);
     for lost in health.losses() {
         say(&format!("not told: {lost}"));
     }
     if waiting > 0 {
-        say(&format!(
-            "{waiting} messages could not be told; with a spool_dir they wait there for the next run"
-        ));
+        let then = match spool_dir {
+            Some(dir) => format!("they wait in {} for the next run", dir.display()),
+            None => "they are lost (a spool_dir would keep them for the next run)".to_owned(),
+        };
+        say(&format!("{waiting} messages could not be told; {then}"));
     }
 }
 

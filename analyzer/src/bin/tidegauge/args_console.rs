@@ -36,6 +36,8 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) metrics_file: Option<PathBuf>,
     #[command(flatten)]
+    pub(crate) otlp: super::otlp::OtlpArgs,
+    #[command(flatten)]
     pub(crate) history: HistoryKeepArgs,
     /// The run: `live IFACE ...` or `read FILE ...`.
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "RUN")]

@@ -30,6 +30,7 @@ mod live_ring;
 mod live_xdp;
 mod meter;
 mod metrics_file;
+mod otlp;
 mod page;
 mod pinned;
 mod progress;

@@ -3,11 +3,12 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use tidegauge_console::metrics::Metrics;
+
+use super::page;
 
 /// How often the file is replaced.
 const EVERY: Duration = Duration::from_secs(1);
@@ -41,10 +42,7 @@ impl MetricsFile {
 
     /// Writes what came to be, once the run has ended and its last lines are taken: the file stays, and says so.
     pub(crate) fn finish(&mut self) {
-        let since = Instant::now();
-        while !self.metrics.is_over() && since.elapsed() < LAST_LINES {
-            thread::sleep(LAST_LINES / 100);
-        }
+        self.metrics.wait_over(LAST_LINES);
         self.write();
     }
 
@@ -54,10 +52,10 @@ impl MetricsFile {
             Ok(()) => self.is_failing = false,
             Err(error) if !self.is_failing => {
                 self.is_failing = true;
-                eprintln!(
-                    "tidegauge: cannot write metrics to {}, which stay as they were: {error}",
+                page::say(format_args!(
+                    "cannot write metrics to {}, which stay as they were: {error}",
                     self.path.display()
-                );
+                ));
             }
             Err(_) => {}
         }
@@ -69,6 +67,10 @@ fn replace(path: &Path, text: &str) -> std::io::Result<()> {
     let mut beside = path.as_os_str().to_owned();
     beside.push(".unfinished");
     let beside = PathBuf::from(beside);
-    fs::write(&beside, text)?;
-    fs::rename(&beside, path)
+    let replaced = fs::write(&beside, text).and_then(|()| fs::rename(&beside, path));
+    if replaced.is_err() {
+        // What was begun would take the room of others.
+        let _ = fs::remove_file(&beside);
+    }
+    replaced
 }

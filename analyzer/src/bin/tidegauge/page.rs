@@ -15,8 +15,8 @@ use tidegauge_console::feed::Feed;
 use tidegauge_console::metrics::Metrics;
 use tidegauge_console::page::{Countries, Options, Page, TlsFiles};
 
-/// Longest file with a token.
-const TOKEN_FILE_BYTES_MAX: u64 = 4_096;
+/// Longest file with a secret.
+const SECRET_FILE_BYTES_MAX: u64 = 4_096;
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct PageArgs {
@@ -24,7 +24,7 @@ pub(crate) struct PageArgs {
     #[arg(long, conflicts_with_all = ["listen", "token_file", "tls_cert"])]
     no_page: bool,
     /// Where browsers find the page, and Prometheus `/metrics`. Beyond loopback it takes --token-file, --tls-cert and --tls-key.
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7070")]
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7070", value_parser = address)]
     listen: SocketAddr,
     /// What browsers and programs must know to look: the first line of FILE, which others must not be able to read.
     #[arg(long, value_name = "FILE")]
@@ -65,21 +65,32 @@ pub(crate) fn start(
     Ok(page)
 }
 
+/// Where a page listens.
+pub(crate) fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| "must be an address and a port, like 127.0.0.1:7070 or [::1]:7070".to_owned())
+}
+
 /// A line on standard error, if somebody still has it.
 pub(crate) fn say(what: std::fmt::Arguments<'_>) {
     let _ = io::stderr().write_fmt(format_args!("tidegauge: {what}\n"));
 }
 
 fn token_of(path: &Path) -> anyhow::Result<String> {
-    let file = File::open(path).with_context(|| format!("cannot read the token in {}", path.display()))?;
+    let text = secret(path, "token")?;
+    Ok(text.lines().next().unwrap_or_default().trim().to_owned())
+}
+
+/// What is in a file that others must not read.
+pub(crate) fn secret(path: &Path, what: &str) -> anyhow::Result<String> {
+    let file = File::open(path).with_context(|| format!("cannot read the {what} in {}", path.display()))?;
     let mode =
         file.metadata().with_context(|| format!("cannot look at {}", path.display()))?.permissions().mode();
     if mode & 0o007 != 0 {
-        bail!("anybody here can read the token in {}: chmod 600 it, and make a new one", path.display());
+        bail!("anybody here can read the {what} in {}: chmod 600 it, and use a new secret", path.display());
     }
     let mut text = String::new();
-    file.take(TOKEN_FILE_BYTES_MAX)
+    file.take(SECRET_FILE_BYTES_MAX)
         .read_to_string(&mut text)
-        .with_context(|| format!("cannot read the token in {}", path.display()))?;
-    Ok(text.lines().next().unwrap_or_default().trim().to_owned())
+        .with_context(|| format!("cannot read the {what} in {}", path.display()))?;
+    Ok(text)
 }

@@ -19,13 +19,15 @@ use tidegauge_console::board::SharedBoard;
 use tidegauge_console::feed::Feed;
 use tidegauge_console::history::History;
 use tidegauge_console::metrics::Metrics;
+use tidegauge_console::otlp::Otlp;
 use tidegauge_console::page::Page;
 
 use super::alerts::Told;
 use super::args::{Args, Command, ServeArgs};
 use super::metrics_file::MetricsFile;
+use super::service::Service;
 use super::watched::{Starter, Watched};
-use super::{alerts, history, page, service};
+use super::{alerts, history, page};
 
 /// How often signals and the run's end are looked for.
 const LOOK: Duration = Duration::from_millis(100);
@@ -45,6 +47,7 @@ struct Signals {
 struct Outlets {
     page: Option<Page>,
     metrics_file: Option<MetricsFile>,
+    otlp: Option<Otlp>,
     alerts: Option<Told>,
     history: Option<History>,
 }
@@ -59,15 +62,15 @@ pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
         bail!("cannot give up capabilities: {why}");
     }
     let mut feed = Feed::default();
-    service::tell(&mut feed)?;
+    let service = Service::tell(&mut feed)?;
     let mut outlets = Outlets::start(args, &mut feed)?;
     let mut run = args.run.clone();
     if args.page.is_wanted() && !run.iter().any(|word| word == GRAPH_LINES) {
         run.push(GRAPH_LINES.into());
     }
     let mut watched = Watched::start(starter, &run, feed)?;
-    serve(&mut watched, &mut outlets, &signals, is_live)?;
-    service::stopping();
+    serve(&mut watched, &mut outlets, &signals, &service, is_live)?;
+    service.stopping();
     outlets.alerts.iter().for_each(Told::ending);
     // With its summary, if it did not end by itself.
     watched.signal(Signal::TERM);
@@ -106,6 +109,7 @@ fn serve(
     watched: &mut Watched,
     outlets: &mut Outlets,
     signals: &Signals,
+    service: &Service,
     is_live: bool,
 ) -> anyhow::Result<()> {
     let mut has_ended = false;
@@ -114,7 +118,7 @@ fn serve(
         if signals.again.swap(false, Ordering::Relaxed) {
             outlets.alerts.iter_mut().for_each(Told::reload);
             if is_live && !has_ended {
-                service::reloading();
+                service.reloading();
                 watched.signal(Signal::HUP);
             }
         }
@@ -151,7 +155,8 @@ impl Outlets {
     fn start(args: &ServeArgs, feed: &mut Feed) -> anyhow::Result<Self> {
         let alerts = alerts::start(args.alerts.as_deref(), feed)?;
         let health = alerts.as_ref().map(Told::health);
-        let metrics = if args.page.is_wanted() || args.metrics_file.is_some() {
+        let is_wanted = args.page.is_wanted() || args.metrics_file.is_some() || args.otlp.is_wanted();
+        let metrics = if is_wanted {
             let metrics = Metrics::of(feed).context("cannot start a thread")?;
             Some(metrics.with_alerts(health.clone()))
         } else {
@@ -161,6 +166,7 @@ impl Outlets {
             Some((path, metrics)) => Some(MetricsFile::create(path, metrics)?),
             None => None,
         };
+        let otlp = args.otlp.start(metrics.as_ref())?;
         let history = history::start(&args.history, feed)?;
         let page = if args.page.is_wanted() {
             let board = SharedBoard::of(feed).context("cannot start a thread")?;
@@ -168,11 +174,12 @@ impl Outlets {
         } else {
             None
         };
-        Ok(Self { page, metrics_file, alerts, history })
+        Ok(Self { page, metrics_file, otlp, alerts, history })
     }
 
     fn finish(mut self) {
         self.metrics_file.iter_mut().for_each(MetricsFile::finish);
+        self.otlp.into_iter().for_each(Otlp::finish);
         alerts::finish(self.alerts);
         history::finish(self.history);
         self.page.into_iter().for_each(Page::stop);

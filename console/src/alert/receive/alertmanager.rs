@@ -12,6 +12,7 @@ use super::{Failure, http};
 use crate::alert::desk::nanoseconds;
 use crate::alert::message::{Change, Message, Severity, What, rfc3339};
 use crate::alert::settings::AlertmanagerSettings;
+use crate::http::agent;
 
 /// Open alerts that are told again; more end by themselves.
 const OPEN_MAX: usize = 1_024;
@@ -33,7 +34,7 @@ impl Alertmanager {
         let timeout = Duration::from_millis(settings.timeout_ms.get());
         let ca_file = settings.ca_file.as_ref().map(AsRef::as_ref);
         Ok(Self {
-            agent: http::agent(settings.url.is_https(), ca_file, timeout)?,
+            agent: agent(settings.url.is_https(), ca_file, timeout)?,
             url: format!("{}/api/v2/alerts", settings.url.0.trim_end_matches('/')),
             labels: settings.labels.clone(),
             resend: Duration::from_secs(settings.resend_s.get()),

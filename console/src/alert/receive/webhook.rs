@@ -10,6 +10,7 @@ use super::{Body, Failure, http};
 use crate::alert::message::Message;
 use crate::alert::settings::WebhookSettings;
 use crate::alert::spool::hex;
+use crate::http::agent;
 
 /// One receiver.
 pub(crate) struct Webhook {
@@ -26,7 +27,7 @@ impl Webhook {
         let timeout = Duration::from_millis(settings.timeout_ms.get());
         let ca_file = settings.ca_file.as_ref().map(AsRef::as_ref);
         Ok(Self {
-            agent: http::agent(settings.url.is_https(), ca_file, timeout)?,
+            agent: agent(settings.url.is_https(), ca_file, timeout)?,
             url: settings.url.0.clone(),
             content_type: settings.content_type.clone(),
             headers: settings.loaded.headers.clone(),

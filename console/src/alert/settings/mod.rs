@@ -15,11 +15,12 @@ pub use receivers::{
     AlertmanagerSettings, EveSettings, ExecSettings, Facility, How, JournaldSettings, Limit,
     ReceiverSettings, SyslogSettings, Transport, WebhookSettings,
 };
-pub use values::{Clock, Day, FullPath, HostPort, HttpUrl, Name, Target, Whole, Zone};
+pub use values::{Clock, Day, FullPath, HostPort, Name, Target, Whole, Zone};
 
 pub(crate) use values::names;
 
 use super::message::Severity;
+pub use crate::http::HttpUrl;
 
 /// Receivers of one file: each has threads and disk of its own.
 const RECEIVERS_MAX: usize = 16;

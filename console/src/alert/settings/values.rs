@@ -39,30 +39,6 @@ impl<const MIN: u64, const MAX: u64> TryFrom<i64> for Whole<MIN, MAX> {
     }
 }
 
-/// An `http` or `https` address.
-#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
-#[serde(try_from = "String")]
-pub struct HttpUrl(pub(crate) String);
-
-impl HttpUrl {
-    /// Whether it is reached by TLS.
-    pub fn is_https(&self) -> bool {
-        self.0.starts_with("https://")
-    }
-}
-
-impl TryFrom<String> for HttpUrl {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        let uri: ureq::http::Uri = text.parse().map_err(|error| format!("not a URL: {error}"))?;
-        match uri.scheme_str() {
-            Some("http" | "https") if uri.host().is_some_and(|host| !host.is_empty()) => Ok(Self(text)),
-            _ => Err("must be a URL that begins with http:// or https://".into()),
-        }
-    }
-}
-
 /// What a receiver is called.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 #[serde(try_from = "String")]
@@ -299,9 +275,6 @@ mod tests {
         assert_eq!((place.host.as_str(), place.port), ("::1", 514));
         for text in ["host", "::1:514", "host:0", ":514", "host:70000"] {
             assert!(HostPort::try_from(text.to_owned()).is_err(), "{text}");
-        }
-        for text in ["ftp://a/", "a", "http://", "https:///x"] {
-            assert!(HttpUrl::try_from(text.to_owned()).is_err(), "{text}");
         }
     }
 }

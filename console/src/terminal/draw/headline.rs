@@ -9,7 +9,7 @@ use crate::board::IncidentCard;
 use crate::line::number;
 
 /// Below these columns names and commands are left to the incident's own page.
-const NARROW_COLUMNS: usize = 60;
+pub(super) const NARROW_COLUMNS: usize = 60;
 
 /// What is looked at, when, and how it moves.
 pub(super) fn title(screen: &Screen<'_>, columns: u16) -> Line<'static> {
@@ -124,7 +124,7 @@ fn calm(screen: &Screen<'_>, columns: u16) -> Line<'static> {
         || " no incident so far".to_owned(),
         |card| {
             let when = words::clock(card.line.ts_ns);
-            format!(" none open; last: {} {} at {}, {when}", card.severity(), card.kind(), place(card))
+            format!(" last: {} {} at {}, {when}", card.severity(), card.kind(), place(card))
         },
     );
     Line::from(vec![

@@ -88,7 +88,8 @@ impl Screen<'_> {
         }
         if area.height > 1 {
             page.at = area.height - 1;
-            page.put(vec![status::line(self, area.width)]);
+            let left = self.scrolled_max(area).saturating_sub(self.view.scrolled);
+            page.put(vec![status::line(self, area.width, left)]);
         }
     }
 

@@ -4,18 +4,22 @@ use ratatui::text::{Line, Span};
 
 use super::super::theme::Role;
 use super::super::{Progress, Screen, words};
+use super::headline::NARROW_COLUMNS;
 use crate::line::number;
 
 /// What is always told of the keys.
 const KEYS: &str = "? help  q quit";
 
-/// All of it; what there is no room for is left out from the right.
-pub(super) fn line(screen: &Screen<'_>, columns: u16) -> Line<'static> {
+/// All of it; what there is no room for is left out from the right. `below` are the rows that a long text goes on.
+pub(super) fn line(screen: &Screen<'_>, columns: u16, below: u16) -> Line<'static> {
     let columns = usize::from(columns);
     let keys = match () {
-        () if screen.view.typing => "enter keep  esc drop",
-        () if screen.view.is_help || screen.view.opened.is_some() => "esc back  q quit",
-        () => KEYS,
+        () if screen.view.typing => "enter keep  esc drop".into(),
+        () if screen.view.is_help || screen.view.opened.is_some() => match below {
+            1.. if columns >= NARROW_COLUMNS => format!("down {below} more  esc back  q quit"),
+            _ => "esc back  q quit".into(),
+        },
+        () => KEYS.to_owned(),
     };
     let (verdict, role) = quality(screen);
     let mut parts = vec![verdict];
@@ -35,7 +39,7 @@ pub(super) fn line(screen: &Screen<'_>, columns: u16) -> Line<'static> {
     Line::from(vec![
         screen.span(text, role),
         Span::raw(" ".repeat(rest)),
-        screen.span(words::cut(keys, columns), Role::Dim),
+        screen.span(words::cut(&keys, columns), Role::Dim),
     ])
 }
 
