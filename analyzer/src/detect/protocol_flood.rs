@@ -2,8 +2,8 @@
 //!
 //! Attack: GRE, ESP, SCTP, IGMP or protocols that do not exist: filters for the three common ones let them through, and
 //! they take the link all the same.
-//! Measured: such packets per second at a host, without later fragments (which have no protocol of their own), and how many
-//! sources they have for as many packets.
+//! Measured: such packets per second at a host, without fragments (those are another flood, and later ones have no protocol
+//! of their own), and how many sources they have for as many packets.
 //! Ordinary traffic does not trigger it: a tunnel has one peer, a hub of tunnels some hundred, each of which sends many
 //! packets a second; routing protocols go to multicast groups. Only where nearly each packet is from another address
 //! nobody has a tunnel with them.
@@ -24,8 +24,7 @@ const MOST_SHARE: f64 = 0.5;
 /// Judges the last second.
 pub(super) fn detect(evidence: &HostEvidence<'_>) -> Option<(Target, Finding)> {
     let limit = evidence.config.protocol_flood_per_s;
-    let later = evidence.per_s(HostCount::Fragments) - evidence.per_s(HostCount::FirstFragments);
-    let packets = evidence.per_s(HostCount::Other) - later.max(0.0);
+    let packets = evidence.per_s(HostCount::Other) - evidence.per_s(HostCount::Fragments);
     if packets < limit || evidence.address.is_multicast() {
         return None;
     }
