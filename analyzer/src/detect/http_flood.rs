@@ -3,16 +3,14 @@
 //! Attack: complete requests, as fast as they go, mostly for pages that cost the server much.
 //! Measured: requests per second over five to ten seconds against what is usual; and among the sixteen busiest
 //! sources those that open more connections a second than a browser does and were not busy here before, with their share
-//! of all connections. Or, where connections are kept, how many requests each of those that are open brings.
+//! of all connections.
 //! Ordinary traffic does not trigger it: a flash crowd is many clients with few connections each, so that the busiest have
 //! a small share; proxies, gateways and load balancers that are busy all day are known by then; a crawler
-//! that is fast for the site is below the floor. A person's connection brings a request or two a second; a batch of one
-//! service at another is fast over a few kept connections, fewer than fifty, or no ten times the usual.
+//! that is fast for the site is below the floor.
 //! Thresholds: 500 requests/s and five times the usual; sources with 8 connections a second or more that have a tenth of
 //! all (`http_flood_*`). Where nothing is known of before: twice the floor, half of the connections theirs, and the
 //! server behind with its answers.
-//! Over kept connections: both limits twice, fifty connections, five requests a second on each.
-//! What would fool it: HTTP/2 and TLS (nothing of them is read), kept connections at a listener of which nothing is known, a
+//! What would fool it: requests over connections that are kept, HTTP/2 and TLS (nothing of them is read), a
 //! thousand sources that are each as slow as a person; a load test looks like an attack (the finding says so).
 
 use std::net::IpAddr;
@@ -29,10 +27,6 @@ use crate::incident::{Finding, Kind, Severity};
 const UNKNOWN_FACTOR: f64 = 2.0;
 const UNKNOWN_SOURCE_SHARE: f64 = 0.5;
 const BEHIND_SHARE: [f64; 2] = [0.1, 0.5];
-/// Where connections are kept: times the limits, connections, and requests per second on each that no person sends.
-const KEPT_FACTOR: f64 = 2.0;
-const KEPT_CONNECTIONS_MIN: u32 = 50;
-const KEPT_REQUESTS_PER_S: f64 = 5.0;
 /// Share of failures and of requests without response from which on clients are turned away.
 const DEGRADED_SHARE: f64 = 0.05;
 
@@ -73,20 +67,11 @@ pub(super) fn detect(evidence: &Evidence<'_>) -> Option<Finding> {
     };
     let limit = limit.max(config.http_flood_requests_per_s);
     let (busy, attempts) = busy(evidence);
-    let share = ratio(attempts, evidence.handshakes.asked.max(attempts)).unwrap_or(0.0);
-    let by_busy = share >= share_min && !busy.is_empty();
-    let kept = usual.is_some() && is_over_kept(evidence, requests_per_s, limit);
-    if requests_per_s < limit || !(by_busy || kept) {
+    let share = ratio(attempts, evidence.handshakes.asked.max(attempts))?;
+    if requests_per_s < limit || share < share_min {
         return None;
     }
     Some(finding(evidence, &last, limit, &busy, share))
-}
-
-/// Whether so many requests come over connections that are kept, each with more than a person sends.
-fn is_over_kept(evidence: &Evidence<'_>, requests_per_s: f64, limit: f64) -> bool {
-    requests_per_s >= limit * KEPT_FACTOR
-        && evidence.open >= KEPT_CONNECTIONS_MIN
-        && requests_per_s / f64::from(evidence.open) >= KEPT_REQUESTS_PER_S
 }
 
 /// Sources that no browser is and that were not busy before, and their attempts in a second.
@@ -107,10 +92,8 @@ fn finding(evidence: &Evidence<'_>, last: &Slots, limit: f64, busy: &[IpAddr], s
         kind: Kind::HttpFlood,
         severity: severity(last),
         rule: format!(
-            "requests/s >= {limit:.0} and sources with >= {} connections/s that are new here have >= {} of them, or {:.0} requests/s and >= {KEPT_REQUESTS_PER_S} on each of >= {KEPT_CONNECTIONS_MIN} open connections",
-            config.http_flood_source_per_s,
-            config.http_flood_source_share,
-            limit * KEPT_FACTOR
+            "requests/s >= {limit:.0} and sources with >= {} connections/s that are new here have >= {} of them",
+            config.http_flood_source_per_s, config.http_flood_source_share
         ),
         measured: requests_per_s,
         unit: "requests/s",
@@ -122,10 +105,6 @@ fn finding(evidence: &Evidence<'_>, last: &Slots, limit: f64, busy: &[IpAddr], s
             ("busy_sources", busy.len() as f64),
             ("busy_sources_share", share),
             ("open", evidence.open.into()),
-            (
-                "requests_per_open_connection_per_s",
-                (requests_per_s / f64::from(evidence.open.max(1))).round(),
-            ),
         ],
         window_s: last.span_s,
         distinct_sources: Some(evidence.sources.distinct.estimate()),
@@ -201,18 +180,6 @@ mod tests {
         assert_eq!(heard(100, 3_000, 3_000, [6; 16]).judge(detect), None);
         // A gateway or two among them.
         assert_eq!(heard(100, 3_000, 3_000, [30, 20, 6, 6]).judge(detect), None);
-    }
-
-    #[test]
-    fn requests_over_kept_connections_are_a_flood_where_each_brings_more_than_a_person_sends() {
-        let kept = |requests: u64, open: u32| {
-            let mut heard = heard(100, requests, requests, []);
-            (heard.open, heard.handshakes.asked) = (open, 0);
-            heard.judge(detect)
-        };
-        assert_eq!(kept(4_000, 200).unwrap().severity, Severity::P3);
-        // A crowd's browsers, a batch over a few, and one that is no rise to speak of.
-        assert_eq!((kept(4_000, 2_000), kept(4_000, 20), kept(900, 100)), (None, None, None));
     }
 
     #[test]
