@@ -55,6 +55,8 @@ kinds! {
     IcmpFlood = "icmp_flood",
     /// Fragments that never become packets.
     FragmentFlood = "fragment_flood",
+    /// Packets of other IP protocols, from forged addresses.
+    ProtocolFlood = "protocol_flood",
     /// Connections that are completed and not used.
     ConnectionFlood = "connection_flood",
     /// More requests than usual, from many.

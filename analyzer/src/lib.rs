@@ -49,6 +49,7 @@ pub mod path;
 mod path_state;
 pub mod pipeline;
 pub mod ports;
+mod prefix;
 pub mod quality;
 pub mod remedy;
 pub mod round_trip_time;

@@ -14,7 +14,7 @@ use crate::open_incidents::{Changing, Judging, OpenIncidents};
 use crate::window::ListenerKey;
 
 /// Kinds that fill queues and backlogs: what is full beside them is their doing.
-const FLOODS: [Kind; 9] = [
+const FLOODS: [Kind; 10] = [
     Kind::SynFlood,
     Kind::SynAckReflection,
     Kind::AckFlood,
@@ -24,6 +24,7 @@ const FLOODS: [Kind; 9] = [
     Kind::UdpAmplification,
     Kind::IcmpFlood,
     Kind::FragmentFlood,
+    Kind::ProtocolFlood,
 ];
 
 /// What the host counted in an interval, and how things stood at its end.

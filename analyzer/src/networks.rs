@@ -1,5 +1,7 @@
 //! Floods over a whole network ("carpet bombing"): what comes to the hosts of one /24 of IPv4 or /48 of IPv6 together,
-//! judged as what comes to a host is, so that no host of it need have enough for an incident.
+//! judged as what comes to a host is, so that no host of it need have enough for an incident. And over the small networks
+//! of a /16 or /32: that is one incident and not one for each of them. Such a network has more hosts than there are rows:
+//! where most of what came is its, so is what found no row, and its counts of what is not TCP are estimates.
 //!
 //! Looked at only in ticks in which many hosts get much. Bounded: [`NETWORKS_MAX`] networks; a silent one without an
 //! incident gives way. Called by [`crate::scope`].
@@ -7,45 +9,49 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use tidegauge_ebpf::flow::prefix_of;
+use tidegauge_ebpf::counter::Counter;
 use tidegauge_ebpf::target::{Majority, TargetCounter};
 
 use crate::account::sent::SLOTS;
-use crate::detect::NetworkEvidence;
+use crate::config::Config;
+use crate::detect::{NetworkEvidence, Parts};
 use crate::host_state::{HostState, Judged, Leading};
 use crate::incident::{Incident, Kind};
 use crate::open_incidents::{Changing, Judging};
-use crate::window::{HostWindow, TargetWindow, Window, address_of, ip_addr};
+use crate::prefix::{Network, Size, network_of, of_large};
+use crate::window::{HostWindow, TargetBeside, TargetWindow, Window};
 
 /// Networks remembered.
 const NETWORKS_MAX: usize = 256;
 /// Packets or facts in a window below which networks are not looked at: 500/s in a tick.
 const WORTH_A_LOOK: u64 = 50;
-/// Bits of the networks' names.
-const BITS_IPV4: u8 = 24;
-const BITS_IPV6: u8 = 48;
-
-/// One network.
+/// What is known of one network.
 #[derive(Debug, Default)]
-struct Network {
+struct Known {
     state: HostState,
-    /// Hosts that something came to in the newest window, and the share of the busiest.
-    hosts: u64,
+    /// What something came to in the newest window, and the share of the busiest part.
+    parts: Parts,
     busiest_share: f64,
 }
 
-/// All networks that were worth a look.
+/// All networks that were worth a look, the large ones first.
 #[derive(Debug, Default)]
-pub(crate) struct Networks(BTreeMap<IpAddr, Box<Network>>, u64);
+pub(crate) struct Networks(BTreeMap<Network, Box<Known>>, u64);
 
-/// The network of a host.
-pub(crate) fn network_of(address: IpAddr) -> IpAddr {
-    ip_addr(prefix_of(address_of(address)))
-}
+/// What is open for whole networks: the kinds, by network.
+#[derive(Debug, Default)]
+pub(crate) struct OpenKinds(BTreeSet<(Network, Kind)>);
 
-/// Bits that name it.
-pub(crate) const fn network_bits(address: IpAddr) -> u8 {
-    if address.is_ipv4() { BITS_IPV4 } else { BITS_IPV6 }
+impl OpenKinds {
+    /// Those that a host, or a small network of this address, is part of.
+    pub(crate) fn over(&self, address: IpAddr, sizes: &[Size]) -> Vec<Kind> {
+        if self.0.is_empty() {
+            return Vec::new();
+        }
+        let networks = sizes.iter().map(|size| Network::of(address, *size));
+        let of = |network| self.0.iter().filter(move |(own, _)| *own == network).map(|(_, kind)| *kind);
+        networks.flat_map(of).collect()
+    }
 }
 
 /// What came to one network in a window.
@@ -55,7 +61,11 @@ struct Sum {
     facts: HostWindow,
     hosts: u64,
     packets: u64,
+    /// Hosts of a small network, small networks of a large one, and the packets of the busiest.
+    parts: u64,
     busiest: u64,
+    /// The part at hand, and its packets: hosts come in order.
+    part: Option<(IpAddr, u64)>,
     /// Leads by port, of source and of destination ports.
     leads: [BTreeMap<u16, u64>; 2],
 }
@@ -63,23 +73,31 @@ struct Sum {
 impl Networks {
     /// Adds the window of tick number `tick`; `totals`: datagrams and ICMP messages since targets were last told.
     pub(crate) fn add(&mut self, window: &Window, totals: [u64; 2], hosts_min: u64, tick: u64) {
-        let looked_at = self.looked_at(window, hosts_min);
-        let sums = Sum::of(window, hosts_min, &looked_at);
-        for (address, sum) in looked_at.into_iter().zip(sums) {
-            self.0.entry(address).or_default().add(&sum, totals, tick, window.end_ns);
+        for size in [Size::Large, Size::Small] {
+            let looked_at = self.looked_at(window, hosts_min, size);
+            let sums = Sum::of(window, hosts_min, &looked_at, size);
+            for (network, sum) in looked_at.into_iter().zip(sums) {
+                let known = self.0.entry(network).or_default();
+                let factor = if size == Size::Large { sum.seen_in(window) } else { 1.0 };
+                known.add(&sum, factor, totals, tick, window.end_ns);
+                known.parts = match size {
+                    Size::Small => Parts::Hosts(sum.parts),
+                    Size::Large => Parts::Networks { networks: sum.parts, hosts: sum.hosts },
+                };
+            }
         }
         if self.0.len() >= NETWORKS_MAX {
             let end_ns = window.end_ns;
-            self.0.retain(|_, network| network.state.is_live(end_ns));
+            self.0.retain(|_, known| known.state.is_live(end_ns));
         }
     }
 
     /// Networks that are known, or get enough to be, in order. Most do not, and their hosts are not added up.
-    fn looked_at(&mut self, window: &Window, hosts_min: u64) -> Vec<IpAddr> {
-        let mut networks = sizes_of_networks(window, hosts_min);
+    fn looked_at(&mut self, window: &Window, hosts_min: u64, size: Size) -> Vec<Network> {
+        let mut networks = sizes_of_networks(window, hosts_min, size);
         let mut places = NETWORKS_MAX.saturating_sub(self.0.len());
-        networks.retain(|(address, hosts, packets)| {
-            if self.0.contains_key(address) {
+        networks.retain(|(network, hosts, packets)| {
+            if self.0.contains_key(network) {
                 return true;
             }
             let is_much = *hosts >= hosts_min && *packets >= WORTH_A_LOOK;
@@ -88,7 +106,7 @@ impl Networks {
             places -= usize::from(is_much && has_place);
             is_much && has_place
         });
-        networks.into_iter().map(|(address, _, _)| address).collect()
+        networks.into_iter().map(|(network, _, _)| network).collect()
     }
 
     /// Times that a network found no place.
@@ -97,47 +115,52 @@ impl Networks {
     }
 
     pub(crate) fn end_second(&mut self, seconds: u64) {
-        self.0.values_mut().for_each(|network| network.state.end_second(seconds));
+        self.0.values_mut().for_each(|known| known.state.end_second(seconds));
     }
 
     pub(crate) fn skip(&mut self) {
         self.0.clear();
     }
 
-    /// Judges all that live; what is open then, by network.
+    /// Judges all that live; what is open then. What is a large network's is not its small networks' too.
     pub(crate) fn judge(
         &mut self,
         judging: &Judging<'_>,
         tick: u64,
         both_ways: bool,
         changing: &mut Changing<'_>,
-    ) -> BTreeSet<(IpAddr, Kind)> {
-        let mut open = BTreeSet::new();
-        for (address, network) in &mut self.0 {
-            if !network.state.is_live(judging.now_ns) {
+    ) -> OpenKinds {
+        let mut open = OpenKinds::default();
+        let mut large: Option<Config> = None;
+        for (network, known) in &mut self.0 {
+            if !known.state.is_live(judging.now_ns) {
                 continue;
             }
-            network.state.catch_up(tick);
-            let prefix_bits = network_bits(*address);
-            let Network { hosts, busiest_share, .. } = **network;
-            let evidence = NetworkEvidence { prefix_bits, hosts, busiest_share };
-            let judged = Judged { address: *address, network: Some(evidence), covered: &[], both_ways };
-            network.state.judge(judging, &judged, changing);
-            open.extend(network.state.incidents.iter().map(|incident| (*address, incident.peak.kind)));
+            known.state.catch_up(tick);
+            let (config, covered) = match network.size() {
+                Size::Large => (&*large.get_or_insert_with(|| of_large(judging.config)), Vec::new()),
+                Size::Small => (judging.config, open.over(network.address, &[Size::Large])),
+            };
+            let Known { parts, busiest_share, .. } = **known;
+            let evidence = NetworkEvidence { prefix_bits: network.bits(), parts, busiest_share };
+            let judged =
+                Judged { address: network.address, network: Some(evidence), covered: &covered, both_ways };
+            known.state.judge(&Judging { config, ..*judging }, &judged, changing);
+            open.0.extend(known.state.incidents.iter().map(|incident| (*network, incident.peak.kind)));
         }
         open
     }
 
     pub(crate) fn incidents(&self) -> impl Iterator<Item = &Incident> {
-        self.0.values().flat_map(|network| network.state.incidents.iter())
+        self.0.values().flat_map(|known| known.state.incidents.iter())
     }
 
     pub(crate) fn incidents_mut(&mut self) -> impl Iterator<Item = &mut Incident> {
-        self.0.values_mut().flat_map(|network| network.state.incidents.iter_mut())
+        self.0.values_mut().flat_map(|known| known.state.incidents.iter_mut())
     }
 
     pub(crate) fn close_all(&mut self, now_ns: u64, changed: &mut Vec<Incident>) {
-        self.0.values_mut().for_each(|network| network.state.incidents.close_all(now_ns, changed));
+        self.0.values_mut().for_each(|known| known.state.incidents.close_all(now_ns, changed));
     }
 }
 
@@ -145,8 +168,8 @@ impl Networks {
 fn hosts_of(window: &Window, hosts_min: u64) -> impl Iterator<Item = (IpAddr, Share<'_>)> {
     let targets = window.targets.iter().take_while(move |_| window.targets.len() as u64 >= hosts_min);
     let hosts = window.hosts.iter().take_while(move |_| window.hosts.len() as u64 >= hosts_min);
-    let targets = targets.map(|(address, target)| (network_of(*address), Share::Target(target)));
-    targets.chain(hosts.map(|(address, facts)| (network_of(*address), Share::Facts(facts))))
+    let targets = targets.map(|(address, target)| (*address, Share::Target(target)));
+    targets.chain(hosts.map(|(address, facts)| (*address, Share::Facts(facts))))
 }
 
 /// A part of what came to one host.
@@ -166,10 +189,11 @@ impl Share<'_> {
     }
 }
 
-/// Networks of a window in order, each with its hosts and their packets.
-fn sizes_of_networks(window: &Window, hosts_min: u64) -> Vec<(IpAddr, u64, u64)> {
-    let mut sizes: Vec<(IpAddr, u64, u64)> = Vec::new();
-    for (network, share) in hosts_of(window, hosts_min) {
+/// Networks of this size in a window, in order, each with its hosts and their packets.
+fn sizes_of_networks(window: &Window, hosts_min: u64, size: Size) -> Vec<(Network, u64, u64)> {
+    let mut sizes: Vec<(Network, u64, u64)> = Vec::new();
+    for (address, share) in hosts_of(window, hosts_min) {
+        let network = Network::of(address, size);
         let (hosts, packets) = share.packets().map_or((0, 0), |packets| (1, packets));
         match sizes.last_mut() {
             // Hosts come in order.
@@ -188,15 +212,17 @@ fn sizes_of_networks(window: &Window, hosts_min: u64) -> Vec<(IpAddr, u64, u64)>
     sizes
 }
 
-impl Network {
-    fn add(&mut self, sum: &Sum, [udp, icmp]: [u64; 2], tick: u64, end_ns: u64) {
-        (self.hosts, self.busiest_share) = (sum.hosts, sum.busiest as f64 / sum.packets.max(1) as f64);
+impl Known {
+    /// `factor`: packets for each that was counted.
+    fn add(&mut self, sum: &Sum, factor: f64, [udp, icmp]: [u64; 2], tick: u64, end_ns: u64) {
+        self.busiest_share = sum.busiest as f64 / sum.packets.max(1) as f64;
         let own = |counter| sum.target.get(counter);
         let elsewhere = [
             udp.saturating_sub(own(TargetCounter::UdpPackets)),
             icmp.saturating_sub(own(TargetCounter::IcmpPackets)),
         ];
-        self.state.add_target(&sum.without_strangers(udp, icmp), elsewhere, tick, end_ns);
+        let target = scaled(sum.without_strangers(udp, icmp), factor);
+        self.state.add_target(&target, elsewhere, tick, end_ns);
         let [source, destination] = [0, 1].map(|end| {
             let leading = sum.leads[end].iter().max_by_key(|(_, lead)| **lead);
             let datagrams = own(TargetCounter::UdpPackets).max(1) as f64;
@@ -211,30 +237,43 @@ impl Network {
 
 impl Sum {
     /// Of these networks, which are in order.
-    fn of(window: &Window, hosts_min: u64, networks: &[IpAddr]) -> Vec<Self> {
+    fn of(window: &Window, hosts_min: u64, networks: &[Network], size: Size) -> Vec<Self> {
         let mut sums: Vec<Self> = networks.iter().map(|_| Self::default()).collect();
         if networks.is_empty() {
             return sums;
         }
-        for (network, share) in hosts_of(window, hosts_min) {
-            let Ok(place) = networks.binary_search(&network) else { continue };
+        for (address, share) in hosts_of(window, hosts_min) {
+            let Ok(place) = networks.binary_search(&Network::of(address, size)) else { continue };
+            let sum = &mut sums[place];
+            if let Some(packets) = share.packets() {
+                let part = if size == Size::Small { address } else { network_of(address) };
+                sum.add_packets(part, packets);
+            }
             match share {
-                Share::Facts(facts) => sums[place].add_facts(facts),
-                Share::Target(target) => sums[place].add_target(target),
+                Share::Facts(facts) => sum.facts.gather(facts),
+                Share::Target(target) => sum.add_target(target),
             }
         }
         sums.iter_mut().for_each(|sum| sum.facts.unite());
         sums
     }
 
-    fn add_host(&mut self, packets: u64) {
+    /// Who has targets and facts is counted as two hosts; a network without enough of either has less than half.
+    fn add_packets(&mut self, part: IpAddr, packets: u64) {
         self.hosts += 1;
         self.packets += packets;
-        self.busiest = self.busiest.max(packets);
+        let of_part = match self.part {
+            Some((known, of_part)) if known == part => of_part,
+            _ => {
+                self.parts += 1;
+                0
+            }
+        };
+        self.part = Some((part, of_part + packets));
+        self.busiest = self.busiest.max(of_part + packets);
     }
 
     fn add_target(&mut self, target: &TargetWindow) {
-        self.add_host(target.packets());
         self.target.merge(target);
         let datagrams = target.get(TargetCounter::UdpPackets);
         for (leads, Majority { port, lead }) in
@@ -242,6 +281,14 @@ impl Sum {
         {
             *leads.entry(port).or_default() += u64::from(lead).min(datagrams);
         }
+    }
+
+    /// Packets that came for each that found a row, where most of those that did are of this network.
+    fn seen_in(&self, window: &Window) -> f64 {
+        let refused = window.totals.get(Counter::TargetsRefused);
+        let counted: u64 = window.targets.values().map(TargetWindow::packets).sum();
+        let is_most = self.target.packets() * 2 > counted;
+        if is_most { (counted + refused) as f64 / counted as f64 } else { 1.0 }
     }
 
     /// The target, less what of all senders was counted to its hosts because they share their places: what a host sent
@@ -255,12 +302,15 @@ impl Sum {
         }
         target
     }
+}
 
-    /// Who has targets too is counted as two hosts; a network without enough of either has less than half.
-    fn add_facts(&mut self, facts: &HostWindow) {
-        if !facts.facts.is_empty() {
-            self.add_host(facts.facts.total());
-            self.facts.gather(facts);
+fn scaled(mut target: TargetWindow, factor: f64) -> TargetWindow {
+    let scaled = |count: u64| (count as f64 * factor).round() as u64;
+    target.counters = target.counters.map(scaled);
+    if let Some(TargetBeside { sent_udp, sent_icmp, asked, first_fragments }) = &mut target.beside {
+        for count in [sent_udp, sent_icmp, asked, first_fragments] {
+            *count = scaled(*count);
         }
     }
+    target
 }

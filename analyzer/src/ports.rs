@@ -18,7 +18,7 @@ const fn reflector(port: u16, name: &'static str, large_bytes: u64) -> Reflector
 }
 
 /// Those that are known (US-CERT TA14-017A, and vendors' reports since), by port.
-pub const REFLECTORS: [Reflector; 30] = [
+pub const REFLECTORS: [Reflector; 32] = [
     reflector(17, "QOTD", 0),
     reflector(19, "chargen", 0),
     // Answers to a resolver are below 300 bytes on average; asked for are ANY, TXT and RRSIG.
@@ -34,12 +34,15 @@ pub const REFLECTORS: [Reflector; 30] = [
     reflector(427, "SLP", 0),
     reflector(500, "IKE", 0),
     reflector(520, "RIP", 0),
+    reflector(623, "IPMI", 0),
     reflector(1_434, "SQL Server browser", 0),
     reflector(1_900, "SSDP", 0),
     reflector(3_283, "ARMS", 0),
     reflector(3_702, "WS-Discovery", 0),
     // Through NAT this port carries all that an IPsec tunnel has: what is asked and answered is alike.
     reflector(4_500, "IKE through NAT", 0),
+    // Telephones and their servers answer each other.
+    reflector(5_060, "SIP", 0),
     reflector(5_093, "Sentinel licences", 0),
     reflector(5_353, "mDNS", 0),
     reflector(5_683, "CoAP", 0),
@@ -80,11 +83,13 @@ pub const fn is_reflector(port: u16) -> bool {
             | 427
             | 500
             | 520
+            | 623
             | 1_434
             | 1_900
             | 3_283
             | 3_702
             | 4_500
+            | 5_060
             | 5_093
             | 5_353
             | 5_683

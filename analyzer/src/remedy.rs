@@ -206,6 +206,11 @@ impl<'a> Scene<'a> {
                 vec![format!("{to} {} limit rate over {limit}/second drop", self.fragments())],
             )
             .with_route(Some("fragment [ is-fragment first-fragment last-fragment ]; "), packets(PACKET_BYTES)),
+            Kind::ProtocolFlood => Rules::new(
+                "lets through no more than the rule allows of what is neither TCP, UDP nor ICMP: tunnels too, so name their peers before it",
+                RAW,
+                vec![format!("{to} meta l4proto != {{ tcp, udp, icmp, icmpv6 }} limit rate over {limit}/second drop")],
+            ),
             Kind::ConnectionFlood | Kind::HttpFlood | Kind::SlowHttp | Kind::BruteForce => self.per_source()?,
             Kind::Land => Rules::new(
                 "drops what claims to come from the address it goes to",

@@ -14,9 +14,10 @@ use crate::fact::Fact;
 use crate::host_state::{HostState, Judged};
 use crate::incident::Incident;
 use crate::learnt::LearntHost;
-use crate::networks::{Networks, network_of};
+use crate::networks::Networks;
 use crate::open_incidents::{Changing, Judging};
 use crate::path_state::PathState;
+use crate::prefix::Size;
 use crate::watch_list::WatchList;
 use crate::wide::Wide;
 use crate::window::{ActorKey, ActorProtocol, HostWindow, Window};
@@ -184,6 +185,7 @@ impl Scopes {
             host.is_awake
         });
         self.networks.end_second(self.seconds);
+        self.wide.end_second();
         self.actors.retain(|_, actor| actor.is_live(now_ns));
         self.paths.retain(|_, path| path.is_live(now_ns));
         self.paths.values_mut().for_each(|path| path.end_second());
@@ -219,11 +221,7 @@ impl Scopes {
         self.watched_hosts.retain(|address| {
             let Some(host) = self.hosts.get_mut(address) else { return false };
             host.catch_up(tick);
-            let mut covered = Vec::new();
-            if !open.is_empty() {
-                let network = network_of(*address);
-                covered.extend(open.iter().filter(|(own, _)| *own == network).map(|(_, kind)| *kind));
-            }
+            let covered = open.over(*address, &[Size::Small, Size::Large]);
             let judged = Judged { address: *address, network: None, covered: &covered, both_ways };
             host.judge(judging, &judged, changing);
             !host.incidents.is_empty()

@@ -86,6 +86,7 @@ const fn keys_of(kind: Kind) -> &'static [&'static str] {
         Kind::UdpAmplification => &["amplification_per_s"],
         Kind::IcmpFlood => &["icmp_flood_per_s"],
         Kind::FragmentFlood => &["fragment_flood_per_s"],
+        Kind::ProtocolFlood => &["protocol_flood_per_s"],
         Kind::ConnectionFlood => &["connection_flood_per_s"],
         Kind::HttpFlood => &["http_flood_requests_per_s"],
         Kind::SlowHttp => &["slow_http_heads"],

@@ -14,7 +14,7 @@ use tidegauge_analyzer::remedy::mitigation;
 use tidegauge_analyzer::window::ListenerKey;
 use tidegauge_tests::skip;
 
-const ATTACKS: [Kind; 16] = [
+const ATTACKS: [Kind; 17] = [
     Kind::SynFlood,
     Kind::SynAckReflection,
     Kind::AckFlood,
@@ -24,6 +24,7 @@ const ATTACKS: [Kind; 16] = [
     Kind::UdpAmplification,
     Kind::IcmpFlood,
     Kind::FragmentFlood,
+    Kind::ProtocolFlood,
     Kind::ConnectionFlood,
     Kind::HttpFlood,
     Kind::SlowHttp,
@@ -37,7 +38,7 @@ fn protocol(kind: Kind) -> &'static str {
     match kind {
         Kind::UdpFlood | Kind::UdpAmplification => "udp",
         Kind::IcmpFlood => "icmp",
-        Kind::FragmentFlood => "ip",
+        Kind::FragmentFlood | Kind::ProtocolFlood => "ip",
         _ => "tcp",
     }
 }

@@ -57,6 +57,12 @@ fn a_flood_over_ports_or_hosts_is_one_incident_of_the_host_or_the_network() {
     let over_network = of("198.51.100")[0];
     let long = Trouble { lasts_us: LONG_US, ..*over_network };
     assert_eq!(opened(&long, 6.0), one("syn_flood", "198.51.100.0/24"));
+    // Of the networks of a /16 no one has enough, or each of them has: it is one incident all the same.
+    for flood in floods.iter().filter(|flood| flood.target.0 == "198.18.0.0") {
+        for strength in [1.5, 12.0] {
+            assert_eq!(opened(flood, strength), one(flood.kind, "198.18.0.0/16"));
+        }
+    }
     let scans = misuse::troubles(limit);
     let scan = scans.iter().find(|scan| scan.kind == "port_scan").unwrap();
     assert_eq!(opened(scan, 10.0).iter().map(|(kind, _)| kind.as_str()).collect::<Vec<_>>(), ["port_scan"]);

@@ -186,6 +186,8 @@ pub struct ActorCounts {
     pub asked: u32,
     /// Places that completed a handshake, sent datagrams back or told their address, for the first time.
     pub answered: u32,
+    /// Places that answered a SYN, for the first time, and were sent a RST: a balancer's checks, or a half-open scan.
+    pub accepted: u32,
     /// RSTs, ICMP errors.
     pub refused: u32,
     /// Brief connections of protocols that ask for a password.
@@ -201,6 +203,7 @@ impl ActorCounts {
     pub const fn add(&mut self, other: &Self) {
         self.asked = self.asked.saturating_add(other.asked);
         self.answered = self.answered.saturating_add(other.answered);
+        self.accepted = self.accepted.saturating_add(other.accepted);
         self.refused = self.refused.saturating_add(other.refused);
         self.logins = self.logins.saturating_add(other.logins);
         self.moved = self.moved.saturating_add(other.moved);
@@ -302,6 +305,15 @@ impl Actors {
 
     /// It got what it asked for; counted again only where it is another place than the last one that answered.
     pub(super) fn answer(&mut self, asking: &Asking, seed: u64) {
+        self.note_answer(asking, seed, |counts| &mut counts.answered);
+    }
+
+    /// It was answered, and did not want to go on.
+    pub(super) fn accept(&mut self, asking: &Asking, seed: u64) {
+        self.note_answer(asking, seed, |counts| &mut counts.accepted);
+    }
+
+    fn note_answer(&mut self, asking: &Asking, seed: u64, counted: impl Fn(&mut ActorCounts) -> &mut u32) {
         let (id, place) = (asking.id(seed), asking.place(seed));
         let Some(at) = self.index.find(id).filter(|_| self.index.last_answer(id) != Some(place)) else {
             return;
@@ -313,7 +325,8 @@ impl Actors {
         let row = &mut self.rows[at];
         let was_known = row.served_before.may_have(place_hash(place));
         if row.served.add(place_hash(place)) && !was_known {
-            row.counts.answered = row.counts.answered.saturating_add(1);
+            let count = counted(&mut row.counts);
+            *count = count.saturating_add(1);
         }
     }
 

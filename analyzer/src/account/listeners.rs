@@ -162,6 +162,17 @@ struct Beside {
     slow_peers: u64,
 }
 
+/// Which rows are handed over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Due {
+    /// Those where much happened.
+    Much,
+    /// All: a second ends.
+    All,
+    /// All, each with its sources: attempts are spread over them.
+    Spread,
+}
+
 /// All rows.
 pub(super) struct Listeners {
     /// [`tidegauge_ebpf::flow::end_hash`] of each row, 0 where free.
@@ -314,28 +325,30 @@ impl Listeners {
         }
     }
 
-    /// Moves counts into `window`: all of them at the end of a second, else those where much happened.
-    pub(super) fn hand_over(&mut self, everything: bool, window: &mut Window, sources: &Sources) {
-        let mut due: Vec<(ListenerKey, u32)> = Vec::new();
+    /// Moves counts into `window`.
+    pub(super) fn hand_over(&mut self, due: Due, window: &mut Window, sources: &Sources) {
+        let everything = due != Due::Much;
+        let mut rows_due: Vec<(ListenerKey, u32)> = Vec::new();
         let rows = &mut self.rows;
         let in_earnest = self.in_earnest.drain(..);
         let listed = if everything { self.listed.len() } else { 0 };
         for place in in_earnest.chain(self.listed.drain(..listed)) {
             let row = &mut rows[place as usize];
             if row.flags & TOUCHED != 0 {
-                due.push((row.key(), place));
+                rows_due.push((row.key(), place));
             }
             row.flags &= if everything { !(TOUCHED | LISTED) } else { !TOUCHED };
         }
-        due.sort_unstable_by_key(|(key, _)| *key);
+        rows_due.sort_unstable_by_key(|(key, _)| *key);
         let mut named = None;
-        let listeners = due.iter().enumerate().map(|(index, (key, place))| {
-            if let Some((_, place)) = due.get(index + ROWS_AHEAD) {
+        let listeners = rows_due.iter().enumerate().map(|(index, (key, place))| {
+            if let Some((_, place)) = rows_due.get(index + ROWS_AHEAD) {
                 prefetch_lines(&self.rows[*place as usize]);
                 prefetch_lines(&self.askers[*place as usize]);
             }
             let mut listener = self.take(*place);
-            if listener.get(ListenerCounter::Attempted) >= SOURCE_ATTEMPTS_MIN {
+            let attempted = listener.get(ListenerCounter::Attempted);
+            if attempted >= SOURCE_ATTEMPTS_MIN || (due == Due::Spread && attempted != 0) {
                 let id = self.id(*place);
                 named.get_or_insert_with(|| sources.newest()).name(id, &mut listener);
             }

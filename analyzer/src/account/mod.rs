@@ -29,7 +29,7 @@ use crate::truth::Truth;
 use crate::window::{ActorProtocol, RTT_SLOW_US, Window};
 use actors::{Actors, Asking};
 use hosts::Hosts;
-use listeners::Listeners;
+use listeners::{Due, Listeners};
 pub use round_trips::{PLACES_MAX, PlaceRtt, RoundTrips};
 use sources::Sources;
 use targets::Targets;
@@ -176,6 +176,9 @@ impl Accounts {
         if completed {
             self.actors.answer(&asking(digest, ActorProtocol::Tcp), seed);
         }
+        if outcome.has(event::ABORTED) && !outcome.has(event::FROM_LISTENER) {
+            self.actors.accept(&asking(digest, ActorProtocol::Tcp), seed);
+        }
         if facts.has(Fact::ProbeReset) {
             // Which ports are open shows also by what answers an ACK.
             self.actors.ask(&answering(digest, ActorProtocol::Tcp), seed);
@@ -221,7 +224,14 @@ impl Accounts {
         let mut window = Window { start_ns, end_ns, ..Window::default() };
         window.totals = std::mem::take(&mut self.totals);
         self.round_trips.settle();
-        self.listeners.hand_over(everything || is_spread(&window.totals), &mut window, &self.sources);
+        let due = if is_spread(&window.totals) {
+            Due::Spread
+        } else if everything {
+            Due::All
+        } else {
+            Due::Much
+        };
+        self.listeners.hand_over(due, &mut window, &self.sources);
         let others = [Counter::Udp, Counter::Icmp, Counter::OtherTransport, Counter::Fragments];
         let others = others.iter().map(|counter| window.totals.get(*counter)).sum();
         self.targets.hand_over(everything, others, &mut window);
@@ -265,12 +275,11 @@ impl Accounts {
 const SPREAD_FROM: u64 = 50;
 
 /// Whether attempts may be spread over many listeners, each of which has too few to be told before the second ends: in
-/// the tick most were neither completed nor refused.
+/// the tick most were not completed. (A flood of ports that are closed is refused by each.)
 fn is_spread(totals: &Counters) -> bool {
-    let resolved = [Counter::Completed, Counter::CompletedOneSided, Counter::Refused];
-    let resolved: u64 = resolved.iter().map(|counter| totals.get(*counter)).sum();
+    let completed = totals.get(Counter::Completed) + totals.get(Counter::CompletedOneSided);
     let attempted = totals.get(Counter::Attempted);
-    attempted >= SPREAD_FROM && attempted > resolved * 2
+    attempted >= SPREAD_FROM && attempted > completed * 2
 }
 
 /// Datagrams with so many hops left or fewer are no question: traceroute's, to a new port each, and what stays in a
@@ -284,7 +293,7 @@ const OF_ACTORS: u32 = event::ATTEMPTED | event::COMPLETED | event::COMPLETED_ON
 /// Whether a segment says something of hosts and of who asks, or of its listener beside the ordinary counters.
 #[inline]
 fn is_noted(verdict: &Verdict) -> bool {
-    const NOTED: u32 = OF_ACTORS | event::REFUSED | event::ANSWERED_UNASKED;
+    const NOTED: u32 = OF_ACTORS | event::REFUSED | event::ABORTED | event::ANSWERED_UNASKED;
     // A round trip is 0 where there was none.
     let is_slow = verdict.judged.round_trip_us > RTT_SLOW_US;
     !verdict.facts.is_empty() || verdict.judged.marks != 0 || verdict.outcome.has(NOTED) || is_slow

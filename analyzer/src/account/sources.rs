@@ -20,7 +20,7 @@ pub(super) struct Sources {
     prefixes: Box<[SourceBucket]>,
 }
 
-/// Those of the newest sketch period.
+/// Those of the newest sketch period, by listener.
 pub(super) struct Newest {
     sources: Vec<SourceCount>,
     prefixes: Vec<SourceCount>,
@@ -54,6 +54,7 @@ impl Sources {
             counts.retain(|count| count.fingerprint != 0);
             let newest = counts.iter().map(|count| count.period).max();
             counts.retain(|count| Some(count.period) == newest);
+            counts.sort_unstable_by_key(|count| count.listener);
             counts
         };
         Newest { sources: newest(&self.sources), prefixes: newest(&self.prefixes) }
@@ -74,7 +75,8 @@ impl Newest {
 }
 
 fn busiest(counts: &[SourceCount], id: u64) -> Vec<(IpAddr, u32)> {
-    let ours = counts.iter().filter(|count| count.listener == id as u32);
+    let first = counts.partition_point(|count| count.listener < id as u32);
+    let ours = counts[first..].iter().take_while(|count| count.listener == id as u32);
     let mut busiest: Vec<_> = ours.map(|count| (ip_addr(count.address), count.attempts)).collect();
     sort_sources(&mut busiest);
     busiest.truncate(TOP_SOURCES_MAX);

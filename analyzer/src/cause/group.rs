@@ -12,7 +12,7 @@ use std::net::IpAddr;
 use super::{Because, Cause, HostCounts, rank};
 use crate::graph::Graph;
 use crate::incident::{Incident, Kind, Target};
-use crate::networks::network_of;
+use crate::prefix::network_of;
 use crate::window::ListenerKey;
 
 /// How long before its cause a consequence may be told: detectors look back over up to a minute, each its own time.
@@ -165,6 +165,11 @@ fn below(own: &Known, other: &Known, graph: &Graph) -> Option<String> {
     if other.is_not_taken() {
         return None;
     }
+    if host == other_host && own.kind == Kind::PortScan && other.kind == Kind::PortScan {
+        let at_once = own.opened_ns.abs_diff(other.opened_ns) <= BEFORE_NS;
+        return at_once
+            .then(|| "others scan the same host at the same time: one scan of many, or decoys".to_owned());
+    }
     if host == other_host {
         return explains(other.kind, own.kind).then(|| format!("{} at the same host", other.kind.name()));
     }
@@ -204,7 +209,7 @@ fn same_way(own: &Known, other: &Known, graph: &Graph) -> Option<String> {
     })
 }
 
-/// What follows from what at one host. Attacks, scans and surges follow from nothing; alerts and status codes are said by
+/// What follows from what at one host. Attacks, scans and surges follow from nothing (but from others' scans); alerts and status codes are said by
 /// those that work well enough to say them.
 fn explains(cause: Kind, consequence: Kind) -> bool {
     use Kind::{DnsFailure, HandshakeFailure, HighRtt, HttpErrors, Loss, LowWindow, SlowTransfer};
@@ -234,6 +239,7 @@ const fn is_flood(kind: Kind) -> bool {
             | Kind::UdpAmplification
             | Kind::IcmpFlood
             | Kind::FragmentFlood
+            | Kind::ProtocolFlood
             | Kind::ConnectionFlood
             | Kind::HttpFlood
             | Kind::SlowHttp

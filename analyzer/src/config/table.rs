@@ -153,6 +153,8 @@ thresholds! {
         "Unanswered ICMP messages per second and host (Junos's screen; Linux itself sends at most 1,000 errors a second, net.ipv4.icmp_msgs_per_sec).";
     fragment_flood_per_s: f64 = 500.0, AboveZero,
         "Fragments per second and host that cannot become packets (some 150 /s fill Linux's 4 MiB of net.ipv4.ipfrag_high_thresh within their 30 s).";
+    protocol_flood_per_s: f64 = 1000.0, AboveZero,
+        "Packets per second and host of IP protocols other than TCP, UDP and ICMP, nearly each from another address (as stray_flood_per_s; a hub of tunnels has some hundred peers).";
     land_per_s: f64 = 10.0, AboveZero,
         "SYNs per second from their own destination (a program that happens to connect to itself sends one).";
     one_sided_factor: f64 = 10.0, AboveOne,

@@ -34,10 +34,25 @@ impl ActorEvidence<'_> {
 
     /// Whether most of it is in vain, and not the same again and again.
     pub(super) fn searches(&self) -> bool {
+        self.asks_in_vain(self.unanswered_share())
+    }
+
+    /// The same of hosts: one that answers a SYN is there, also where it is sent a RST then (a balancer's checks). Those that
+    /// answered are not counted again, and those that did not are, so that it is also asked how many places they are.
+    pub(super) fn searches_hosts(&self) -> bool {
+        let counts = &self.counts.counts;
+        let answered = u64::from(counts.answered) + u64::from(counts.accepted);
+        let in_vain = |of: u64| ratio(of.saturating_sub(answered), of).unwrap_or(0.0);
+        let of_places =
+            if self.counts.places <= PLACES_COUNTED_MAX { in_vain(self.counts.places) } else { 1.0 };
+        self.asks_in_vain(in_vain(counts.asked.into()).min(of_places))
+    }
+
+    fn asks_in_vain(&self, unanswered_share: f64) -> bool {
         let places = self.counts.places;
         let again = places <= PLACES_COUNTED_MAX
             && u64::from(self.counts.counts.asked) > ASKED_AGAIN_MAX * places.max(1);
-        !again && self.unanswered_share() >= self.config.scan_unanswered_share
+        !again && unanswered_share >= self.config.scan_unanswered_share
     }
 
     /// The protocol as targets and `nft` have it.

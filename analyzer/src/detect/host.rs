@@ -4,8 +4,8 @@ use super::{HostCount, HostEvidence};
 use crate::baseline::{Baseline, SECONDS_MIN, SECONDS_MIN_SERVED};
 use crate::incident::{Finding, HostTarget, Kind, NetworkTarget, Severity, Target};
 
-/// Busiest host's share of what comes to a network from which on it is that host's.
-const ONE_HOST_SHARE: f64 = 0.5;
+/// Share of what comes to a network from which on it is that of its busiest host, or small network.
+const ONE_PART_SHARE: f64 = 0.5;
 /// Share of what came that a host must have sent for it to be plain that what it sends is seen: counts of what is sent
 /// hold a part of everybody else's ([`crate::account::sent`]).
 const SENDS_SHARE: f64 = 0.01;
@@ -46,7 +46,7 @@ impl HostEvidence<'_> {
     /// Whether a host, or a network of many.
     pub(super) fn is_worth_a_look(&self) -> bool {
         self.network.is_none_or(|network| {
-            network.hosts >= self.config.carpet_hosts_min && network.busiest_share < ONE_HOST_SHARE
+            network.parts.are_many(self.config) && network.busiest_share < ONE_PART_SHARE
         })
     }
 
@@ -102,8 +102,8 @@ impl HostEvidence<'_> {
     pub(super) fn at_whom(&self) -> String {
         match self.network {
             Some(network) => {
-                let share = network.busiest_share * 100.0;
-                format!("{} ({} hosts, the busiest has {share:.0} %)", self.place(), network.hosts)
+                let (share, (count, parts)) = (network.busiest_share * 100.0, network.parts.counted());
+                format!("{} ({count} {parts}, the busiest has {share:.0} %)", self.place())
             }
             None => self.place(),
         }

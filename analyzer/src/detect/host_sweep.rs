@@ -2,9 +2,9 @@
 //!
 //! Attack: how worms spread, and how whoever has a weakness in mind finds those who have it.
 //! Measured: per asking host and minute, distinct hosts at one port or a few, and the share of places that do not answer,
-//! as in [`super::port_scan`].
-//! Ordinary traffic does not trigger it: a gateway, a crawler, a resolver and a monitoring host are answered by most, and
-//! places that answered once are not counted when they stop (a network that fails under a monitoring host); a
+//! as in [`super::port_scan`]; a host that answers a SYN is there, whatever the SYN was for.
+//! Ordinary traffic does not trigger it: a gateway, a crawler, a resolver, a balancer that checks its servers by SYN and RST
+//! and a monitoring host are answered by most, and places that answered once are not counted when they stop (a network that fails under a monitoring host); a
 //! peer-to-peer node asks many ports, and hosts that are in no network of their own, of which four times as many are
 //! wanted, over TCP, and something must come back: from a view of one side a busy gateway looks like that.
 //! Thresholds: 60 hosts a minute, 70 % in vain (`sweep_hosts`, `scan_unanswered_share`).
@@ -30,7 +30,7 @@ pub(super) fn detect(evidence: &ActorEvidence<'_>) -> Option<(Target, Finding)> 
         return None;
     }
     let few_ports = counts.port_is_most || counts.ports * HOSTS_PER_PORT_MIN <= counts.hosts;
-    if !few_ports || counts.places > PLACES_PER_HOST_MAX * counts.hosts || !evidence.searches() {
+    if !few_ports || counts.places > PLACES_PER_HOST_MAX * counts.hosts || !evidence.searches_hosts() {
         return None;
     }
     let factor = if counts.network.is_some() { 1.0 } else { scattered(evidence)? };
@@ -145,6 +145,14 @@ mod tests {
         assert_eq!(target.parts(), Some(("192.0.2.0/24".to_owned(), None, "icmp")));
         assert!(finding.cause[0].contains("by echo requests about 120 hosts"), "{:?}", finding.cause);
         asked.counts.counts.answered = 100;
+        assert_eq!(asked.judge(detect), None);
+    }
+
+    #[test]
+    fn a_balancer_that_checks_by_syn_and_rst_is_none() {
+        let mut asked = sweep();
+        assert!(asked.judge(detect).is_some());
+        asked.counts.counts.accepted = asked.counts.counts.asked * 9 / 10;
         assert_eq!(asked.judge(detect), None);
     }
 

@@ -36,6 +36,7 @@ mod fragment_flood;
 mod host;
 mod icmp_flood;
 mod land;
+mod protocol_flood;
 mod stray_flood;
 mod syn_ack_reflection;
 #[cfg(test)]
@@ -57,6 +58,7 @@ pub use crate::host_state::{HOST_COUNTS, HostCount, Leading};
 use crate::incident::{Finding, Target};
 pub use crate::name_service::NameMinute;
 use crate::path::Trouble;
+use crate::prefix::SMALL_NETWORKS_MIN;
 use crate::round_trip_time::RoundTripTime;
 use crate::window::{ActorKey, ActorWindow, ListenerKey};
 pub(crate) use capacity::{CapacityEvidence, capacity_findings};
@@ -165,10 +167,61 @@ pub struct HostEvidence<'a> {
 pub struct NetworkEvidence {
     /// Bits of an address that name it.
     pub prefix_bits: u8,
-    /// Hosts that something came to.
-    pub hosts: u64,
-    /// Share of the busiest.
+    /// What of it something came to.
+    pub parts: Parts,
+    /// Share of the busiest of them.
     pub busiest_share: f64,
+}
+
+/// What something is spread over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Parts {
+    /// Hosts of a small one.
+    Hosts(u64),
+    /// Or, of a host, its ports.
+    Ports(u64),
+    /// Small networks of a large one, and all their hosts.
+    Networks {
+        /// Small networks.
+        networks: u64,
+        /// Their hosts.
+        hosts: u64,
+    },
+}
+
+impl Default for Parts {
+    fn default() -> Self {
+        Self::Hosts(0)
+    }
+}
+
+impl Parts {
+    /// Whether they are enough for what comes to them to be the network's.
+    const fn are_many(self, config: &Config) -> bool {
+        match self {
+            Self::Hosts(parts) | Self::Ports(parts) => parts >= config.carpet_hosts_min,
+            Self::Networks { networks, hosts } => {
+                networks >= SMALL_NETWORKS_MIN && hosts >= config.carpet_hosts_min
+            }
+        }
+    }
+
+    /// So many are needed.
+    const fn least(self, config: &Config) -> u64 {
+        match self {
+            Self::Hosts(_) | Self::Ports(_) => config.carpet_hosts_min,
+            Self::Networks { .. } => SMALL_NETWORKS_MIN,
+        }
+    }
+
+    /// How many, and of what.
+    const fn counted(self) -> (u64, &'static str) {
+        match self {
+            Self::Hosts(hosts) => (hosts, "hosts"),
+            Self::Ports(ports) => (ports, "ports"),
+            Self::Networks { networks, .. } => (networks, "networks"),
+        }
+    }
 }
 
 /// All that a detector may look at of a host that asks others.
@@ -206,6 +259,7 @@ pub fn host_findings(evidence: &HostEvidence<'_>) -> Vec<(Target, Finding)> {
         segments,
         icmp_flood::detect(evidence),
         land::detect(evidence),
+        protocol_flood::detect(evidence),
         dns_failure::detect(evidence),
     ];
     found.into_iter().flatten().collect()

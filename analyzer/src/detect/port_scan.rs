@@ -23,7 +23,8 @@ use crate::window::ActorProtocol;
 const PLACES_PER_HOST_MIN: u64 = 4;
 /// Distinct places above which their estimate no longer grows with them.
 const PLACES_MANY: u64 = 2_500;
-/// Datagrams per second to one host's ports above which it is a flood: scanners send fewer, since ICMP errors are limited.
+/// Datagrams per second above which it is a flood: scanners send fewer, since ICMP errors are limited; at one host from
+/// `udp_flood_per_s` on, where it is told as such.
 const DATAGRAMS_PER_S_MAX: f64 = 20_000.0;
 /// Part of the limit that is enough where all is in vain.
 const IN_VAIN_PART: u64 = 2;
@@ -36,8 +37,13 @@ pub(super) fn detect(evidence: &ActorEvidence<'_>) -> Option<(Target, Finding)> 
     if counts.ports < limit(evidence) || evidence.actor.protocol == ActorProtocol::Arp {
         return None;
     }
+    let most_per_s = if counts.host_is_most {
+        config.udp_flood_per_s.min(DATAGRAMS_PER_S_MAX)
+    } else {
+        DATAGRAMS_PER_S_MAX
+    };
     let is_early_or_flood = evidence.actor.protocol == ActorProtocol::Udp
-        && (evidence.seconds() < DATAGRAMS_AFTER_S || evidence.asked_per_s() > DATAGRAMS_PER_S_MAX);
+        && (evidence.seconds() < DATAGRAMS_AFTER_S || evidence.asked_per_s() > most_per_s);
     if is_early_or_flood || !evidence.searches() {
         return None;
     }

@@ -9,7 +9,8 @@
 //! or 500/s unresolved with a fifth of them so. Slow floods, of small hosts: [`conn_rise_floor_per_s`] more than usual
 //! (nothing is usual of a listener that never completed a handshake) for three seconds, half of them unresolved, and not
 //! asked again: where a service is silently gone its clients do, after 1 s and 3 s (RFC 6298
-//! section 5.7), so that soon there are more SYNs sent again than new ones. And `syn_flood_low_per_s` where they are
+//! section 5.7), so that soon there are more SYNs sent again than new ones; then at any limit new ones alone count,
+//! or an outage would be a flood of four times its clients. And `syn_flood_low_per_s` where they are
 //! plainly made up: SYNs without any option, which tools write and no system's stack sends (all tell their MSS), and of
 //! which none is completed; or at a listener that never served, as many addresses as attempts. From the configuration.
 //! What would fool it: an attacker who completes handshakes (that is a connection flood); a view without the
@@ -33,6 +34,8 @@ const COMPLETED_SHARE_DOWN: f64 = 0.1;
 const SLOW_S: f64 = 3.0;
 /// SYNs sent again per new one from which on these are clients that want an answer: each asks again within a second.
 const CLIENTS_REPEAT_SHARE: f64 = 0.25;
+/// And at most so many: Linux gives up after six, within two minutes; who sends one SYN again and again is no client.
+const CLIENTS_REPEATS_MAX: f64 = 6.0;
 /// Share of the attempts that must be made up for the low limit, and that may be completed all the same.
 const MADE_UP_SHARE: f64 = 0.9;
 /// Distinct addresses per attempt that are as good as one each: the sketch errs by some per cent.
@@ -44,8 +47,9 @@ pub(super) fn detect(evidence: &Evidence<'_>) -> Option<Finding> {
     let handshakes = evidence.handshakes;
     let share = handshakes.unresolved_share()?;
     let (rate_limit, from_baseline) = evidence.rate_limit();
-    let syn = (handshakes.asked + handshakes.repeated) as f64;
-    let unresolved = handshakes.unresolved as f64;
+    let again = if clients_ask_again(&handshakes) { 0 } else { handshakes.repeated };
+    let syn = (handshakes.asked + again) as f64;
+    let unresolved = (handshakes.unresolved as f64).min(syn);
     let mostly = syn > rate_limit
         && unresolved >= config.conn_rise_floor_per_s
         && share >= config.flood_unresolved_share;
@@ -190,6 +194,12 @@ fn is_given_up(evidence: &Evidence<'_>) -> bool {
         && repeated < CLIENTS_REPEAT_SHARE * old.min(asked) as f64
 }
 
+/// Whether SYNs are sent again as often as by clients that wait for an answer: some of them, and each a few times.
+fn clients_ask_again(handshakes: &Handshakes) -> bool {
+    let repeated = handshakes.repeated as f64;
+    !is_not_asked_again(handshakes) && repeated <= CLIENTS_REPEATS_MAX * handshakes.asked as f64
+}
+
 fn is_not_asked_again(handshakes: &Handshakes) -> bool {
     (handshakes.repeated as f64) < CLIENTS_REPEAT_SHARE * handshakes.asked as f64
 }
@@ -292,6 +302,13 @@ mod tests {
         assert_eq!(unanswered(25, 0, false), None);
         // What is usual of a listener that served is not known yet.
         assert_eq!(unanswered(200, 0, true), None);
+    }
+
+    #[test]
+    fn an_outage_is_no_flood_of_its_clients_repeats_and_one_syn_again_and_again_is() {
+        // 150 clients a second, of which each has asked three times more: 600 SYNs a second.
+        assert_eq!(unanswered(150, 450, true), None);
+        assert!(unanswered(1, 2_000, true).is_some());
     }
 
     /// So many half-open attempts a second of one host for five seconds; the last of them without options.

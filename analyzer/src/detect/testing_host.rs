@@ -2,9 +2,15 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
+use tidegauge_ebpf::flow::pair_hash;
+use tidegauge_ebpf::listener::ListenerRow;
+use tidegauge_ebpf::packet::ipv4_mapped;
+use tidegauge_ebpf::stamp::Stamp;
+
 use super::{HOST_COUNTS, HostCount, HostEvidence, Leading, NameMinute, NetworkEvidence, host_findings};
 use crate::baseline::Baseline;
 use crate::config::Config;
+use crate::distinct::Distinct;
 use crate::feature::Sources;
 use crate::incident::{Finding, Kind, Target};
 
@@ -52,6 +58,16 @@ impl Host {
     /// One direction only.
     pub(super) fn one_sided(mut self) -> Self {
         self.answers_visible = false;
+        self
+    }
+
+    /// So many sources.
+    pub(super) fn from(mut self, sources: u32) -> Self {
+        let mut row = ListenerRow::default();
+        for source in 0..sources {
+            row.askers.record(pair_hash(ipv4_mapped(source), 1, 7), 64, Stamp(0));
+        }
+        self.sources.distinct = Distinct::of(&row.askers);
         self
     }
 

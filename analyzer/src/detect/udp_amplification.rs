@@ -5,7 +5,8 @@
 //! Measured: datagrams per second of which most are from one port of such services ([`crate::ports`]), those that the
 //! host sent to that port meanwhile, and bytes per datagram.
 //! Ordinary traffic does not trigger it: whoever asks is answered about as often. A resolver gets answers of a few
-//! hundred bytes, a clock of 90. An IPsec tunnel or a game is one port at both ends from few places. Where what the host
+//! hundred bytes, a clock of 90. What goes to a multicast group (mDNS, SSDP) was asked by nobody and meant for all. An
+//! IPsec tunnel or a game is one port at both ends from few places. Where what the host
 //! sends is not seen, nothing shows whether it asked: then many times the rate is asked for, from places all over the
 //! world (a poller's devices are near each other), or DNS answers so large that no resolver asks for them: since 2020
 //! resolvers ask for at most 1,232 bytes (dnsflagday.net), so answers in fragments are rare.
@@ -40,7 +41,8 @@ pub(super) fn detect(evidence: &HostEvidence<'_>) -> Option<(Target, Finding)> {
     let config = evidence.config;
     let datagrams = evidence.per_s(HostCount::Udp);
     let source = evidence.source_port;
-    if datagrams < config.amplification_per_s || source.lead < LEADS_NOT {
+    let is_large = datagrams >= config.amplification_per_s && source.lead >= LEADS_NOT;
+    if !is_large || evidence.address.is_multicast() {
         return None;
     }
     let reflector = reflector_of(source.port())?;

@@ -5,7 +5,8 @@
 //! least that many were not answered. Works with the counts of targets alone.
 //! Ordinary traffic does not trigger it: QUIC, DNS, calls and games answer at least every tenth datagram; a stream
 //! (iperf3, video, a tunnel) is one port at both ends from few places; a multicast group is a stream; collectors of logs
-//! and flows take steadily, and are judged once that is known. Where what the host sends is not seen, nothing looks
+//! and flows take steadily, and are judged once that is known; a rise there from hosts that each send much is a burst of
+//! logs, and a deviation (P3). Where what the host sends is not seen, nothing looks
 //! answered: then only a rise over what is usual, port 0 (which no service has), datagrams without payload, or a spray over
 //! all ports from all over the world counts. Datagrams without payload are what tools send that only count packets: no
 //! stream has them, and nobody needs a thousand a second, so that Junos's limit itself is enough.
@@ -15,7 +16,7 @@
 
 use super::host::{Flood, LEADS, LEADS_NOT, TTL_CLASSES_MANY, one_sided, severity, shown, usual};
 use super::{HostCount, HostEvidence};
-use crate::incident::{Finding, Kind, Target};
+use crate::incident::{Finding, Kind, Severity, Target};
 use crate::ports::is_one_way;
 
 /// Times what is usual from which on it is a rise.
@@ -25,6 +26,8 @@ const DEVIATIONS: f64 = 5.0;
 /// Sources, or where those are not known TTL classes, up to which one port at both ends is a stream.
 const STREAM_SOURCES_MAX: u64 = 8;
 const STREAM_TTL_CLASSES_MAX: u32 = 2;
+/// Sources per datagram from which on they are forged.
+const FORGED_SHARE: f64 = 0.5;
 /// Of `one_sided_factor`, what a spray over all ports has to exceed where answers are not seen.
 const SPRAY_SHARE: f64 = 0.4;
 
@@ -89,6 +92,12 @@ fn is_stream(evidence: &HostEvidence<'_>) -> bool {
     few && evidence.source_port.lead >= LEADS && evidence.destination_port.lead >= LEADS
 }
 
+/// To a port that never answers, from hosts that each send many: nobody forges their addresses.
+fn is_burst_of_logs(evidence: &HostEvidence<'_>, datagrams: f64) -> bool {
+    evidence.leading_destination().is_some_and(is_one_way)
+        && evidence.spoofed(datagrams).is_some_and(|share| share < FORGED_SHARE)
+}
+
 /// No port leads, and senders are all over the world.
 fn is_spray(evidence: &HostEvidence<'_>, datagrams: f64) -> bool {
     let config = evidence.config;
@@ -118,7 +127,11 @@ fn finding(
     let port_rule = port.map_or_else(String::new, |port| format!(" udp dport {port}"));
     evidence.finding(Flood {
         kind: Kind::UdpFlood,
-        severity: severity(datagrams, limit),
+        severity: if is_burst_of_logs(evidence, datagrams) {
+            Severity::P3
+        } else {
+            severity(datagrams, limit)
+        },
         rule: format!(
             "datagrams/s above usual >= {limit} and sent per datagram < {}",
             evidence.config.udp_answered_share
@@ -153,8 +166,8 @@ fn finding(
 
 #[cfg(test)]
 mod tests {
-    use super::super::NetworkEvidence;
     use super::super::testing_host::Host;
+    use super::super::{NetworkEvidence, Parts};
     use super::*;
 
     fn datagrams(count: u64, sent: u64) -> Host {
@@ -172,12 +185,14 @@ mod tests {
     #[test]
     fn a_flood_over_a_network_is_the_networks() {
         let mut host = datagrams(10_000, 0);
-        host.network = Some(NetworkEvidence { prefix_bits: 24, hosts: 200, busiest_share: 0.01 });
+        host.network =
+            Some(NetworkEvidence { prefix_bits: 24, parts: Parts::Hosts(200), busiest_share: 0.01 });
         let found = host.findings();
         assert!(found.iter().any(|(target, finding)| {
             finding.kind == Kind::UdpFlood && target.to_string() == "192.0.2.7/24 udp"
         }));
-        host.network = Some(NetworkEvidence { prefix_bits: 24, hosts: 200, busiest_share: 0.9 });
+        host.network =
+            Some(NetworkEvidence { prefix_bits: 24, parts: Parts::Hosts(200), busiest_share: 0.9 });
         assert_eq!(host.kinds(), []);
     }
 
@@ -192,6 +207,15 @@ mod tests {
         assert_eq!(datagrams(86_000, 0).ports(Some(40_000), Some(5_201)).kinds(), []);
         assert_eq!(datagrams(30_000, 0).ports(None, Some(514)).kinds(), []);
         assert_eq!(datagrams(36_000, 0).ports(None, Some(8_125)).usual(30_000, 0).kinds(), []);
+    }
+
+    #[test]
+    fn a_burst_of_logs_is_a_deviation_and_a_flood_of_forged_ones_is_none() {
+        let severity = |sources| {
+            let burst = datagrams(9_000, 0).usual(300, 0).ports(None, Some(514)).from(sources);
+            burst.findings()[0].1.severity
+        };
+        assert_eq!((severity(40), severity(9_000)), (Severity::P3, Severity::P2));
     }
 
     #[test]

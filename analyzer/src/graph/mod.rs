@@ -20,7 +20,7 @@ use tidegauge_ebpf::listener::ListenerCounter;
 use crate::fact::Fact;
 use crate::flow_record::FlowRecord;
 use crate::incident::{Incident, Severity, Target};
-use crate::networks::network_of;
+use crate::prefix::network_of;
 use crate::window::{ListenerKey, Window};
 
 /// Nodes kept.

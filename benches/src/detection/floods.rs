@@ -2,15 +2,17 @@
 
 use std::net::Ipv4Addr;
 
-use etherparse::{Icmpv4Type, icmpv4::DestUnreachableHeader};
+use etherparse::{Icmpv4Type, IpNumber, icmpv4::DestUnreachableHeader};
 
 use super::background::{VICTIM, VICTIM_PORT, dns};
-use super::frames::{Ends, Packet, Tcp, fragment, icmp, tcp, udp};
+use super::frames::{Ends, Packet, Tcp, fragment, icmp, other, tcp, udp};
 use super::scene::Trouble;
 use crate::rng::Rng;
 
+const ESP: IpNumber = IpNumber::ENCAPSULATING_SECURITY_PAYLOAD;
 const TEN_S: u64 = 10_000_000;
 const VICTIM_TEXT: &str = "192.0.2.80";
+const LARGE_NETWORK_TEXT: &str = "198.18.0.0";
 
 /// All of them, at the thresholds of the default configuration (`limit` reads one by its name).
 pub fn troubles(limit: impl Fn(&str) -> f64) -> Vec<Trouble> {
@@ -48,6 +50,26 @@ pub fn troubles(limit: impl Fn(&str) -> f64) -> Vec<Trouble> {
         flood("udp_amplification", "amplification_per_s", limit("amplification_per_s"), amplification),
         flood("icmp_flood", "icmp_flood_per_s", limit("icmp_flood_per_s"), icmp_flood),
         flood("fragment_flood", "fragment_flood_per_s", limit("fragment_flood_per_s"), fragment_flood),
+        flood("protocol_flood", "protocol_flood_per_s", limit("protocol_flood_per_s"), protocol_flood),
+        // Over the networks of a /16, where twice the limits of a host are asked.
+        Trouble {
+            target: (LARGE_NETWORK_TEXT, Some(VICTIM_PORT)),
+            ..flood(
+                "syn_flood",
+                "2 conn_rate_limit_per_s",
+                2.0 * limit("conn_rate_limit_per_s"),
+                syn_flood_over_large_network,
+            )
+        },
+        Trouble {
+            target: (LARGE_NETWORK_TEXT, None),
+            ..flood(
+                "udp_flood",
+                "2 udp_flood_per_s",
+                2.0 * limit("udp_flood_per_s"),
+                udp_flood_over_large_network,
+            )
+        },
         flood("land", "land_per_s", limit("land_per_s"), land),
     ]
 }
@@ -76,6 +98,28 @@ fn syn_flood_over_ports(trouble: &Trouble, strength: f64, rng: &mut Rng) -> Vec<
 
 fn syn_flood_over_network(trouble: &Trouble, strength: f64, rng: &mut Rng) -> Vec<Packet> {
     syns_to(trouble, strength, rng, |rng| (Ipv4Addr::new(198, 51, 100, rng.range(1, 255) as u8), VICTIM_PORT))
+}
+
+fn host_of_large_network(rng: &mut Rng) -> Ipv4Addr {
+    Ipv4Addr::new(198, 18, rng.range(0, 12) as u8, rng.range(1, 200) as u8)
+}
+
+fn syn_flood_over_large_network(trouble: &Trouble, strength: f64, rng: &mut Rng) -> Vec<Packet> {
+    syns_to(trouble, strength, rng, |rng| (host_of_large_network(rng), VICTIM_PORT))
+}
+
+fn udp_flood_over_large_network(trouble: &Trouble, strength: f64, rng: &mut Rng) -> Vec<Packet> {
+    let to = |rng: &mut Rng| (host_of_large_network(rng), port(rng));
+    let ends =
+        |rng: &mut Rng| Ends { from: (forged(rng), port(rng)), to: to(rng), ttl: rng.range(40, 120) as u8 };
+    trouble.times(trouble.value * strength).map(|at_us| udp(at_us, ends(rng), &[b'x'; 64])).collect()
+}
+
+/// ESP from everywhere.
+fn protocol_flood(trouble: &Trouble, strength: f64, rng: &mut Rng) -> Vec<Packet> {
+    let ends =
+        |rng: &mut Rng| Ends { from: (forged(rng), 0), to: (VICTIM, 0), ttl: rng.range(40, 120) as u8 };
+    trouble.times(trouble.value * strength).map(|at_us| other(at_us, ends(rng), ESP, &[b'x'; 64])).collect()
 }
 
 fn syns_to(

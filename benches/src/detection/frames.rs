@@ -2,7 +2,9 @@
 
 use std::net::Ipv4Addr;
 
-use etherparse::{ArpHardwareId, ArpOperation, ArpPacket, EtherType, Icmpv4Type, PacketBuilder, TcpHeader};
+use etherparse::{
+    ArpHardwareId, ArpOperation, ArpPacket, EtherType, Icmpv4Type, IpNumber, PacketBuilder, TcpHeader,
+};
 
 /// Hosts are on one link: their hardware addresses do not matter.
 const SOURCE: [u8; 6] = [2, 0, 0, 0, 0, 1];
@@ -92,6 +94,18 @@ pub fn icmp(at_us: u64, ends: Ends, kind: Icmpv4Type, payload: &[u8]) -> Packet 
         .icmpv4(kind);
     let mut bytes = Vec::with_capacity(builder.size(payload.len()));
     let _ = builder.write(&mut bytes, payload);
+    Packet { at_us, bytes }
+}
+
+/// A packet of another IP protocol; ports do not matter.
+pub fn other(at_us: u64, ends: Ends, protocol: IpNumber, payload: &[u8]) -> Packet {
+    let builder = PacketBuilder::ethernet2(SOURCE, DESTINATION).ipv4(
+        ends.from.0.octets(),
+        ends.to.0.octets(),
+        ends.ttl,
+    );
+    let mut bytes = Vec::with_capacity(builder.size(payload.len()));
+    let _ = builder.write(&mut bytes, protocol, payload);
     Packet { at_us, bytes }
 }
 

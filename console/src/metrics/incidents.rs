@@ -11,7 +11,7 @@ pub(super) const OPEN_MAX: usize = 1_024;
 const KINDS_MAX: usize = 64;
 
 /// Kinds that count from zero, so that the first one is an increase.
-const KINDS: [&str; 32] = [
+const KINDS: [&str; 33] = [
     "ack_flood",
     "arp_spoof",
     "arp_sweep",
@@ -34,6 +34,7 @@ const KINDS: [&str; 32] = [
     "low_window",
     "mtu_blackhole",
     "port_scan",
+    "protocol_flood",
     "routing_loop",
     "rst_flood",
     "slow_http",

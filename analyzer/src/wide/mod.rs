@@ -1,23 +1,28 @@
-//! Attempts that are spread: over many ports of one host, or over many hosts of one network, so that no listener of them
-//! need have enough for an incident.
+//! Attempts that are spread: over many ports of one host, over many hosts of one network (/24, /48), or over many of these
+//! of one /16 (/32), so that no listener of them need have enough for an incident. What is a large network's is one
+//! incident, and not one of each that is in it.
 //!
 //! Sums of the listeners of each window that has many attempts; nothing is counted per packet. Bounded: [`PLACES_MAX`]
 //! hosts and networks, of which a silent one without an incident gives way; who finds no place is counted. Called by
 //! [`crate::scope`].
+
+mod sum;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use tidegauge_ebpf::listener::ListenerCounter;
 
-use crate::detect::{WideEvidence, wide_findings};
-use crate::fact::Fact;
+use crate::baseline::{Baseline, SECONDS_MIN};
+use crate::config::Config;
+use crate::detect::{Parts, WideEvidence, wide_findings};
 use crate::feature::{Ring, TICKS};
-use crate::incident::Incident;
-use crate::most::Most;
-use crate::networks::{network_bits, network_of};
+use crate::incident::{Incident, Kind};
 use crate::open_incidents::{Changing, Judging, OpenIncidents};
-use crate::window::{ActorWindow, ListenerKey, ListenerWindow, Window};
+use crate::prefix::{Network, SMALL_NETWORKS_MIN, Size, of_large};
+use crate::window::{ActorWindow, ListenerWindow, Window};
+pub(crate) use sum::{Askers, Place, WideCount};
+use sum::{COUNTS, Sum, counts_of};
 
 /// Hosts and networks remembered.
 const PLACES_MAX: usize = 128;
@@ -26,99 +31,43 @@ const WORTH_A_LOOK: u64 = 50;
 /// Silence after which all sums are zero.
 const SILENT_AFTER_NS: u64 = 2_000_000_000;
 
-/// What is summed.
-#[derive(Clone, Copy, Debug)]
-#[repr(usize)]
-pub(crate) enum WideCount {
-    /// First SYNs.
-    Asked,
-    /// SYNs sent again.
-    Repeated,
-    /// Completed handshakes.
-    Completed,
-    /// First SYNs without options.
-    Bare,
-    /// Questions of hosts that each ask many: scans.
-    Searched,
-}
-
-const COUNTS: usize = WideCount::Searched as usize + 1;
-
-/// A host, or the first address of a network and how many bits name it.
-pub(crate) type Place = (IpAddr, Option<u8>);
-
-/// One of those that attempts are spread over.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Part {
-    Host(IpAddr),
-    Port(u16),
-}
-
-/// What came to one place in a window.
-#[derive(Default)]
-struct Sum {
-    counts: [u64; COUNTS],
-    /// Ports of a host, or hosts of a network, and attempts at the busiest.
-    parts: u64,
-    busiest: u64,
-    /// The part at hand, and the attempts at it; listeners come in order.
-    part: Option<(Part, u64)>,
-    port: Most<u16>,
-}
-
-impl Sum {
-    fn add(&mut self, key: &ListenerKey, listener: &ListenerWindow, part: Part) {
-        let counts = counts_of(listener);
-        let asked = counts[WideCount::Asked as usize];
-        self.counts.iter_mut().zip(counts).for_each(|(own, more)| *own += more);
-        if asked == 0 {
-            return;
-        }
-        let of_part = match self.part {
-            Some((known, asked)) if known == part => asked,
-            _ => {
-                self.parts += 1;
-                0
-            }
-        };
-        self.part = Some((part, of_part + asked));
-        self.busiest = self.busiest.max(of_part + asked);
-        self.port.record(key.port);
-    }
-}
-
-fn counts_of(listener: &ListenerWindow) -> [u64; COUNTS] {
-    let get = |counter| listener.get(counter);
-    [
-        get(ListenerCounter::Attempted),
-        get(ListenerCounter::SynRetransmission),
-        get(ListenerCounter::Completed) + get(ListenerCounter::CompletedOneSided),
-        listener.fact(Fact::BareSyn),
-        0,
-    ]
-}
-
 /// One place.
 #[derive(Debug)]
 struct State {
     ticks: Ring<COUNTS, TICKS>,
     tick: u64,
     seen_ns: u64,
-    parts: u64,
+    parts: Parts,
     busiest_share: f64,
     port: Option<u16>,
+    askers: Askers,
+    /// Attempts per second, of a large network: into so many addresses somebody asks at any time.
+    usual: Option<Baseline>,
+    /// Those of the second at hand.
+    second: u64,
     incidents: OpenIncidents,
 }
 
 impl State {
-    fn new(tick: u64) -> Self {
+    /// What was not worth a look before is usual where it was looked for long enough.
+    fn new(place: Place, tick: u64) -> Self {
+        let usual = place.is_large().then(|| {
+            let mut usual = Baseline::default();
+            if tick > (SECONDS_MIN * TICKS) as u64 {
+                usual.learn_silence(SECONDS_MIN as u64);
+            }
+            usual
+        });
         Self {
             ticks: Ring::EMPTY,
             tick,
             seen_ns: 0,
-            parts: 0,
+            parts: Parts::default(),
             busiest_share: 0.0,
             port: None,
+            askers: Askers::default(),
+            usual,
+            second: 0,
             incidents: OpenIncidents::default(),
         }
     }
@@ -128,13 +77,29 @@ impl State {
         self.tick = tick;
     }
 
-    fn add(&mut self, sum: Sum, tick: u64, end_ns: u64) {
+    fn add(&mut self, place: Place, sum: &mut Sum, tick: u64, end_ns: u64) {
         self.catch_up(tick);
         self.ticks.add(sum.counts);
-        let asked = sum.counts[WideCount::Asked as usize].max(1);
-        (self.parts, self.busiest_share) = (sum.parts, sum.busiest as f64 / asked as f64);
-        self.port = sum.port.value.filter(|_| u64::from(sum.port.lead) * 2 > sum.parts);
+        let asked = sum.counts[WideCount::Asked as usize];
+        self.second += asked;
+        self.busiest_share = sum.busiest as f64 / asked.max(1) as f64;
+        self.parts = match place {
+            Place::Host(_) => Parts::Ports(sum.parts),
+            Place::Network(_) if place.is_large() => {
+                Parts::Networks { networks: sum.parts, hosts: sum.listeners }
+            }
+            Place::Network(_) => Parts::Hosts(sum.parts),
+        };
+        self.port = sum.port.value.filter(|_| u64::from(sum.port.lead) * 2 > sum.listeners);
+        self.askers = sum.askers().unwrap_or_else(|| std::mem::take(&mut self.askers));
         self.seen_ns = end_ns;
+    }
+
+    fn end_second(&mut self) {
+        let second = std::mem::take(&mut self.second);
+        if let Some(usual) = self.usual.as_mut().filter(|_| self.incidents.is_empty()) {
+            usual.learn(second);
+        }
     }
 
     fn is_live(&self, now_ns: u64) -> bool {
@@ -177,23 +142,24 @@ impl Wide {
         }
         let mut sums: BTreeMap<Place, Sum> = BTreeMap::new();
         for (key, listener) in listeners().filter(|(_, listener)| is_asked(listener)) {
-            sums.entry((key.address, None)).or_default().add(key, listener, Part::Port(key.port));
-            let network = (network_of(key.address), Some(network_bits(key.address)));
-            sums.entry(network).or_default().add(key, listener, Part::Host(key.address));
+            for place in Place::of(key.address) {
+                sums.entry(place).or_default().add(place, key, listener);
+            }
         }
         let places: Vec<Place> = sums.keys().copied().collect();
         for (place, mut sum) in sums {
             // Who searches several hosts at once is known of their network.
-            let network = (network_of(place.0), Some(network_bits(place.0)));
+            let network = Place::Network(Network::of(place.address(), Size::Small));
             let searched = self.searched_of(place, tick).max(self.searched_of(network, tick));
             sum.counts[WideCount::Searched as usize] = searched;
             let known = self.places.contains_key(&place);
-            let is_much = sum.parts >= parts_min && sum.counts[WideCount::Asked as usize] >= WORTH_A_LOOK;
+            let parts = if place.is_large() { SMALL_NETWORKS_MIN } else { parts_min };
+            let is_much = sum.parts >= parts && sum.counts[WideCount::Asked as usize] >= WORTH_A_LOOK;
             if !known && (!is_much || !self.has_room(window.end_ns)) {
                 continue;
             }
-            let state = self.places.entry(place).or_insert_with(|| Box::new(State::new(tick)));
-            state.add(sum, tick, window.end_ns);
+            let state = self.places.entry(place).or_insert_with(|| Box::new(State::new(place, tick)));
+            state.add(place, &mut sum, tick, window.end_ns);
         }
         // Listeners are told once a second, those who ask at each tick: what is summed is done with.
         for place in places {
@@ -205,8 +171,11 @@ impl Wide {
     pub(crate) fn search(&mut self, counts: &ActorWindow, more: u64, tick: u64) {
         let host = counts.host.filter(|_| counts.host_is_most);
         let network = host.or(counts.network.map(|(address, _)| address));
-        let network = network.map(|address| (network_of(address), Some(network_bits(address))));
-        for place in host.map(|address| (address, None)).into_iter().chain(network) {
+        let networks = [Size::Small, Size::Large]
+            .into_iter()
+            .filter_map(|size| Some(Place::Network(Network::of(network?, size))));
+        // Who is not known to ask in one network alone asks in all that are seen, and most of it may be here.
+        for place in host.map(Place::Host).into_iter().chain(networks) {
             if self.searched.len() >= PLACES_MAX && !self.searched.contains_key(&place) {
                 self.refused += 1;
                 continue;
@@ -231,33 +200,50 @@ impl Wide {
         has_room
     }
 
+    /// A second ends.
+    pub(crate) fn end_second(&mut self) {
+        self.places.values_mut().for_each(|state| state.end_second());
+    }
+
     /// Judges all that live, at the end of tick number `tick`.
     pub(crate) fn judge(&mut self, judging: &Judging<'_>, tick: u64, changing: &mut Changing<'_>) {
         let now_ns = judging.now_ns;
         self.searched.retain(|_, searched| searched.is_recent(tick));
+        let mut large: Option<Config> = None;
+        let mut open: Vec<Place> = Vec::new();
         self.places.retain(|place, state| {
             state.catch_up(tick);
+            let config = match place.is_large() {
+                true => &*large.get_or_insert_with(|| of_large(judging.config)),
+                false => judging.config,
+            };
             let evidence = WideEvidence {
-                config: judging.config,
+                config,
                 place: *place,
                 counts: &state.ticks.sum,
                 parts: state.parts,
                 busiest_share: state.busiest_share,
                 port: state.port,
+                askers: &state.askers,
+                usual: state.usual.as_ref(),
             };
-            if let Some((target, finding)) = wide_findings(&evidence) {
+            let is_part =
+                Place::of(place.address()).iter().any(|other| other != place && open.contains(other));
+            if is_part {
+                state.incidents.supersede(Kind::SynFlood, now_ns, changing.changed);
+            } else if let Some((target, finding)) = wide_findings(&evidence) {
                 state.incidents.take(finding, target, judging, changing);
             }
             state.incidents.close_over(judging, changing);
+            open.extend((!state.incidents.is_empty()).then_some(*place));
             state.is_live(now_ns)
         });
     }
 
     /// Whether a flood is open that a listener at this address is part of.
     pub(crate) fn covers(&self, address: IpAddr) -> bool {
-        let is_open = |place: Place| self.places.get(&place).is_some_and(|state| !state.incidents.is_empty());
-        !self.places.is_empty()
-            && (is_open((address, None)) || is_open((network_of(address), Some(network_bits(address)))))
+        let is_open = |place| self.places.get(&place).is_some_and(|state| !state.incidents.is_empty());
+        !self.places.is_empty() && Place::of(address).into_iter().any(is_open)
     }
 
     /// Times that a place found no room.
@@ -290,6 +276,7 @@ fn is_asked(listener: &ListenerWindow) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::window::ListenerKey;
 
     fn window(listeners: impl Iterator<Item = ([u8; 4], u16)>) -> Window {
         let mut window = Window { end_ns: 1_000_000_000, ..Window::default() };
@@ -306,23 +293,37 @@ mod tests {
     fn ports_of_a_host_and_hosts_of_a_network_are_summed() {
         let mut wide = Wide::default();
         wide.add(&window((1..=100).map(|port| ([192, 0, 2, 7], port))), 16, 1);
-        let host = &wide.places[&(IpAddr::from([192, 0, 2, 7]), None)];
-        assert_eq!((host.ticks.sum[0], host.parts, host.port), (500, 100, None));
+        let host = &wide.places[&Place::Host([192, 0, 2, 7].into())];
+        assert_eq!((host.ticks.sum[0], host.parts, host.port), (500, Parts::Ports(100), None));
         assert!(host.busiest_share < 0.02);
         // The network has one host.
         assert_eq!(wide.places.len(), 1);
         let mut wide = Wide::default();
         wide.add(&window((1..=100).map(|host| ([192, 0, 2, host], 80))), 16, 1);
-        let network = &wide.places[&(IpAddr::from([192, 0, 2, 0]), Some(24))];
-        assert_eq!((network.ticks.sum[0], network.parts, network.port), (500, 100, Some(80)));
+        let network = &wide.places[&Place::Network(Network::of([192, 0, 2, 0].into(), Size::Small))];
+        assert_eq!((network.ticks.sum[0], network.parts, network.port), (500, Parts::Hosts(100), Some(80)));
         assert_eq!(wide.places.len(), 1);
+    }
+
+    #[test]
+    fn small_networks_of_a_large_one_are_summed_and_their_sources() {
+        let mut wide = Wide::default();
+        let mut window = window((1..=100).map(|host| ([198, 18, host % 4, host], 80)));
+        for (number, listener) in (0..).zip(window.listeners.values_mut()) {
+            listener.sources = vec![(IpAddr::from([203, 0, 113, number % 5]), 1)];
+        }
+        wide.add(&window, 16, 1);
+        let large = &wide.places[&Place::Network(Network::of([198, 18, 0, 0].into(), Size::Large))];
+        assert_eq!(large.parts, Parts::Networks { networks: 4, hosts: 100 });
+        assert_eq!((large.askers.noted, large.askers.distinct, large.askers.top[0].1), (100, 5, 20));
+        assert!((large.busiest_share - 0.25).abs() < 0.01);
     }
 
     #[test]
     fn places_are_bounded_and_who_finds_none_is_counted() {
         let mut wide = Wide::default();
         for network in 0..=PLACES_MAX as u8 {
-            wide.add(&window((1..=20).map(|host| ([10, 0, network, host], 80))), 16, 1);
+            wide.add(&window((1..=20).map(|host| ([10, network, 0, host], 80))), 16, 1);
         }
         assert_eq!((wide.places.len(), wide.refused()), (PLACES_MAX, 1));
     }
