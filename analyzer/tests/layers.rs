@@ -200,6 +200,23 @@ fn a_fatal_alert_in_the_clear_is_a_failed_handshake() {
 }
 
 #[test]
+fn a_client_is_known_by_its_first_hello() {
+    let ja4_of = |hellos: &[Vec<u8>]| {
+        let mut stream = Stream::new(443);
+        for hello in hellos {
+            stream.client(&record(22, hello));
+        }
+        stream.close().0.tls.unwrap().ja4
+    };
+    let first = client_hello(0);
+    let mut second = first.clone();
+    let cipher = second.windows(2).position(|pair| pair == [0x13, 1]).unwrap();
+    second[cipher] = 0xc0;
+    assert_ne!(ja4_of(&[second.clone()]), ja4_of(&[first.clone()]));
+    assert_eq!(ja4_of(&[first.clone(), second]), ja4_of(&[first]), "as after a HelloRetryRequest");
+}
+
+#[test]
 fn a_hello_without_an_answer_is_counted_at_the_end() {
     let mut stream = Stream::new(443);
     stream.client(&record(22, &client_hello(0)));

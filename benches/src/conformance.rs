@@ -7,6 +7,7 @@
 pub mod compare;
 pub mod connections;
 pub mod judgement;
+pub mod left_out;
 pub mod live;
 pub mod ours;
 pub mod reason;
@@ -25,8 +26,9 @@ use crate::machine::find_program;
 use crate::scratch::Scratch;
 use compare::{Compared, Tallies, compare};
 use connections::Connections;
+use left_out::left_out;
 use ours::Said;
-use reason::{Alone, left_out};
+use reason::Alone;
 use tshark::Segment;
 
 /// How a capture's name may end.

@@ -12,7 +12,7 @@ use tidegauge_ebpf::limits::{ATTEMPT_WAYS, COPY_WITHIN_US, stamp_units_of_ms};
 use tidegauge_ebpf::packet::Segment;
 use tidegauge_ebpf::sequence::is_after;
 use tidegauge_ebpf::stamp::{Moment, Stamp};
-use tidegauge_ebpf::tcp::connection::{clock_us, elapsed_us};
+use tidegauge_ebpf::tcp::connection::{clock_us, within_us};
 use tidegauge_ebpf::tcp::mark;
 use tidegauge_ebpf::tcp::opening::Opening;
 
@@ -72,8 +72,22 @@ impl Beside {
         }
     }
 
+    /// For its record; `None` where its connection has one.
+    fn over(&self, attempt: Attempt, ends: Ends) -> Option<Over> {
+        let over = Over { attempt, opening: self.opening(), ends, last_us: self.last_us };
+        (!self.has(note::JOINED)).then_some(over)
+    }
+
     const fn has(&self, note: u8) -> bool {
         self.notes & note != 0
+    }
+
+    /// Whether it is the packet before, captured again; remembers it.
+    fn is_copy(&mut self, digest: &Digest, now_us: u32) -> bool {
+        let same = digest.print != 0 && digest.print == self.print;
+        let is_copy = same && within_us(now_us, self.last_us, COPY_WITHIN_US + 1);
+        (self.print, self.last_us) = (digest.print, now_us);
+        is_copy
     }
 }
 
@@ -109,6 +123,8 @@ pub(super) struct Over {
     pub(super) attempt: Attempt,
     pub(super) opening: Opening,
     pub(super) ends: Ends,
+    /// Its last SYN or SYN-ACK, [`clock_us`].
+    pub(super) last_us: u32,
 }
 
 impl HalfOpen {
@@ -217,6 +233,11 @@ impl HalfOpen {
         self.buckets[index / ATTEMPT_WAYS].ways[index % ATTEMPT_WAYS]
     }
 
+    /// Whether anything of this flow is remembered.
+    pub(super) fn knows(&self, hash: u64) -> bool {
+        self.place(hash).is_some()
+    }
+
     /// Whether a SYN-ACK of this flow came that nobody had asked for.
     pub(super) fn is_unasked(&self, hash: u64) -> bool {
         self.place(hash).is_some_and(|place| self.attempt(place).state() == UNASKED)
@@ -246,7 +267,7 @@ impl HalfOpen {
                 let old = before.ways[index % ATTEMPT_WAYS];
                 let told = matches!(old.state(), ASKED | ANSWERED);
                 if let Some(ends) = self.ends.get(index).filter(|_| told) {
-                    over(Over { attempt: old, opening: self.beside[index].opening(), ends: *ends });
+                    self.beside[index].over(old, *ends).into_iter().for_each(&mut over);
                 }
                 if reused {
                     marks = mark::REUSED_PORTS;
@@ -280,11 +301,7 @@ impl HalfOpen {
     /// A SYN or SYN-ACK that was sent before, or captured twice.
     fn again(&mut self, index: usize, digest: &Digest, now_us: u32, end: usize, kind: u32) -> u32 {
         let beside = &mut self.beside[index];
-        let copy = digest.print != 0
-            && digest.print == beside.print
-            && elapsed_us(now_us, beside.last_us) <= COPY_WITHIN_US;
-        (beside.print, beside.last_us) = (digest.print, now_us);
-        if copy {
+        if beside.is_copy(digest, now_us) {
             return mark::CAPTURED_TWICE;
         }
         beside.again[end] = beside.again[end].saturating_add(1);
@@ -327,7 +344,12 @@ impl HalfOpen {
                 let index = place.0 as usize;
                 let answered = &mut self.beside[index];
                 let before = std::mem::replace(&mut answered.sequences[1], segment.sequence);
-                if before == segment.sequence {
+                if !answered.has(note::ANSWERED) {
+                    // Whatever ended the attempt, this is its first answer.
+                    answered.notes |= note::ANSWERED;
+                    (answered.print, answered.last_us) = (digest.print, now_us);
+                    0
+                } else if before == segment.sequence {
                     self.again(index, digest, now_us, 1, mark::SYN_ACK_RETRANSMISSION)
                 } else {
                     answered.windows[1] = segment.window;
@@ -344,11 +366,7 @@ impl HalfOpen {
     fn crossing(&mut self, place: Place, digest: &Digest, now_us: u32) -> u32 {
         let segment = &digest.packet.segment;
         let beside = &mut self.beside[place.0 as usize];
-        let copy = digest.print != 0
-            && digest.print == beside.print
-            && elapsed_us(now_us, beside.last_us) <= COPY_WITHIN_US;
-        (beside.print, beside.last_us) = (digest.print, now_us);
-        if copy {
+        if beside.is_copy(digest, now_us) {
             return mark::CAPTURED_TWICE;
         }
         if !beside.has(note::SIMULTANEOUS | note::ANSWERED) {
@@ -371,7 +389,10 @@ impl HalfOpen {
                 return self.again(place.0 as usize, digest, now_us, 1, mark::SYN_ACK_RETRANSMISSION);
             }
             if attempt.state() != UNASKED {
-                return 0;
+                let [asked, _] = self.beside[place.0 as usize].opening().next_sequences();
+                let by_responder = attempt.is_asked() && attempt.initiator() != sender as u8;
+                let unseen = by_responder && is_after(segment.acknowledgment, asked);
+                return if unseen { mark::ACKED_UNSEEN } else { 0 };
             }
         }
         self.make_room(hash, digest.now());
@@ -442,8 +463,7 @@ impl HalfOpen {
             && let Some(place) = self.place(hash)
             && let Some(ends) = self.ends.get(place.0 as usize)
         {
-            let opening = self.beside[place.0 as usize].opening();
-            over(Over { attempt: self.attempt(place), opening, ends: *ends });
+            self.beside[place.0 as usize].over(self.attempt(place), *ends).into_iter().for_each(&mut over);
         }
         reset
     }
@@ -453,7 +473,7 @@ impl HalfOpen {
         let attempts = self.buckets.items().iter().flat_map(|bucket| &bucket.ways);
         attempts.zip(self.beside.items()).zip(&self.ends).filter_map(|((attempt, beside), ends)| {
             let waits = matches!(attempt.state(), ASKED | ANSWERED);
-            waits.then_some(Over { attempt: *attempt, opening: beside.opening(), ends: *ends })
+            if waits { beside.over(*attempt, *ends) } else { None }
         })
     }
 }

@@ -27,6 +27,15 @@ const SENT_AGAIN: u32 = mark::BEHIND
 
 impl Follower {
     pub(super) fn asked(&mut self, digest: &Digest, packet_number: u64) -> Verdict {
+        if let Some(place) = self.table.find(digest.hash)
+            && self.table.connection(place).asked_so(digest.key.sender(), &digest.packet.segment)
+            && !self.half_open.knows(digest.hash)
+        {
+            // The attempt is forgotten, its connection is not.
+            let marks = mark::RETRANSMISSION | mark::SYN_RETRANSMISSION;
+            let outcome = Outcome { events: event::SYN_AGAIN | event::LISTENER_KNOWN, ..Outcome::default() };
+            return Verdict { outcome, judged: Judged { marks, ..Judged::default() }, facts: Facts::NONE };
+        }
         let (told, told_ns) = (&mut self.told, digest.ts_ns);
         let tell = |over: Over| {
             let waits = over.attempt.waiting(digest.now());
@@ -73,7 +82,7 @@ impl Follower {
                     marks |= if marks & mark::BEHIND == 0 { late } else { late & !SENT_AGAIN };
                 }
             }
-            Answer::Again => {}
+            Answer::Again => self.answered_again(digest, marks),
             Answer::Unasked => {
                 outcome.events |= event::ANSWERED_UNASKED;
                 if marks == 0
@@ -90,6 +99,16 @@ impl Follower {
         let late = marks & mark::SYN_ACK_RETRANSMISSION != 0 && self.table.find(digest.hash).is_some();
         facts.set_if(late, Fact::AnswerAgainLate);
         Verdict { outcome, judged: Judged { marks, ..Judged::default() }, facts }
+    }
+
+    /// A SYN-ACK with the number of the one before, or the first one of an attempt that is over.
+    fn answered_again(&mut self, digest: &Digest, marks: u32) {
+        if marks & (mark::CAPTURED_TWICE | mark::REUSED_PORTS) == 0
+            && let Some(place) = self.table.find(digest.hash)
+        {
+            let (sender, now_us) = (digest.key.sender(), clock_us(digest.ts_ns));
+            self.table.pair(place).0.answer_again(sender, &digest.packet.segment, now_us);
+        }
     }
 
     /// The first answer to a SYN behind which a segment came that begins a connection: its own, overtaken by its answer's
@@ -182,8 +201,11 @@ impl Follower {
         };
         self.begin(place, digest, packet_number, [None; 2]);
         if let Some((attempt, opening)) = told {
-            let connection = self.table.pair(place).0;
+            let (connection, story) = self.table.pair(place);
             connection.join(&attempt, &opening, digest.now(), clock_us(digest.ts_ns));
+            story.first_ns = opening.first_ns;
+            // A SYN-ACK that nobody asked for has no number.
+            story.first_packet = if opening.first_packet == 0 { packet_number } else { opening.first_packet };
         }
         Some(place)
     }

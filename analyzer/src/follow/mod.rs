@@ -258,6 +258,9 @@ impl Follower {
                 if !refused {
                     verdict.judged.marks |= mark::RESET_OUT_OF_STATE;
                     facts::of_nothing(place.is_none(), segment, &mut verdict.facts);
+                    if let Some(place) = place {
+                        self.table.pair(place).0.pass(digest.key.sender(), &seen(digest));
+                    }
                 }
                 return;
             }
@@ -294,16 +297,7 @@ impl Follower {
         let before = connection.flags;
         let own = &connection.directions[index_of(sender)];
         let (had_payload, window_before) = (own.state & state::PAYLOAD != 0, own.window);
-        let seen = Seen {
-            segment: &digest.packet.segment,
-            sack: digest.sack,
-            now_ns: digest.ts_ns,
-            now: digest.now(),
-            segments: digest.segments,
-            wire_bytes: digest.wire_bytes,
-            print: digest.print,
-        };
-        connection.judge(story, sender, &seen, &mut verdict.outcome, &mut verdict.judged);
+        connection.judge(story, sender, &seen(digest), &mut verdict.outcome, &mut verdict.judged);
         if digest.packet.segment.timestamp != 0 && verdict.judged.marks & mark::CAPTURED_TWICE == 0 {
             connection.echo(sender, &digest.packet.segment, digest.now(), &mut verdict.outcome);
         }
@@ -415,6 +409,20 @@ impl Follower {
     /// All connection places, free ones too.
     pub fn connections(&self) -> &[Connection] {
         self.table.connections()
+    }
+}
+
+/// A segment as the judgement takes it.
+#[inline]
+fn seen(digest: &Digest) -> Seen<'_> {
+    Seen {
+        segment: &digest.packet.segment,
+        sack: digest.sack,
+        now_ns: digest.ts_ns,
+        now: digest.now(),
+        segments: digest.segments,
+        wire_bytes: digest.wire_bytes,
+        print: digest.print,
     }
 }
 

@@ -3,7 +3,9 @@
 use tidegauge_ebpf::attempt::ANSWERED;
 use tidegauge_ebpf::flow::Side;
 use tidegauge_ebpf::packet::{Address, Packet};
-use tidegauge_ebpf::tcp::connection::{Connection, Details, Direction, Story, Tally, flag, state};
+use tidegauge_ebpf::tcp::connection::{
+    Connection, Details, Direction, Story, Tally, clock_us, elapsed_us, flag, state,
+};
 
 use super::half_open::Over;
 use super::table::index_of;
@@ -226,15 +228,25 @@ fn evidence(verdict: Limiter, sender: &Details, receiver: &Details) -> String {
 
 /// The record of an attempt that did not become a connection.
 pub(super) fn record_of_attempt(over: &Over, telling: Telling, cause: CloseCause) -> FlowRecord {
-    let Over { attempt, opening, ends } = over;
+    let Over { attempt, opening, ends, last_us } = over;
     let initiator = usize::from(attempt.initiator() & 1);
     let answered = attempt.state() == ANSWERED || opening.sequences[1] != 0;
-    let sent = |again: u8| DirectionRecord { packets: 1 + u64::from(again), ..DirectionRecord::default() };
+    let sent = |again: u8| 1 + u64::from(again);
+    // With the RST that ended it.
+    let [by_initiator, by_responder] = match cause {
+        CloseCause::ResetByInitiator => [1, 0],
+        CloseCause::Refused | CloseCause::ResetByResponder => [0, 1],
+        _ => [0, 0],
+    };
+    let is_reset = by_initiator + by_responder != 0;
+    let open_us = elapsed_us(*last_us, clock_us(opening.first_ns));
+    let last_ns = if is_reset { telling.told_ns } else { opening.first_ns + u64::from(open_us) * 1_000 };
+    let direction = |packets| DirectionRecord { packets, ..DirectionRecord::default() };
     FlowRecord {
         told_ns: telling.told_ns,
         number: opening.first_packet,
         first_ns: opening.first_ns,
-        last_ns: opening.first_ns,
+        last_ns: last_ns.max(opening.first_ns),
         initiator: ends.endpoint(initiator),
         responder: ends.endpoint(1 - initiator),
         initiator_known: true,
@@ -252,8 +264,8 @@ pub(super) fn record_of_attempt(over: &Over, telling: Telling, cause: CloseCause
             simultaneous_open: opening.simultaneous,
             ..HandshakeRecord::default()
         }),
-        forward: sent(opening.again[0]),
-        reverse: if answered { sent(opening.again[1]) } else { DirectionRecord::default() },
+        forward: direction(sent(opening.again[0]) + by_initiator),
+        reverse: direction(if answered { sent(opening.again[1]) } else { 0 } + by_responder),
         limiter: None,
         app: None,
         detail_lost: false,

@@ -5,6 +5,7 @@ use tidegauge_ebpf::flow::FlowKey;
 use tidegauge_ebpf::packet::{
     Fragment, NO_SHIFT, Network, Packet, Segment, Transport, UNKNOWN_SHIFT, tcp_flag,
 };
+use tidegauge_ebpf::stamp::Stamp;
 use tidegauge_ebpf::tcp::mark;
 
 use super::{Follower, Sizes, Verdict};
@@ -325,4 +326,64 @@ fn a_syn_that_crosses_another_is_not_sent_again_whatever_its_number() {
         let again = mark::RETRANSMISSION | mark::SYN_RETRANSMISSION;
         assert_eq!(scene.hear(Server, SYN, number, 0, 0, 1_000), again);
     }
+}
+
+#[test]
+fn a_syn_ack_behind_the_ack_of_it_is_the_first_one() {
+    let mut scene = Scene::new();
+    scene.hear(Client, SYN, 0, 0, 0, 1_000);
+    assert_eq!(scene.hear(Client, ACK, 1, 1, 0, 1_000), 0);
+    assert_eq!(scene.hear(Server, SYN_ACK, 0, 1, 0, 1_000), 0, "overtaken");
+    assert_eq!(scene.hear(Server, ACK, 1, 1, 100, 1_000), 0);
+    assert_eq!(scene.hear(Server, ACK, 201, 1, 100, 1_000), mark::LOST_SEGMENT, "its number is known");
+    assert_eq!(scene.hear(Server, SYN_ACK, 0, 1, 0, 1_000), ANSWERED_AGAIN);
+}
+
+#[test]
+fn an_answer_after_a_refusal_is_the_first_one() {
+    let mut scene = Scene::new();
+    scene.hear(Client, SYN, 0, 0, 0, 1_000);
+    assert_eq!(scene.hear(Server, tcp_flag::RST | ACK, 0, 1, 0, 0), mark::RESET_REFUSED);
+    scene.hear(Client, SYN, 0, 0, 0, 1_000);
+    assert_eq!(scene.hear(Server, SYN_ACK, 9_000, 1, 0, 1_000), 0);
+    assert_eq!(scene.hear(Server, SYN_ACK, 9_000, 1, 0, 1_000), ANSWERED_AGAIN);
+}
+
+#[test]
+fn a_syn_ack_that_answers_another_syn_acknowledges_what_was_not_captured() {
+    let mut scene = Scene::new();
+    scene.hear(Client, SYN, 0, 0, 0, 1_000);
+    assert_eq!(scene.hear(Server, SYN_ACK, 700, 1 << 28, 0, 1_000), mark::ACKED_UNSEEN);
+    assert_eq!(scene.hear(Server, SYN_ACK, 0, 1, 0, 1_000), 0, "this one answers");
+}
+
+#[test]
+fn a_syn_that_a_connection_began_with_is_sent_again_when_the_attempt_is_forgotten() {
+    let mut scene = Scene::new();
+    scene.hear(Client, ACK, 1, 1, 100, 1_000);
+    scene.hear(Server, ACK, 1, 101, 100, 1_000);
+    let again = mark::RETRANSMISSION | mark::SYN_RETRANSMISSION;
+    assert_eq!(scene.hear(Client, SYN, 0, 0, 0, 1_000), again);
+    assert_eq!(scene.hear(Client, ACK, 101, 101, 100, 1_000), 0, "the connection goes on");
+    assert_eq!(scene.hear(Client, SYN, 5_000, 0, 0, 1_000), mark::REUSED_PORTS);
+}
+
+#[test]
+fn records_have_what_came_before_and_behind_the_connection() {
+    let mut scene = Scene::new();
+    scene.hear(Client, SYN, 0, 0, 0, 1_000);
+    scene.hear(Server, SYN_ACK, 0, 1, 0, 1_000);
+    scene.hear(Server, ACK, 1, 1, 100, 1_000);
+    scene.hear(Server, tcp_flag::RST, 101, 0, 0, 0);
+    assert_eq!(scene.hear(Server, tcp_flag::RST, 101, 0, 0, 0), mark::RESET_OUT_OF_STATE);
+    scene.between(40_001, Client, SYN, 0, 0, 0, 1_000);
+    scene.between(40_001, Server, tcp_flag::RST | ACK, 0, 1, 0, 0);
+    let now_ns = scene.now_ms * 1_000_000;
+    let mut records = scene.follower.finish(now_ns, Stamp::from_ns(now_ns)).told;
+    records.sort_by_key(|record| record.number);
+    let counts: Vec<_> = records.iter().map(|told| (told.forward.packets, told.reverse.packets)).collect();
+    assert_eq!(counts, [(1, 4), (1, 1)]);
+    assert_eq!((records[0].number, records[0].first_ns), (1, 1_005_000_000), "its SYN");
+    assert_eq!(records[0].last_ns, 1_025_000_000, "the last RST");
+    assert_eq!((records[1].first_ns, records[1].last_ns), (1_030_000_000, 1_035_000_000));
 }

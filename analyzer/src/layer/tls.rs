@@ -217,9 +217,11 @@ fn incomplete(turn: &mut Turn<'_>, bytes: Bytes<'_>, left: usize) -> Step {
 
 fn client_hello(turn: &mut Turn<'_>, body: &[u8]) {
     turn.sums.count(TlsClientHellos);
+    // After a HelloRetryRequest it comes again with other extensions: what the client is, its first one says.
+    let again = turn.slot.has(flag::HELLO << turn.from);
     turn.slot.flags |= flag::HELLO << turn.from;
     let Some(hello) = ClientHello::of(body) else { return turn.sums.count(TlsMalformed) };
-    if let Some(detail) = turn.tls() {
+    if !again && let Some(detail) = turn.tls() {
         detail.sni = Text::of(hello.server_name().unwrap_or_default());
         detail.alpn_offered = Text::of(hello.first_alpn().unwrap_or_default());
         detail.version_offered = hello.highest_version();

@@ -11,20 +11,14 @@ use serde::Serialize;
 
 use super::compare::{Speaker, What};
 use super::judgement::{Judgement, Judgements};
+use super::left_out::{Copies, Resets, Superseded, copies, is_twice, resets, superseded};
 use super::ours::Said;
 use super::tshark::Segment;
 
-/// Copies of a packet further apart are not the same packet seen twice.
-const COPY_WITHIN_NS: i64 = 2_000_000;
-/// Within this time, and with an IPv4 identification, they certainly are.
-const CERTAINLY_WITHIN_NS: i64 = 100_000;
-/// Packets before in which the original of a copy is looked for.
-const COPY_WITHIN_PACKETS: usize = 4_000;
-
 const RST: u16 = 0x04;
-const SYN_OR_FIN: u16 = 0x03;
 /// One of these has every segment of a connection (RFC 9293 section 3.10.7.4).
 const SYN_RST_OR_ACK: u16 = 0x16;
+const FIN: u16 = 0x01;
 const SYN: u16 = 0x02;
 /// SYN and ACK.
 const ANSWER: u16 = 0x12;
@@ -37,8 +31,8 @@ pub enum Reason {
     CapturedTwice,
     /// tshark itself says otherwise, and the same as tidegauge, when packets captured twice are taken out before it reads.
     BehindCapturedTwice,
-    /// tshark itself says otherwise, and the same as tidegauge, when it does not read what one end had sent before its
-    /// SYN-ACK with another number: tidegauge goes on from that number, tshark holds on to the highest.
+    /// tshark itself says otherwise, and the same as tidegauge, when it does not read the one, of SYN-ACKs with different
+    /// numbers from one end, that came to nothing: tidegauge goes on from the other, tshark holds on to the highest.
     BehindRenumbered,
     /// Counted at the fragment with the TCP header; tshark counts at the one that completes the datagram.
     Fragment,
@@ -47,6 +41,14 @@ pub enum Reason {
     /// A SYN came again behind its SYN-ACK: tidegauge's round trip, within which a segment counts as overtaken, begins
     /// with the SYN that was answered, tshark's with the last one. Both say that the segment is behind others.
     OtherRoundTrip,
+    /// tshark itself says otherwise, and the same as tidegauge, when it does not read RSTs behind which the connection goes
+    /// on: it takes the number and the window of 0 that they carry for the sender's, tidegauge takes neither.
+    BehindReset,
+    /// A RST, whose text or FIN is no part of the stream (RFC 9293 section 3.5.3): tidegauge holds it against nothing.
+    ResetText,
+    /// tshark calls it a fast retransmission, and has itself counted fewer than two duplicate ACKs for it. Both say that
+    /// the segment is behind others.
+    FewDuplicates,
     /// tshark sees no TCP in the frame.
     NotTcpToTshark,
     /// The first packet between these ports: in its second pass tshark still knows the last ones.
@@ -66,9 +68,12 @@ impl fmt::Display for Reason {
             Self::CapturedTwice => "the very packet captured twice: not judged again, on purpose",
             Self::BehindCapturedTwice => "tshark says the same without the packets captured twice",
             Self::BehindRenumbered => {
-                "tshark says the same without what was sent before the SYN-ACK with another number"
+                "tshark says the same without the one, of SYN-ACKs with different numbers, that came to nothing"
             }
             Self::OtherRoundTrip => "a SYN behind its SYN-ACK: the round trip is another one to tshark",
+            Self::BehindReset => "tshark says the same without RSTs behind which the connection goes on",
+            Self::ResetText => "the text or FIN of a RST is no part of the stream",
+            Self::FewDuplicates => "fast to tshark, which counted fewer than two duplicate ACKs for it",
             Self::NoAck => "neither SYN nor RST nor ACK: of no connection",
             Self::Fragment => {
                 "fragments: counted where the TCP header is, tshark where the datagram is complete"
@@ -93,6 +98,8 @@ pub(super) struct Context<'a> {
     copies: Copies,
     alone: &'a Alone,
     superseded: Superseded,
+    resets: Resets,
+    hasty: BTreeSet<u64>,
     /// By tshark's numbers.
     streams: BTreeMap<u32, Stream>,
     forgets: bool,
@@ -117,6 +124,8 @@ impl<'a> Context<'a> {
             copies: copies(segments),
             alone,
             superseded: superseded(segments),
+            resets: resets(segments),
+            hasty: hasty(segments),
             streams: streams(segments),
             forgets: forgotten(said) > 0,
         }
@@ -144,13 +153,24 @@ impl<'a> Context<'a> {
             return Reason::NoAck;
         }
         if self.alone.get(&packet).is_some_and(|alone| self.agrees(packet, alone, what)) {
-            return match self.superseded.streams.contains(&segment.stream) {
-                true => Reason::BehindRenumbered,
-                false => Reason::BehindCapturedTwice,
+            let is_of = |streams: &BTreeSet<u32>| streams.contains(&segment.stream);
+            return match () {
+                () if is_of(&self.superseded.streams) => Reason::BehindRenumbered,
+                () if is_of(&self.resets.streams) => Reason::BehindReset,
+                () => Reason::BehindCapturedTwice,
             };
         }
-        if self.has_other_round_trip(segment, what) {
-            return Reason::OtherRoundTrip;
+        let says_more = segment.payload_bytes != 0 || segment.flags & FIN != 0;
+        if by == Speaker::Tshark && segment.flags & RST != 0 && says_more {
+            return Reason::ResetText;
+        }
+        if self.is_behind_to_both(segment, what) {
+            if self.hasty.contains(&packet) {
+                return Reason::FewDuplicates;
+            }
+            if self.has_other_round_trip(segment) {
+                return Reason::OtherRoundTrip;
+            }
         }
         match self.of_stream(segment, what, by) {
             Some(reason) => reason,
@@ -159,16 +179,20 @@ impl<'a> Context<'a> {
         }
     }
 
-    fn has_other_round_trip(&self, segment: &Segment, what: What) -> bool {
+    /// Whether both say that the segment is behind others, and differ on what that means.
+    fn is_behind_to_both(&self, segment: &Segment, what: What) -> bool {
         const BEHIND: [Judgement; 3] =
             [Judgement::FastRetransmission, Judgement::OutOfOrder, Judgement::Retransmission];
         let is_behind = |judgements: Judgements| BEHIND.iter().any(|behind| judgements.has(*behind));
         let ours = self.said.judged.get(&segment.packet).copied().unwrap_or_default().judgements;
-        let asked_again = self.streams.get(&segment.stream).and_then(|stream| stream.asked_again);
         BEHIND.iter().any(|behind| what == What::Judgement(*behind))
             && is_behind(ours)
             && is_behind(segment.judgements)
-            && asked_again.is_some_and(|packet| packet < segment.packet)
+    }
+
+    fn has_other_round_trip(&self, segment: &Segment) -> bool {
+        let asked_again = self.streams.get(&segment.stream).and_then(|stream| stream.asked_again);
+        asked_again.is_some_and(|packet| packet < segment.packet)
     }
 
     /// What came before between the same ports.
@@ -204,62 +228,28 @@ impl<'a> Context<'a> {
     }
 }
 
-/// Packets without which tshark is asked once more: those that tidegauge calls captured twice and that are, by their
-/// headers, and those that an end sent before a SYN-ACK with another number.
-pub fn left_out(segments: &[Segment], said: &Said) -> BTreeSet<u64> {
-    let mut packets = superseded(segments).packets;
-    packets.extend(copies(segments).possible.into_iter().filter(|packet| is_twice(said, *packet)));
-    packets
-}
-
-/// What ends sent before a SYN-ACK with another number, as long as they had sent no payload.
-#[derive(Default)]
-struct Superseded {
-    packets: BTreeSet<u64>,
-    streams: BTreeSet<u32>,
-    /// First SYN-ACKs of ends that send another one.
-    first_answers: BTreeSet<u64>,
-}
-
-/// What an end sent before it sent payload.
-#[derive(Default)]
-struct Beginning {
-    packets: Vec<u64>,
-    next_seq: u32,
-    answer: Option<(u64, u32)>,
-    over: bool,
-}
-
-fn superseded(segments: &[Segment]) -> Superseded {
-    let mut found = Superseded::default();
-    let mut beginnings: BTreeMap<(u32, &(String, u16)), Beginning> = BTreeMap::new();
-    for segment in segments {
-        let own = beginnings.entry((segment.stream, &segment.source)).or_default();
-        if own.over {
-            continue;
-        }
-        let is_answer = segment.flags & ANSWER == ANSWER;
-        let same_again = own.answer.is_some_and(|(_, seq)| seq == segment.seq);
-        let follows = segment.seq.wrapping_add(1) == own.next_seq;
-        if is_answer && !own.packets.is_empty() && !same_again && !follows {
-            found.packets.extend(own.packets.drain(..));
-            found.streams.insert(segment.stream);
-            found.first_answers.extend(own.answer.map(|(packet, _)| packet));
-        }
-        if is_answer {
-            own.answer = Some((segment.packet, segment.seq));
-        }
-        own.over = !is_answer && segment.payload_bytes != 0;
-        own.packets.push(segment.packet);
-        let flags = u32::from(segment.flags & SYN_OR_FIN != 0);
-        own.next_seq = segment.seq.wrapping_add(segment.payload_bytes).wrapping_add(flags);
-    }
-    found
-}
-
 /// What tells a SYN-ACK from another answer.
 fn answer_of(segment: &Segment) -> (String, u16, u32) {
     (segment.source.0.clone(), segment.source.1, segment.seq)
+}
+
+/// What tshark calls fast retransmissions though it has itself counted fewer than two duplicate ACKs: it keeps that count
+/// in one number with "acknowledged something unseen", which then reads as many.
+fn hasty(segments: &[Segment]) -> BTreeSet<u64> {
+    let mut packets = BTreeSet::new();
+    // By stream and end: what it acknowledged last, and how many times again.
+    let mut acks: BTreeMap<(u32, &(String, u16)), (u32, u32)> = BTreeMap::new();
+    for segment in segments {
+        let asked_for = acks.get(&(segment.stream, &segment.destination));
+        let duplicates = asked_for.filter(|(ack, _)| *ack == segment.seq).map_or(0, |(_, count)| *count);
+        if segment.judgements.has(Judgement::FastRetransmission) && duplicates < 2 {
+            packets.insert(segment.packet);
+        }
+        let own = acks.entry((segment.stream, &segment.source)).or_insert((segment.ack, 0));
+        let counted = if own.0 == segment.ack { own.1 } else { 0 };
+        *own = (segment.ack, segment.duplicate_ack_number.unwrap_or(counted));
+    }
+    packets
 }
 
 fn streams(segments: &[Segment]) -> BTreeMap<u32, Stream> {
@@ -283,47 +273,16 @@ fn streams(segments: &[Segment]) -> BTreeMap<u32, Stream> {
     streams
 }
 
-fn is_twice(said: &Said, packet: u64) -> bool {
-    said.judged.get(&packet).is_some_and(|judged| judged.judgements.has(Judgement::CapturedTwice))
-}
-
 /// Connections and attempts that made room for others or found none, by the summary's own account.
 fn forgotten(said: &Said) -> u64 {
     let counts = ["flows_evicted", "flows_refused", "attempts_lost"];
     counts.iter().filter_map(|name| said.summary["tables"][name].as_u64()).sum()
 }
 
-/// Packets whose headers are those of one shortly before.
-struct Copies {
-    /// It may also be a packet with the same content that was sent once more.
-    possible: BTreeSet<u64>,
-    certain: BTreeSet<u64>,
-}
-
-fn copies(segments: &[Segment]) -> Copies {
-    let mut copies = Copies { possible: BTreeSet::new(), certain: BTreeSet::new() };
-    let mut recent: BTreeMap<(u32, u32), Vec<usize>> = BTreeMap::new();
-    for (index, segment) in segments.iter().enumerate() {
-        let seen = recent.entry((segment.stream, segment.seq)).or_default();
-        seen.retain(|earlier| index - earlier <= COPY_WITHIN_PACKETS);
-        let originals = seen.iter().map(|earlier| &segments[*earlier]);
-        let age_ns = originals
-            .filter(|earlier| segment.is_copy_of(earlier))
-            .map(|earlier| segment.at_ns - earlier.at_ns);
-        if let Some(age_ns) = age_ns.min().filter(|age_ns| *age_ns <= COPY_WITHIN_NS) {
-            copies.possible.insert(segment.packet);
-            if age_ns <= CERTAINLY_WITHIN_NS && segment.ip_id.is_some_and(|id| id != 0) {
-                copies.certain.insert(segment.packet);
-            }
-        }
-        seen.push(index);
-    }
-    copies
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::conformance::left_out::{COPY_WITHIN_NS, left_out};
     use crate::conformance::ours::Judged;
     use serde_json::json;
 
@@ -440,6 +399,10 @@ mod tests {
         assert_eq!(reason(data.clone()), Reason::BehindRenumbered);
         assert_eq!(reason(again.clone()), Reason::Unexplained);
         let late = sent(4, 70, ANSWER, 0);
+        let acknowledge = Segment { ack: 6, destination: answer.source.clone(), ..sent(3, 1, 0x10, 0) };
+        let acknowledge = Segment { source: (String::new(), 9), ..acknowledge };
+        let taken = [answer.clone(), acknowledge, late.clone()];
+        assert_eq!(left_out(&taken, &Said::default()), [4].into(), "the first one was taken up");
         assert!(left_out(&[answer.clone(), data, late], &Said::default()).is_empty(), "payload was sent");
         assert!(left_out(&[answer.clone(), Segment { packet: 2, ..answer }], &Said::default()).is_empty());
         let probe = Segment { flags: 0, ..old };
@@ -459,5 +422,55 @@ mod tests {
         let said = Said { summary: json!({"tables": {"flows_evicted": 3, "flows": 5}}), ..Said::default() };
         let context = Context::new(&[], &said, &alone);
         assert_eq!(context.reason(1, Some(&segment(1)), AGAIN, Speaker::Tshark), Reason::NotKept);
+    }
+
+    #[test]
+    fn resets_that_ended_nothing_are_a_reason_only_where_tshark_bears_it_out() {
+        let sent = |packet, flags, payload_bytes| Segment { flags, payload_bytes, ..segment(packet) };
+        let segments = [sent(1, ACK, 1), sent(2, RST, 0), sent(3, ACK, 1)];
+        assert_eq!(left_out(&segments, &Said::default()), [2].into());
+        assert!(left_out(&segments[..2], &Said::default()).is_empty(), "it may have ended the connection");
+        let again =
+            Segment { judgements: [Judgement::Retransmission].into_iter().collect(), ..sent(3, ACK, 1) };
+        let reason = |segment: &Segment, alone: Alone| {
+            let said = Said::default();
+            let context = Context::new(&segments, &said, &alone);
+            context.reason(segment.packet, Some(segment), AGAIN, Speaker::Tshark)
+        };
+        assert_eq!(reason(&again, Alone::from([(3, sent(3, ACK, 1))])), Reason::BehindReset);
+        assert_eq!(reason(&again, Alone::from([(3, again.clone())])), Reason::Unexplained);
+        assert_eq!(reason(&sent(2, RST, 5), Alone::new()), Reason::ResetText);
+        assert_eq!(reason(&sent(2, RST, 0), Alone::new()), Reason::Unexplained);
+    }
+
+    #[test]
+    fn fast_without_duplicates_is_a_reason_only_where_tshark_counted_none() {
+        let ends = [(String::new(), 80), (String::new(), 90)];
+        let judged = |judgement| [judgement].into_iter().collect::<Judgements>();
+        let acknowledge = |packet, number| Segment {
+            source: ends[1].clone(),
+            destination: ends[0].clone(),
+            ack: 4,
+            duplicate_ack_number: number,
+            ..segment(packet)
+        };
+        let fast = Segment {
+            source: ends[0].clone(),
+            destination: ends[1].clone(),
+            judgements: judged(Judgement::FastRetransmission),
+            ..segment(4)
+        };
+        let reason = |numbers: [Option<u32>; 3], ours| {
+            let mut segments: Vec<_> =
+                (1..).zip(numbers).map(|(at, number)| acknowledge(at, number)).collect();
+            segments.push(fast.clone());
+            let judged = Judged { judgements: judged(ours), duplicate_ack_number: None };
+            let said = Said { judged: [(4, judged)].into(), ..Said::default() };
+            let alone = Alone::new();
+            Context::new(&segments, &said, &alone).reason(4, Some(&fast), FAST, Speaker::Tshark)
+        };
+        assert_eq!(reason([None, None, Some(1)], Judgement::OutOfOrder), Reason::FewDuplicates);
+        assert_eq!(reason([None, Some(1), Some(2)], Judgement::OutOfOrder), Reason::Unexplained);
+        assert_eq!(reason([None; 3], Judgement::LostSegment), Reason::Unexplained);
     }
 }

@@ -68,6 +68,8 @@ pub mod state {
     pub const ECN: u16 = 1 << 12;
     /// Sent a payload segment.
     pub const PAYLOAD: u16 = 1 << 13;
+    /// The newest payload was sent once and is not acknowledged yet: `advanced_us` is when it was sent.
+    pub const NEWEST_TIMED: u16 = 1 << 14;
 }
 
 /// What is counted of one direction, by `events`.
@@ -166,6 +168,8 @@ pub struct Details {
     pub jitter_x16_us: u32,
     /// Payload that had been sent before.
     pub resent_bytes: u32,
+    /// Payload below the highest number that was not captured so far, overtaken or lost, and may come yet.
+    pub missing_bytes: u32,
     /// Most bytes sent and not acknowledged.
     pub in_flight_max_bytes: u32,
     /// Time in which the application had nothing to send, microseconds. All three are halved before one overflows.
@@ -190,6 +194,7 @@ impl Default for Details {
             round_trip_last_us: 0,
             jitter_x16_us: 0,
             resent_bytes: 0,
+            missing_bytes: 0,
             in_flight_max_bytes: 0,
             application_us: 0,
             receiver_us: 0,

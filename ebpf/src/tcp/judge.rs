@@ -4,17 +4,17 @@
 //! was sent before ([`resent`]), then the state moves on. Times are packet times.
 
 use super::connection::{
-    Connection, Details, Direction, STALLED, Story, Tally, clock_us, elapsed_us, flag, state, within_us,
+    Connection, Details, Direction, STALLED, Story, Tally, clock_us, flag, state, within_us,
 };
-use super::limiter;
 use super::mark;
+use super::measure::{Idle, acknowledge, send};
 use super::options::Sack;
 use super::unseen::{one_more_duplicate, unseen};
 use crate::echo::Probe;
 use crate::event::{self, Outcome};
 use crate::flow::Side;
 use crate::judge::idle_limit;
-use crate::limits::{COPY_WITHIN_US, FAST_WITHIN_US, REORDERED_WITHIN_US, SENDER_BLOCKED_BYTES};
+use crate::limits::{COPY_WITHIN_US, FAST_WITHIN_US, REORDERED_WITHIN_US};
 use crate::packet::{Segment, tcp_flag};
 use crate::sequence::{is_after, may_be_after};
 use crate::stamp::{Moment, Stamp, units_to_us};
@@ -93,18 +93,19 @@ impl Connection {
         self.seen = seen.now.coarse();
         let Ends { own, peer, own_details, peer_details } = ends;
         own.print = seen.print;
-        own.packets = own.packets.wrapping_add(seen.segments);
-        own.header_bytes =
-            own.header_bytes.saturating_add((seen.wire_bytes as u32).saturating_sub(segment.payload_bytes));
+        own.count(seen);
         let newest_us = if is_after(own.last_us, peer.last_us) { own.last_us } else { peer.last_us };
         // More than half an hour of silence each time would be missed: the connection is told before that.
         self.rounds += u16::from(now_us < newest_us && newest_us - now_us > 1 << 31);
-        own.payload_bytes = own.payload_bytes.wrapping_add(u64::from(segment.payload_bytes));
         if segment.has(tcp_flag::RST) {
             judged.marks |= self.reset(sender, segment);
             return;
         }
         let mut marks = signs(own, peer, segment);
+        if marks & mark::LOST_SEGMENT != 0 {
+            own_details.miss(segment.sequence.wrapping_sub(own.next_sequence));
+            own.state &= !state::NEWEST_TIMED;
+        }
         if marks & mark::DUPLICATE_ACK != 0 {
             judged.duplicate_ack = one_more_duplicate(own);
         }
@@ -135,6 +136,14 @@ impl Connection {
         advertise(own, segment, outcome);
         outcome.events |= events(marks);
         judged.marks |= marks;
+    }
+
+    /// A RST behind the end: its header is counted, and nothing else comes of it.
+    #[cold]
+    pub fn pass(&mut self, sender: Side, seen: &Seen<'_>) {
+        let own = &mut self.directions[sender as usize & 1];
+        own.count(seen);
+        own.last_us = clock_us(seen.now_ns);
     }
 
     /// A RST from `sender`: ends the connection where its number is one that the other end would take.
@@ -171,7 +180,7 @@ impl Connection {
 /// Whether it is the packet before, captured again: all that tells packets apart is equal, and next to no time passed.
 #[inline(always)]
 fn is_copy(own: &Direction, seen: &Seen<'_>, now_us: u32) -> bool {
-    seen.print != 0 && seen.print == own.print && elapsed_us(now_us, own.last_us) <= COPY_WITHIN_US
+    seen.print != 0 && seen.print == own.print && within_us(now_us, own.last_us, COPY_WITHIN_US + 1)
 }
 
 /// What the numbers say of a segment before it changes anything.
@@ -237,23 +246,6 @@ fn repeats(own: &Direction, peer: &mut Direction, segment: &Segment) -> u32 {
     }
 }
 
-/// Ends the round trip that this ACK answers.
-#[inline(always)]
-fn acknowledge(
-    peer: &mut Direction,
-    peer_details: &mut Details,
-    segment: &Segment,
-    now_us: u32,
-    judged: &mut Judged,
-) {
-    if peer.state & state::TIMED != 0 && !is_after(peer.timed_sequence, segment.acknowledgment) {
-        peer.state &= !state::TIMED;
-        judged.acknowledged = true;
-        judged.round_trip_us = elapsed_us(now_us, peer.timed_us);
-        peer_details.round_trip(judged.round_trip_us);
-    }
-}
-
 /// Whether payload or FIN was sent before, and how we know.
 #[inline(always)]
 pub(super) fn resent(
@@ -289,66 +281,6 @@ pub(super) fn resent(
         return mark::OUT_OF_ORDER;
     }
     mark::RETRANSMISSION
-}
-
-/// When a segment is sent, and from when on silence before it may be the application's.
-#[derive(Clone, Copy)]
-struct Idle {
-    after_us: u32,
-    now_us: u32,
-    now: Stamp,
-}
-
-/// Payload or FIN was sent: what is measured of it.
-#[inline(always)]
-fn send(
-    own: &mut Direction,
-    details: &mut Details,
-    peer: &Direction,
-    segment: &Segment,
-    marks: u32,
-    idle: Idle,
-    outcome: &mut Outcome,
-) {
-    let bytes = segment.payload_bytes;
-    let end = segment.sequence.wrapping_add(bytes);
-    let expected = if own.state & state::SENT == 0 { segment.sequence } else { own.next_sequence };
-    if marks & mark::BEHIND != 0 {
-        // Nobody knows which of the two an ACK answers (Karn).
-        own.state &= !state::TIMED;
-    }
-    if marks & (mark::KEEP_ALIVE | mark::ZERO_WINDOW_PROBE) != 0 || bytes == 0 {
-        return;
-    }
-    let fresh_bytes = if is_after(end, expected) { end.wrapping_sub(expected).min(bytes) } else { 0 };
-    details.resent_bytes = details.resent_bytes.saturating_add(bytes - fresh_bytes);
-    if fresh_bytes == 0 {
-        return;
-    }
-    let all_acknowledged = peer.state & state::ACKED != 0 && peer.last_acknowledgment == own.next_sequence;
-    let room = peer.shift_unknown() || peer.rwnd_bytes() >= SENDER_BLOCKED_BYTES;
-    let silent = own.state & state::PAYLOAD != 0;
-    let silence_us = if silent { elapsed_us(idle.now_us, own.payload_us) } else { 0 };
-    let application_idle =
-        all_acknowledged && room && own.state & state::PUSHED != 0 && silence_us > idle.after_us;
-    details.transfer.time(fresh_bytes, application_idle, peer.state & state::ACKED != 0, idle.now, outcome);
-    if silent && silence_us != 0 {
-        limiter::attribute(own, details, peer, silence_us, idle.now_us, all_acknowledged);
-    }
-    own.payload_us = idle.now_us;
-    let pushed = if segment.has(tcp_flag::PSH) { state::PUSHED } else { 0 };
-    own.state = (own.state & !(state::PUSHED | state::BLOCKED)) | state::PAYLOAD | pushed;
-    own.state |= limiter::blocked(peer, end);
-    if own.state & state::TIMED == 0 && marks & mark::BEHIND == 0 {
-        own.state |= state::TIMED;
-        (own.timed_sequence, own.timed_us) = (end, idle.now_us);
-    }
-    if peer.state & state::ACKED != 0 {
-        let in_flight_bytes = end.wrapping_sub(peer.last_acknowledgment);
-        if in_flight_bytes < 1 << 30 {
-            details.in_flight_max_bytes = details.in_flight_max_bytes.max(in_flight_bytes);
-        }
-    }
 }
 
 /// Moves the sender's numbers on.
@@ -451,35 +383,4 @@ const fn events(marks: u32) -> u32 {
         events |= event::KEEP_ALIVE;
     }
     events
-}
-
-impl Details {
-    /// Counts marks.
-    #[inline(always)]
-    fn count(&mut self, marks: u32, segments: u32) {
-        if marks == 0 {
-            return;
-        }
-        for (mark, tally) in [
-            (mark::RETRANSMISSION, Tally::Retransmission),
-            (mark::FAST_RETRANSMISSION, Tally::Fast),
-            (mark::SPURIOUS_RETRANSMISSION, Tally::Spurious),
-            (mark::OUT_OF_ORDER, Tally::OutOfOrder),
-        ] {
-            if marks & mark != 0 {
-                self.tally(tally, segments);
-            }
-        }
-        for (mark, tally) in [
-            (mark::LOST_SEGMENT, Tally::LostSegment),
-            (mark::DUPLICATE_ACK, Tally::DuplicateAck),
-            (mark::ZERO_WINDOW, Tally::ZeroWindow),
-            (mark::WINDOW_FULL, Tally::WindowFull),
-            (mark::KEEP_ALIVE, Tally::KeepAlive),
-        ] {
-            if marks & mark != 0 {
-                self.tally(tally, 1);
-            }
-        }
-    }
 }

@@ -17,6 +17,7 @@ pub mod connection;
 mod judge;
 mod limiter;
 pub mod mark;
+mod measure;
 pub mod opening;
 pub mod options;
 mod unseen;

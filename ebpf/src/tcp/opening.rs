@@ -61,11 +61,28 @@ impl Connection {
             self.flags |= flag::ROUND_TRIP;
             self.first_round_trip_us = elapsed_us;
             self.directions[initiator].begin(opening, 0, shifts[0], asked_us);
+            self.directions[initiator].packets = 1 + u32::from(opening.again[0]);
         }
         if attempt.state() != ASKED {
             let answered_us = asked_us.wrapping_add(units_to_us(attempt.answered_after()));
             self.directions[1 - initiator].begin(opening, 1, shifts[1], answered_us);
+            self.directions[1 - initiator].packets = 1 + u32::from(opening.again[1]);
         }
+    }
+
+    /// Whether the number of a SYN from `sender` is this connection's own: it is sent again, however late.
+    pub fn asked_so(&self, sender: Side, segment: &Segment) -> bool {
+        let known = self.flags & flag::HANDSHAKE != 0;
+        (!known || self.initiator() == sender)
+            && self.directions[sender as usize & 1].began_at(segment.sequence)
+    }
+
+    /// Its SYN-ACK when it is known already: sent again, or overtaken by the ACK of it.
+    #[cold]
+    pub fn answer_again(&mut self, sender: Side, segment: &Segment, now_us: u32) {
+        let [low, high] = &mut self.directions;
+        let (own, peer) = if sender as u8 == 0 { (low, high) } else { (high, low) };
+        take_answer(own, peer, segment, 0, now_us);
     }
 
     /// A SYN-ACK to no SYN that was captured, from an end of this connection: another one between the same ends. Its
@@ -77,31 +94,39 @@ impl Connection {
         let [low, high] = &mut self.directions;
         let (own, peer) = if sender as u8 == 0 { (low, high) } else { (high, low) };
         let known = own.state & state::SENT != 0;
-        let sent = u64::from(own.next_sequence.wrapping_sub(segment.sequence));
-        // From SYN to FIN: it may be the connection's own SYN-ACK again.
-        let own_again = known && sent != 0 && sent <= own.payload_bytes + 2;
-        let mut marks = if own_again { 0 } else { mark::REUSED_PORTS };
+        let mut marks = if own.began_at(segment.sequence) { 0 } else { mark::REUSED_PORTS };
         if known && may_be_after(segment.sequence, own.next_sequence) {
             marks |= mark::LOST_SEGMENT;
-        }
-        if segment.acknowledgment != own.last_acknowledgment {
-            own.duplicate_acks = 0;
         }
         marks |= unseen(own, peer, segment);
         marks |= resent(own, peer, segment, marks, now_us, first_round_trip_us);
         marks |= if marks & mark::RETRANSMISSION != 0 { mark::SYN_ACK_RETRANSMISSION } else { 0 };
-        advance(own, segment, marks, now_us);
-        own.state |= state::UNSCALED;
-        match segment.shift {
-            UNKNOWN_SHIFT => {}
-            NO_SHIFT => (own.shift, peer.shift) = (0, 0),
-            shift => own.shift = shift & 0x0f,
-        }
+        take_answer(own, peer, segment, marks, now_us);
         marks
     }
 }
 
+/// Moves on the state of an end that sent a SYN-ACK.
+fn take_answer(own: &mut Direction, peer: &mut Direction, segment: &Segment, marks: u32, now_us: u32) {
+    if segment.acknowledgment != own.last_acknowledgment {
+        own.duplicate_acks = 0;
+    }
+    advance(own, segment, marks, now_us);
+    own.state |= state::UNSCALED;
+    match segment.shift {
+        UNKNOWN_SHIFT => {}
+        NO_SHIFT => (own.shift, peer.shift) = (0, 0),
+        shift => own.shift = shift & 0x0f,
+    }
+}
+
 impl Direction {
+    /// Whether a SYN or SYN-ACK with this number is the one that it began with: all it sent, from SYN to FIN, lies behind.
+    fn began_at(&self, sequence: u32) -> bool {
+        let sent = u64::from(self.next_sequence.wrapping_sub(sequence));
+        self.state & state::SENT != 0 && sent != 0 && sent <= self.payload_bytes + 2
+    }
+
     /// What a SYN or SYN-ACK told of this end, the initiator's (0) or the responder's (1).
     pub(super) fn begin(&mut self, opening: &Opening, end: usize, shift: u8, at_us: u32) {
         let end = end & 1;

@@ -1,12 +1,14 @@
 //! The SACK option of a segment (RFC 2018), and whether its first block is a D-SACK (RFC 2883).
 
 use crate::frame::Frame;
-use crate::limits::TCP_OPTIONS_MAX;
 use crate::sequence::is_after;
 
 const OPTION_END: u8 = 0;
 const OPTION_NOP: u8 = 1;
 const OPTION_SACK: u8 = 5;
+
+/// As many bytes as there can be of options (RFC 9293 section 3.1): a router that takes one out leaves NOPs in its place.
+const OPTIONS_BYTES_MAX: u32 = 40;
 
 /// The first two blocks of a SACK option, as sequence numbers of the data that it acknowledges.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -24,7 +26,7 @@ impl Sack {
     #[inline]
     pub fn read<F: Frame>(frame: F, start: u32, end: u32) -> Self {
         let mut offset = start;
-        for _ in 0..TCP_OPTIONS_MAX {
+        for _ in 0..OPTIONS_BYTES_MAX {
             if offset >= end {
                 break;
             }
@@ -58,7 +60,8 @@ impl Sack {
         }
     }
 
-    /// Whether the first block reports a duplicate: it lies below the acknowledgment, or within the second block.
+    /// Whether the first block reports a duplicate: all of it lies below the acknowledgment, or within the second block
+    /// (RFC 2883 section 4).
     #[inline]
     pub fn is_duplicate(&self, acknowledgment: u32) -> bool {
         if self.blocks == 0 {
@@ -66,7 +69,7 @@ impl Sack {
         }
         let within =
             |(start, end): (u32, u32)| !is_after(start, self.first.0) && !is_after(self.first.1, end);
-        is_after(acknowledgment, self.first.0) || (self.blocks > 1 && within(self.second))
+        !is_after(self.first.1, acknowledgment) || (self.blocks > 1 && within(self.second))
     }
 }
 
@@ -86,8 +89,12 @@ mod tests {
         let sack = options(&bytes);
         assert_eq!((sack.blocks, sack.first, sack.second), (2, (10, 20), (5, 30)));
         assert!(sack.is_duplicate(5), "within the second block");
-        assert!(Sack { blocks: 1, ..sack }.is_duplicate(11), "below the acknowledgment");
-        assert!(!Sack { blocks: 1, ..sack }.is_duplicate(10));
+        assert!(Sack { blocks: 1, ..sack }.is_duplicate(20), "below the acknowledgment");
+        assert!(!Sack { blocks: 1, ..sack }.is_duplicate(19), "the acknowledgment lies within it");
+        let mut erased = [1; 24];
+        erased[14..].copy_from_slice(&bytes[14..24]);
+        erased[15] = 10;
+        assert_eq!(options(&erased).blocks, 1, "options that a router took out are NOPs");
         for cut in 0..32 {
             options(&bytes[..cut]);
         }

@@ -13,6 +13,8 @@ use tidegauge_ebpf::tcp::{Judged, Seen, mark};
 
 use crate::scene::{ACK, FIN, PSH, RST};
 
+/// Sent again though it was acknowledged.
+const SPURIOUS: u32 = mark::RETRANSMISSION | mark::SPURIOUS_RETRANSMISSION;
 const CLIENT: Side = Side::Low;
 const SERVER: Side = Side::High;
 /// From SYN to ACK, in a scene's handshake.
@@ -141,6 +143,57 @@ fn payload_in_order_is_nothing_but_payload_and_its_ack_ends_a_round_trip() {
         assert_eq!((judged.marks, judged.acknowledged, judged.round_trip_us), (0, true, 5_010));
         assert_eq!(scene.story.details[0].round_trip_min_us, 5_010);
     }
+}
+
+#[test]
+fn an_ack_of_everything_times_the_newest_segment_and_one_of_less_the_first() {
+    let mut scene = Scene::established(1_000);
+    scene.client(0, 100);
+    scene.wait_us(4_000).client(100, 100);
+    assert_eq!(scene.wait_us(1_000).server_ack(200, 1_000).round_trip_us, 1_010);
+    assert!(!scene.server_ack(200, 1_000).acknowledged, "once");
+    scene.client(200, 100);
+    scene.wait_us(4_000).client(300, 100);
+    assert_eq!(scene.wait_us(1_000).server_ack(300, 1_000).round_trip_us, 5_020);
+    assert_eq!(
+        scene.wait_us(1_000).server_ack(400, 1_000).round_trip_us,
+        2_020,
+        "the newest, none being timed"
+    );
+    scene.client(400, 100);
+    scene.wait_us(40_000).client(400, 100);
+    assert!(!scene.server_ack(500, 1_000).acknowledged, "sent twice");
+    scene.client(500, 100);
+    scene.now_us -= 100;
+    assert!(!scene.server_ack(600, 1_000).acknowledged, "captured as if it were earlier");
+}
+
+#[test]
+fn bytes_that_were_missing_are_not_sent_again_when_they_come() {
+    for base in bases() {
+        let mut scene = Scene::established(base);
+        scene.client(0, 100);
+        assert_eq!(scene.client(200, 100), mark::LOST_SEGMENT);
+        assert_eq!(scene.client(100, 100), mark::OUT_OF_ORDER);
+        assert_eq!(scene.story.details[0].resent_bytes, 0, "overtaken");
+        assert_eq!(scene.wait_us(50_000).client(100, 100), mark::RETRANSMISSION);
+        assert_eq!(scene.story.details[0].resent_bytes, 100, "it is there already");
+        scene.client(400, 100);
+        scene.server_ack(500, 1_000);
+        assert_eq!(scene.client(500, 100), 0);
+        assert_eq!(scene.wait_us(50_000).client(300, 100), SPURIOUS);
+        assert_eq!(scene.story.details[0].resent_bytes, 200, "the receiver had what we did not capture");
+    }
+}
+
+#[test]
+fn a_packet_captured_again_as_if_it_were_earlier_is_a_copy_too() {
+    let mut scene = Scene::established(1_000);
+    scene.hear_printed(CLIENT, ACK, 0, 0, 100, 1_000, 99);
+    scene.now_us -= 500;
+    assert_eq!(scene.hear_printed(CLIENT, ACK, 0, 0, 100, 1_000, 99).marks, mark::CAPTURED_TWICE);
+    scene.now_us -= 50_000;
+    assert_ne!(scene.hear_printed(CLIENT, ACK, 0, 0, 100, 1_000, 99).marks, mark::CAPTURED_TWICE);
 }
 
 #[test]
