@@ -238,7 +238,7 @@ fn answer_of(segment: &Segment) -> (String, u16, u32) {
 fn hasty(segments: &[Segment]) -> BTreeSet<u64> {
     let mut packets = BTreeSet::new();
     // By stream and end: what it acknowledged last, and how many times again.
-    let mut acks: BTreeMap<(u32, &(String, u16)), (u32, u32)> = BTreeMap::new();
+    let mut acks = BTreeMap::<(u32, &(String, u16)), _>::new();
     for segment in segments {
         let asked_for = acks.get(&(segment.stream, &segment.destination));
         let duplicates = asked_for.filter(|(ack, _)| *ack == segment.seq).map_or(0, |(_, count)| *count);
