@@ -212,7 +212,7 @@ fn a_client_is_known_by_its_first_hello() {
     let mut second = first.clone();
     let cipher = second.windows(2).position(|pair| pair == [0x13, 1]).unwrap();
     second[cipher] = 0xc0;
-    assert_ne!(ja4_of(&[second.clone()]), ja4_of(&[first.clone()]));
+    assert_ne!(ja4_of(std::slice::from_ref(&second)), ja4_of(std::slice::from_ref(&first)));
     assert_eq!(ja4_of(&[first.clone(), second]), ja4_of(&[first]), "as after a HelloRetryRequest");
 }
 
