@@ -13,7 +13,8 @@
 //! over three /24s (/48s) or more. From the configuration.
 //! What would fool it: a flood over more networks than that, each with little; over a /16 one below five times its limit
 //! that is there when a capture begins; a flood by few real hosts (it is a scan then); the first second of a network's
-//! outage, where its clients are many.
+//! outage, where its clients are many. Where the kernel judges (XDP) it is not known who asks many: a sweep of a network
+//! faster than the limit is told as a flood of it.
 
 use std::net::IpAddr;
 
