@@ -209,8 +209,8 @@ fn same_way(own: &Known, other: &Known, graph: &Graph) -> Option<String> {
     })
 }
 
-/// What follows from what at one host. Attacks, scans and surges follow from nothing (but from others' scans); alerts and status codes are said by
-/// those that work well enough to say them.
+/// What follows from what at one host. Attacks, scans and surges follow from nothing (but from others' scans); alerts and
+/// status codes are said by those that work well enough to say them.
 fn explains(cause: Kind, consequence: Kind) -> bool {
     use Kind::{DnsFailure, HandshakeFailure, HighRtt, HttpErrors, Loss, LowWindow, SlowTransfer};
     match cause {

@@ -4,7 +4,8 @@
 //! Measured: per asking host and minute, distinct hosts at one port or a few, and the share of places that do not answer,
 //! as in [`super::port_scan`]; a host that answers a SYN is there, whatever the SYN was for.
 //! Ordinary traffic does not trigger it: a gateway, a crawler, a resolver, a balancer that checks its servers by SYN and RST
-//! and a monitoring host are answered by most, and places that answered once are not counted when they stop (a network that fails under a monitoring host); a
+//! and a monitoring host are answered by most, and places that answered once are not counted when they stop (a network
+//! that fails under a monitoring host); a
 //! peer-to-peer node asks many ports, and hosts that are in no network of their own, of which four times as many are
 //! wanted, over TCP, and something must come back: from a view of one side a busy gateway looks like that.
 //! Thresholds: 60 hosts a minute, 70 % in vain (`sweep_hosts`, `scan_unanswered_share`).

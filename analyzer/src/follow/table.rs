@@ -259,8 +259,8 @@ impl Table {
         Some(story)
     }
 
-    /// A connection that closed was told: where room is short the next new ones get its place and its story. Whether its
-    /// place was offered.
+    /// A connection that closed was told: where room is short the next new ones get its place and its story; what finds no
+    /// place in these lists is found by the hands. Whether its place was offered.
     pub(super) fn is_wanted(&mut self, place: u32) -> bool {
         if self.needs_story() && self.over.len() < self.over.capacity() {
             self.over.push_back(place);

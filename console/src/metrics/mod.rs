@@ -6,7 +6,8 @@
 //! series is bounded: [`LISTENERS_MAX`] listeners, all others together; names that lines bring are limited where they
 //! are kept.
 //!
-//! Whoever scrapes looks at [`Metrics::text`], and [`crate::otlp`] sends [`Metrics::otlp`]; the lines come by [`Metrics::of`], or one by one by [`Metrics::take`].
+//! Whoever scrapes looks at [`Metrics::text`], and [`crate::otlp`] sends [`Metrics::otlp`]; the lines come by
+//! [`Metrics::of`], or one by one by [`Metrics::take`].
 
 mod alerts;
 mod collect;
