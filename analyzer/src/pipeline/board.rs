@@ -47,6 +47,8 @@ struct State<E> {
     batches: Option<u64>,
     stopped: bool,
     error: Option<E>,
+    /// Workers that wait for a step: waking nobody is a system call too.
+    waiting: usize,
 }
 
 /// The board on which workers look for work.
@@ -107,6 +109,7 @@ impl<E> Board<E> {
             batches: None,
             stopped: false,
             error: None,
+            waiting: 0,
         };
         Self { state: Mutex::new(state), changed: Condvar::new() }
     }
@@ -125,27 +128,38 @@ impl<E> Board<E> {
             if let Some(task) = state.next(worker, workers) {
                 return Some(task);
             }
+            state.waiting += 1;
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state.waiting -= 1;
+        }
+    }
+
+    /// Changes the state, and wakes those who wait for a change.
+    fn change(&self, change: impl FnOnce(&mut State<E>)) {
+        let mut state = self.state();
+        change(&mut state);
+        let waited_for = state.waiting != 0;
+        drop(state);
+        if waited_for {
+            self.changed.notify_all();
         }
     }
 
     /// The batch that was under way is filled: the next one may be, while the headers of this are read.
     pub(super) fn filled(&self, more: bool) {
-        let mut state = self.state();
-        if more {
-            state.fill += 1;
-            state.filling = false;
-        } else {
-            state.batches = Some(state.fill);
-        }
-        drop(state);
-        self.changed.notify_all();
+        self.change(|state| {
+            if more {
+                state.fill += 1;
+                state.filling = false;
+            } else {
+                state.batches = Some(state.fill);
+            }
+        });
     }
 
     /// A step is done.
     pub(super) fn done(&self, task: Task) {
-        let mut state = self.state();
-        match task {
+        self.change(|state| match task {
             Task::Fill { slot } => state.read[slot] = true,
             Task::Follow { slot, partition } => {
                 state.left[slot] -= 1;
@@ -156,24 +170,20 @@ impl<E> Board<E> {
                 state.book += 1;
                 state.booking = false;
             }
-        }
-        drop(state);
-        self.changed.notify_all();
+        });
     }
 
     /// A step failed: what was begun is ended, nothing more is begun. The first error stands.
     pub(super) fn fail(&self, error: E) {
-        let mut state = self.state();
-        state.error.get_or_insert(error);
-        state.stopped = true;
-        drop(state);
-        self.changed.notify_all();
+        self.change(|state| {
+            state.error.get_or_insert(error);
+            state.stopped = true;
+        });
     }
 
     /// Ends the run at once.
     pub(super) fn stop(&self) {
-        self.state().stopped = true;
-        self.changed.notify_all();
+        self.change(|state| state.stopped = true);
     }
 
     /// Why it ended early.
