@@ -191,6 +191,11 @@ impl Engine {
         self.config = config;
     }
 
+    /// The thresholds in force.
+    pub const fn config(&self) -> &Config {
+        &self.config
+    }
+
     /// What a live source lost since the start, and when the ticks are handled that are pushed from now on; `lag` is
     /// what makes the next one late beside that. Once a tick.
     pub fn note_source(&mut self, losses: &SourceLosses, now_ns: u64, lag: Lag) {

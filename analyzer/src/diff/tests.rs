@@ -6,6 +6,7 @@ use tidegauge_ebpf::listener::ListenerCounter;
 
 use super::random::Random;
 use super::*;
+use crate::config::Config;
 use crate::flow_record::{
     CloseCause, DirectionRecord, Endpoint, FlowDirection, FlowRecord, FlowState, Limiter, LimiterRecord,
 };
@@ -96,7 +97,7 @@ fn window_line(window: &Window) -> Value {
         setup: Setup::default(),
     };
     let quality = Quality::of(&quality::Interval::default(), &SourceLosses::default());
-    output::json::window(window, 1.0, &source, &quality, None)
+    output::json::window(window, 1.0, &source, &quality, None, &Config::default())
 }
 
 fn run_of(lines: Vec<Value>, interval: Interval) -> RunSummary {

@@ -41,6 +41,15 @@ impl Health {
         health
     }
 
+    /// The object `health` of a listener or host: the worst of what its features tell.
+    pub fn json_of_place(&self) -> Value {
+        json!({
+            "score": self.score,
+            "layer": self.feature.and_then(Feature::layer),
+            "feature": self.feature.map(Feature::name),
+        })
+    }
+
     /// The object `health`.
     pub fn json(&self) -> Value {
         let layers =

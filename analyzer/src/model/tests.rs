@@ -1,9 +1,11 @@
 //! Health is linear and knows what is unknown; the forecast learns, is bounded and repeats itself.
 
 use tidegauge_ebpf::counter::Counter;
+use tidegauge_ebpf::listener::ListenerCounter;
 
 use super::*;
 use crate::cause::Layer;
+use crate::window::ListenerWindow;
 
 fn window(attempted: u64, completed: u64, payload: u64, again: u64) -> Window {
     let mut window = Window { end_ns: 1, ..Window::default() };
@@ -109,4 +111,19 @@ fn what_is_usual_of_all_is_not_learnt_while_something_is_wrong() {
     assert_eq!(usual_after(20, 30, Learning::Goes), Some(20.0));
     assert_eq!(usual_after(5_000, 300, Learning::Waits), Some(20.0));
     assert!(usual_after(5_000, 90, Learning::Goes).is_some_and(|usual| usual > 20.0));
+}
+
+#[test]
+fn a_listener_is_as_healthy_as_the_worst_of_its_features() {
+    let health = |again: u64| {
+        let mut listener = ListenerWindow::default();
+        listener.counters[ListenerCounter::PayloadSegments as usize] = 1_000;
+        listener.counters[ListenerCounter::RetransmitOrReordered as usize] = again;
+        let features = Features::of_listener(&listener, 1.0, true);
+        Health::of(&Config::default(), &features).json_of_place().to_string()
+    };
+    assert_eq!(health(0), r#"{"score":100.0,"layer":null,"feature":null}"#);
+    // Half of the 5 % that are too many.
+    assert_eq!(health(25), r#"{"score":50.0,"layer":"network","feature":"loss_ratio"}"#);
+    assert_eq!(health(500), r#"{"score":0.0,"layer":"network","feature":"loss_ratio"}"#);
 }

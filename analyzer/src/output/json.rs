@@ -12,6 +12,7 @@ use tidegauge_ebpf::tcp::mark;
 use super::{Gap, PinState, Source, histograms, host};
 use crate::cause::Ranked;
 use crate::closing::closing;
+use crate::config::Config;
 use crate::cost::Cost;
 use crate::digest::Digest;
 use crate::evidence::Totals;
@@ -20,6 +21,7 @@ use crate::flow_record::FlowRecord;
 use crate::follow::Verdict;
 use crate::graph::Graph;
 use crate::incident::{Incident, State, Target};
+use crate::model::health::Health;
 use crate::model::{Features, Outlook};
 use crate::quality::Quality;
 use crate::remedy;
@@ -136,13 +138,15 @@ fn target(listener: ListenerKey) -> Value {
     json!({ "addr": listener.address.to_string(), "port": listener.port, "proto": "tcp" })
 }
 
-/// A window that is over: what was counted, how well it was seen, and what we cost meanwhile (live).
+/// A window that is over: what was counted, how well it was seen, what we cost meanwhile (live), and the health of
+/// listeners and hosts by these thresholds.
 pub fn window(
     window: &Window,
     window_s: f64,
     source: &Source,
     quality: &Quality,
     cost: Option<&Cost>,
+    config: &Config,
 ) -> Value {
     let (totals, truth) = (&window.totals, window.truth.as_deref());
     let count = |counter| totals.get(counter);
@@ -169,8 +173,8 @@ pub fn window(
         "rtt_ms": RttSummary::of(totals, truth),
         "histograms": histograms(totals, truth),
         "targets": top_targets(&window.targets),
-        "listeners": listeners(window, window_s),
-        "hosts": hosts(window, window_s),
+        "listeners": listeners(window, window_s, config),
+        "hosts": hosts(window, window_s, config),
         "tables": tables(totals),
         "quality": quality,
         "sampling": window.sampling.map(|sampling| sampling.json(totals)),
@@ -200,7 +204,7 @@ pub fn add_outlook(line: &mut Value, outlook: &Outlook) {
     }
 }
 
-fn listeners(window: &Window, window_s: f64) -> Vec<Value> {
+fn listeners(window: &Window, window_s: f64, config: &Config) -> Vec<Value> {
     let mut busiest: Vec<_> = window.listeners.iter().collect();
     let rank = |listener: &ListenerWindow| {
         (listener.get(ListenerCounter::Attempted), listener.get(ListenerCounter::Packets))
@@ -216,14 +220,16 @@ fn listeners(window: &Window, window_s: f64) -> Vec<Value> {
     let whole = window.truth.is_some();
     let object = |key, listener| {
         let mut object = listener_object(key, listener, window_s);
-        object["features"] = Features::of_listener(listener, window_s, whole).json_of_place();
+        let features = Features::of_listener(listener, window_s, whole);
+        object["features"] = features.json_of_place();
+        object["health"] = Health::of(config, &features).json_of_place();
         object
     };
     busiest.into_iter().map(|(key, listener)| object(*key, listener)).collect()
 }
 
-/// The features of hosts, each host's listeners together: the busiest by attempts and then packets.
-fn hosts(window: &Window, window_s: f64) -> Vec<Value> {
+/// The features and the health of hosts, each host's listeners together: the busiest by attempts and then packets.
+fn hosts(window: &Window, window_s: f64, config: &Config) -> Vec<Value> {
     let mut ranks: Vec<([u64; 2], IpAddr)> = Vec::new();
     // Listeners are in the order of their addresses: a host's come one after the other.
     for (key, listener) in window.listeners.iter() {
@@ -243,7 +249,9 @@ fn hosts(window: &Window, window_s: f64) -> Vec<Value> {
         let mut host = ListenerWindow::default();
         let own = window.listeners.iter().filter(|(key, _)| key.address == *address);
         own.for_each(|(_, listener)| host.merge_counts(listener));
-        json!({ "addr": address, "features": Features::of_listener(&host, window_s, whole).json_of_place() })
+        let features = Features::of_listener(&host, window_s, whole);
+        let health = Health::of(config, &features).json_of_place();
+        json!({ "addr": address, "features": features.json_of_place(), "health": health })
     };
     ranks.iter().map(object).collect()
 }

@@ -80,7 +80,7 @@ impl<'a> Account<'a> {
             return Ok(first_ns);
         };
         engine.add_before(&gap.totals);
-        sink.gap(gap, losses)?;
+        sink.gap(gap, engine.config(), losses)?;
         Ok(gap.start_ns)
     }
 

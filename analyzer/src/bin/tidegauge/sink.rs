@@ -9,6 +9,7 @@ use anstream::AutoStream;
 use serde_json::Value;
 use tidegauge_analyzer::backtest::Trial;
 use tidegauge_analyzer::batch::Batch;
+use tidegauge_analyzer::config::Config;
 use tidegauge_analyzer::cost::Cost;
 use tidegauge_analyzer::digest::Digest;
 use tidegauge_analyzer::engine::{Change, Engine, LISTENERS_MAX, Second};
@@ -291,13 +292,13 @@ impl Sink {
     }
 
     /// What was counted between two runs, as a window of its own: a rate over it is a rate over all of it.
-    pub(crate) fn gap(&mut self, gap: &Window, losses: &SourceLosses) -> io::Result<()> {
+    pub(crate) fn gap(&mut self, gap: &Window, config: &Config, losses: &SourceLosses) -> io::Result<()> {
         self.told.add(gap);
         let lasted_ns = gap.end_ns.saturating_sub(gap.start_ns).max(1);
         let lasted_s = lasted_ns as f64 / 1e9;
         let quality = Quality::of(&Interval::of(&gap.totals, lasted_ns), losses);
         self.exports.window(gap, lasted_s, self.source.resolution_us, &quality)?;
-        let line = json::window(gap, lasted_s, &self.source, &quality, None);
+        let line = json::window(gap, lasted_s, &self.source, &quality, None, config);
         self.exports.line(&line);
         let Format::Json(out) = &mut self.format else { return Ok(()) };
         out.put(line)
@@ -371,7 +372,7 @@ impl Sink {
         if self.pending.end_ns != 0
             && window.start_ns / self.window_ns != self.pending.start_ns / self.window_ns
         {
-            self.window(losses)?;
+            self.window(engine, losses)?;
         }
         self.pending.merge(window);
         self.pending.trim(LISTENERS_MAX);
@@ -379,13 +380,13 @@ impl Sink {
         self.pending_outlook.merge(&outlook);
         let end_ns = self.pending.end_ns;
         if end_ns.is_multiple_of(self.window_ns) {
-            self.window(losses)?;
+            self.window(engine, losses)?;
             self.graph(engine, end_ns)?;
         }
         Ok(())
     }
 
-    fn window(&mut self, losses: &SourceLosses) -> io::Result<()> {
+    fn window(&mut self, engine: &Engine, losses: &SourceLosses) -> io::Result<()> {
         let window = std::mem::take(&mut self.pending);
         let seen = std::mem::take(&mut self.pending_seen);
         let outlook = std::mem::take(&mut self.pending_outlook);
@@ -403,7 +404,8 @@ impl Sink {
             self.told.add(&window);
         }
         let cost = self.costs.window.take().map(|cost| self.costs.complete(cost));
-        let mut line = json::window(&window, window_s, &self.source, &quality, cost.as_ref());
+        let mut line =
+            json::window(&window, window_s, &self.source, &quality, cost.as_ref(), engine.config());
         json::add_outlook(&mut line, &outlook);
         self.exports.line(&line);
         match &mut self.format {
@@ -431,7 +433,7 @@ impl Sink {
         first_last_ns: Option<(u64, u64)>,
     ) -> io::Result<Outcome> {
         let now_ns = first_last_ns.map_or(0, |(_, last_ns)| last_ns);
-        self.window(losses)?;
+        self.window(engine, losses)?;
         self.graph_lines.end();
         self.graph(engine, now_ns)?;
         if let Some(recorder) = &mut self.exports.evidence {
