@@ -28,6 +28,9 @@ use sum::{COUNTS, Sum, counts_of};
 const PLACES_MAX: usize = 128;
 /// Attempts in a window below which none of it is looked at: a tenth of a second of the least flood.
 const WORTH_A_LOOK: u64 = 50;
+/// Noted attempts that are enough of a sample, and ticks after which a smaller one takes its place.
+const ASKERS_NOTED_MIN: u64 = 40;
+const ASKERS_TICKS: u64 = 2 * TICKS as u64;
 /// Silence after which all sums are zero.
 const SILENT_AFTER_NS: u64 = 2_000_000_000;
 
@@ -41,6 +44,7 @@ struct State {
     busiest_share: f64,
     port: Option<u16>,
     askers: Askers,
+    askers_tick: u64,
     /// Attempts per second, of a large network: into so many addresses somebody asks at any time.
     usual: Option<Baseline>,
     /// Those of the second at hand.
@@ -66,6 +70,7 @@ impl State {
             busiest_share: 0.0,
             port: None,
             askers: Askers::default(),
+            askers_tick: 0,
             usual,
             second: 0,
             incidents: OpenIncidents::default(),
@@ -91,8 +96,17 @@ impl State {
             Place::Network(_) => Parts::Hosts(sum.parts),
         };
         self.port = sum.port.value.filter(|_| u64::from(sum.port.lead) * 2 > sum.listeners);
-        self.askers = sum.askers().unwrap_or_else(|| std::mem::take(&mut self.askers));
+        self.note_askers(sum.askers(), tick);
         self.seen_ns = end_ns;
+    }
+
+    /// A sample that is taken when the kernel has just begun a new one says less than the last one does.
+    fn note_askers(&mut self, askers: Option<Askers>, tick: u64) {
+        let is_old = tick.saturating_sub(self.askers_tick) > ASKERS_TICKS;
+        let told = askers.filter(|askers| is_old || askers.noted >= ASKERS_NOTED_MIN.min(self.askers.noted));
+        if let Some(askers) = told {
+            (self.askers, self.askers_tick) = (askers, tick);
+        }
     }
 
     fn end_second(&mut self) {
@@ -226,11 +240,14 @@ impl Wide {
                 port: state.port,
                 askers: &state.askers,
                 usual: state.usual.as_ref(),
+                whole_packets: judging.whole_packets,
             };
             let is_part =
                 Place::of(place.address()).iter().any(|other| other != place && open.contains(other));
             if is_part {
-                state.incidents.supersede(Kind::SynFlood, now_ns, changing.changed);
+                for kind in [Kind::SynFlood, Kind::HostSweep, Kind::PortScan] {
+                    state.incidents.supersede(kind, now_ns, changing.changed);
+                }
             } else if let Some((target, finding)) = wide_findings(&evidence) {
                 state.incidents.take(finding, target, judging, changing);
             }
@@ -317,6 +334,18 @@ mod tests {
         assert_eq!(large.parts, Parts::Networks { networks: 4, hosts: 100 });
         assert_eq!((large.askers.noted, large.askers.distinct, large.askers.top[0].1), (100, 5, 20));
         assert!((large.busiest_share - 0.25).abs() < 0.01);
+    }
+
+    #[test]
+    fn a_sample_of_who_asks_outlasts_a_smaller_one_for_two_seconds() {
+        let sample = |noted| Some(Askers { noted, ..Askers::default() });
+        let mut state = State::new(Place::Host([192, 0, 2, 7].into()), 1);
+        let mut noted = |askers, tick| {
+            state.note_askers(askers, tick);
+            state.askers.noted
+        };
+        assert_eq!([noted(sample(8), 1), noted(sample(70), 2), noted(sample(12), 3)], [8, 70, 70]);
+        assert_eq!([noted(None, 4), noted(sample(50), 5), noted(sample(9), 30)], [70, 50, 9]);
     }
 
     #[test]
