@@ -10,10 +10,10 @@
 //! packets; a search slower than the limit of a flood, which the kernel's counts do not show.
 
 use super::asking::nft_family;
-use super::syn_flood_wide::{NOTED_MIN, SEARCHED_SHARE, WideEvidence};
+use super::syn_flood_wide::{SEARCHED_SHARE, WideEvidence};
 use crate::feature::ratio;
 use crate::incident::{Finding, HostTarget, Kind, NetworkTarget, Severity, Target};
-use crate::wide::{Place, WideCount};
+use crate::wide::{NOTED_MIN, Place, WideCount};
 
 /// Whether most of the noted attempts are of a few.
 pub(super) fn is_search(evidence: &WideEvidence<'_>) -> bool {

@@ -22,7 +22,7 @@ use super::{Parts, search_wide};
 use crate::baseline::{Baseline, SECONDS_MIN};
 use crate::config::Config;
 use crate::incident::{Finding, HostTarget, Kind, NetworkTarget, Severity, Target};
-use crate::wide::{Askers, Place, WideCount};
+use crate::wide::{Askers, NOTED_MIN, Place, WideCount};
 
 /// Share of those who ask many from which on it is a scan.
 pub(super) const SEARCHED_SHARE: f64 = 0.5;
@@ -34,8 +34,6 @@ const CLIENTS_REPEAT_SHARE: f64 = 0.25;
 const RISE: f64 = 1.5;
 /// Times the limit that is asked where it is not known what is usual.
 const UNKNOWN_FACTOR: f64 = 5.0;
-/// Noted attempts that say something of their sources.
-pub(super) const NOTED_MIN: u64 = 20;
 /// Times the limit from which on services of it are about to be down.
 const DOWN_FACTOR: f64 = 10.0;
 

@@ -28,9 +28,13 @@ use sum::{COUNTS, Sum, counts_of};
 const PLACES_MAX: usize = 128;
 /// Attempts in a window below which none of it is looked at: a tenth of a second of the least flood.
 const WORTH_A_LOOK: u64 = 50;
-/// Noted attempts that are enough of a sample, and ticks after which a smaller one takes its place.
-const ASKERS_NOTED_MIN: u64 = 40;
+/// Noted attempts that say something of their sources.
+pub(crate) const NOTED_MIN: u64 = 20;
+/// Those that are enough of a sample to take a larger one's place, and ticks after which fewer do.
+const ASKERS_NOTED_MIN: u64 = 2 * NOTED_MIN;
 const ASKERS_TICKS: u64 = 2 * TICKS as u64;
+/// Ticks for which a sample is waited for where the kernel judges: within as many each CPU's is read, where there are few.
+const SAMPLE_WAIT_TICKS: u32 = TICKS as u32;
 /// Silence after which all sums are zero.
 const SILENT_AFTER_NS: u64 = 2_000_000_000;
 
@@ -45,6 +49,8 @@ struct State {
     port: Option<u16>,
     askers: Askers,
     askers_tick: u64,
+    /// Ticks for which something would have been told, had there been a sample.
+    unsampled_ticks: u32,
     /// Attempts per second, of a large network: into so many addresses somebody asks at any time.
     usual: Option<Baseline>,
     /// Those of the second at hand.
@@ -71,6 +77,7 @@ impl State {
             port: None,
             askers: Askers::default(),
             askers_tick: 0,
+            unsampled_ticks: 0,
             usual,
             second: 0,
             incidents: OpenIncidents::default(),
@@ -107,6 +114,12 @@ impl State {
         if let Some(askers) = told {
             (self.askers, self.askers_tick) = (askers, tick);
         }
+    }
+
+    /// Whether it is known who asks, or was waited for in vain: a search is not to be told as a flood meanwhile.
+    fn is_sampled(&mut self, whole_packets: bool) -> bool {
+        self.unsampled_ticks += 1;
+        whole_packets || self.askers.noted >= NOTED_MIN || self.unsampled_ticks > SAMPLE_WAIT_TICKS
     }
 
     fn end_second(&mut self) {
@@ -242,14 +255,19 @@ impl Wide {
                 usual: state.usual.as_ref(),
                 whole_packets: judging.whole_packets,
             };
+            let found = wide_findings(&evidence);
             let is_part =
                 Place::of(place.address()).iter().any(|other| other != place && open.contains(other));
             if is_part {
                 for kind in [Kind::SynFlood, Kind::HostSweep, Kind::PortScan] {
                     state.incidents.supersede(kind, now_ns, changing.changed);
                 }
-            } else if let Some((target, finding)) = wide_findings(&evidence) {
-                state.incidents.take(finding, target, judging, changing);
+            } else if let Some((target, finding)) = found {
+                if state.is_sampled(judging.whole_packets) {
+                    state.incidents.take(finding, target, judging, changing);
+                }
+            } else {
+                state.unsampled_ticks = 0;
             }
             state.incidents.close_over(judging, changing);
             open.extend((!state.incidents.is_empty()).then_some(*place));
@@ -346,6 +364,16 @@ mod tests {
         };
         assert_eq!([noted(sample(8), 1), noted(sample(70), 2), noted(sample(12), 3)], [8, 70, 70]);
         assert_eq!([noted(None, 4), noted(sample(50), 5), noted(sample(9), 30)], [70, 50, 9]);
+    }
+
+    #[test]
+    fn a_sample_is_waited_for_where_the_kernel_judges() {
+        let mut state = State::new(Place::Host([192, 0, 2, 7].into()), 1);
+        assert!(state.is_sampled(true));
+        assert_eq!((0..20).position(|_| state.is_sampled(false)), Some(9));
+        state.unsampled_ticks = 0;
+        state.note_askers(Some(Askers { noted: NOTED_MIN, ..Askers::default() }), 1);
+        assert!(state.is_sampled(false));
     }
 
     #[test]
