@@ -36,10 +36,12 @@ const CPUS_MANY: u32 = 64;
 const ASKED_IN_EARNEST: u16 = 20;
 /// CPUs whose sources or targets are looked at in a tick because much has just begun there.
 pub const ONSETS_PER_TICK: u32 = 2;
-/// Attempts in a window below which its sources are not looked up.
+/// Attempts in a window below which their sources are not looked up.
 const SOURCE_ATTEMPTS_MIN: u64 = 10;
-/// Attempts in a tick from which on its sources are looked up at once: a tenth of the healthy rate's second.
+/// Attempts in a tick from which on their sources are looked up at once, where they are so many times those of the tick
+/// before: a tenth of the healthy rate's second.
 const SOURCE_ATTEMPTS_ONSET: u64 = 50;
+const SOURCE_ATTEMPTS_RISE: u64 = 2;
 /// Packets in a window, other than TCP, from which on its targets are looked up at once.
 const TARGET_PACKETS_ONSET: u64 = 100;
 
@@ -272,7 +274,7 @@ impl Collector {
         self.collect_targets(view, turns.targets, effort, window);
         let attempted = std::mem::replace(&mut self.attempted, counted(Counter::Attempted));
         let by_id = self.collect_listeners(view, counted(Counter::Segments), effort, window);
-        let onset = self.attempted >= SOURCE_ATTEMPTS_ONSET && attempted < SOURCE_ATTEMPTS_ONSET;
+        let onset = self.attempted >= SOURCE_ATTEMPTS_ONSET.max(attempted * SOURCE_ATTEMPTS_RISE);
         if self.attempted >= SOURCE_ATTEMPTS_MIN && (turns.sources || (onset && effort.take_onset())) {
             collect_sources(view, &by_id, window);
         }
@@ -452,30 +454,32 @@ fn target_difference(row: &TargetRow, before: Option<&TargetRow>) -> Option<(IpA
     Some((ip_addr(row.address), target))
 }
 
-/// The busiest sources and source prefixes of the current sketch period, per listener.
+/// The busiest sources and source prefixes of the current sketch period, per listener: also where each has few, as when one
+/// host asks them all.
 fn collect_sources(view: View<'_>, by_id: &[(u32, ListenerKey)], window: &mut Window) {
     let sources = newest((0..SOURCE_BUCKETS).filter_map(|bucket| view.source_bucket(bucket)));
     let prefixes = newest((0..PREFIX_BUCKETS).filter_map(|bucket| view.prefix_bucket(bucket)));
     for (id, key) in by_id {
         let Some(listener) = window.listeners.get_mut(key) else { continue };
-        if listener.get(ListenerCounter::Attempted) < SOURCE_ATTEMPTS_MIN {
-            continue;
+        if listener.get(ListenerCounter::Attempted) != 0 {
+            listener.add_sources(&busiest(&sources, *id), &busiest(&prefixes, *id));
         }
-        listener.add_sources(&busiest(&sources, *id), &busiest(&prefixes, *id));
     }
 }
 
-/// The counts of the newest period that any of them is of.
+/// The counts of the newest period that any of them is of, by listener.
 fn newest(buckets: impl Iterator<Item = SourceBucket>) -> Vec<SourceCount> {
     let mut counts: Vec<_> =
         buckets.flat_map(|bucket| bucket.ways).filter(|count| count.fingerprint != 0).collect();
     let newest = counts.iter().map(|count| count.period).max();
     counts.retain(|count| Some(count.period) == newest);
+    counts.sort_unstable_by_key(|count| count.listener);
     counts
 }
 
 fn busiest(counts: &[SourceCount], listener: u32) -> Vec<(IpAddr, u32)> {
-    let ours = counts.iter().filter(|count| count.listener == listener);
+    let first = counts.partition_point(|count| count.listener < listener);
+    let ours = counts.iter().skip(first).take_while(|count| count.listener == listener);
     let mut busiest: Vec<_> = ours.map(|count| (ip_addr(count.address), count.attempts)).collect();
     sort_sources(&mut busiest);
     busiest.truncate(TOP_SOURCES_MAX);

@@ -39,11 +39,11 @@ facts! {
     Closed = "closed",
     /// The initiator's first payload.
     Spoke = "spoke",
-    /// A connection of a protocol that asks for a password ended with little said; or HTTP's credentials were refused.
+    /// A connection of a protocol that asks for a password ended with little said; or a login was refused in the clear.
     BriefLogin = "brief_login",
     /// A form with another password than the last one of these two hosts.
     PasswordSent = "password_sent",
-    /// A request head begun and not complete.
+    /// A request head begun and not complete, or a request's body that comes in small pieces.
     HeadOpened = "head_opened",
     /// Such a head is complete, or its connection over.
     HeadDone = "head_done",

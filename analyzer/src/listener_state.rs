@@ -40,6 +40,9 @@ const HEADS_FLOOR_S: u32 = 150;
 /// Requests in a window from which on a listener is judged too: a tenth of the least rate that can be a flood.
 const REQUESTS_NOTEWORTHY: u64 = 10;
 
+/// Times the usual requests up to which a second is an ordinary one.
+const REQUESTS_ORDINARY: f64 = 2.0;
+
 /// One listener's memory.
 #[derive(Debug, Default)]
 pub(crate) struct ListenerState {
@@ -93,11 +96,32 @@ struct Misuse {
     busiest: Vec<(IpAddr, u32)>,
     /// Those that were busy while nothing was wrong.
     regulars: Regulars,
+    /// The same of requests.
+    requests: Busy,
+    regular_requesters: Regulars,
+}
+
+/// Counts by source: running sums of the current sketch period, and of the last whole one.
+#[derive(Debug, Default)]
+struct Busy {
+    now: Vec<(IpAddr, u32)>,
+    last: Vec<(IpAddr, u32)>,
+}
+
+impl Busy {
+    fn note(&mut self, sources: &[(IpAddr, u32)]) {
+        let most = |sources: &[(IpAddr, u32)]| sources.first().map_or(0, |(_, count)| *count);
+        if most(sources) < most(&self.now) {
+            std::mem::swap(&mut self.last, &mut self.now);
+        }
+        self.now.clear();
+        self.now.extend_from_slice(sources);
+    }
 }
 
 impl Misuse {
     /// Learns from a second in which nothing was wrong.
-    fn learn(&mut self, config: &Config, heads: u32, requests: u64) {
+    fn learn(&mut self, config: &Config, heads: u32, requests: u64, usual_requests: f64) {
         self.logins.learn(std::mem::take(&mut self.logins_this_second));
         let [before, now] = &mut self.heads_floor;
         *now = (*now).min(heads);
@@ -108,6 +132,9 @@ impl Misuse {
         }
         if requests != 0 && (requests as f64) < config.http_flood_requests_per_s {
             self.regulars.learn(&self.busiest, config.http_flood_source_per_s);
+        }
+        if (requests as f64) < (usual_requests * REQUESTS_ORDINARY).max(config.http_flood_requests_per_s) {
+            self.regular_requesters.learn(&self.requests.last, config.http_flood_source_per_s);
         }
     }
 
@@ -178,8 +205,9 @@ impl ListenerState {
             let one_sided = self.sliding.this_second(ListenerCounter::CompletedOneSided);
             self.completed.learn(self.sliding.this_second(ListenerCounter::Completed) + one_sided);
             let requests = std::mem::take(&mut self.requests_this_second);
+            let usual = self.requests.usual(SECONDS_MIN).map_or(0.0, |usual| usual.median);
             self.requests.learn(requests);
-            self.misuse.learn(config, self.heads, requests);
+            self.misuse.learn(config, self.heads, requests, usual);
         }
         self.history.add_heads(self.heads_waiting());
         self.requests_this_second = 0;
@@ -279,6 +307,9 @@ impl ListenerState {
         self.proven |= window.get(ListenerCounter::Completed) != 0;
         self.sources.distinct = window.distinct;
         self.sources.ttl_classes = window.ttl_classes;
+        if !window.requesters.is_empty() {
+            self.misuse.requests.note(&window.requesters);
+        }
         if !window.sources.is_empty() {
             self.misuse.note_sources(&self.sources.top, &window.sources);
             self.sources.top.clone_from(&window.sources);
@@ -339,6 +370,8 @@ impl ListenerState {
                 logins: &self.misuse.logins,
                 busiest: &self.misuse.busiest,
                 regulars: &self.misuse.regulars,
+                requesters: &self.misuse.requests.last,
+                regular_requesters: &self.misuse.regular_requesters,
                 served: self.proven,
             };
             let mut found = if quick { findings(&evidence) } else { Vec::new() };

@@ -11,14 +11,20 @@ pub struct Reflector {
     /// Bytes on the wire from which on its answers are larger than what is usual to get from it; 0: what is usual is
     /// rare.
     pub large_bytes: u64,
+    /// Whether hosts take much of it from many at any time.
+    pub is_common: bool,
 }
 
 const fn reflector(port: u16, name: &'static str, large_bytes: u64) -> Reflector {
-    Reflector { port, name, large_bytes }
+    Reflector { port, name, large_bytes, is_common: false }
+}
+
+const fn common(port: u16, name: &'static str) -> Reflector {
+    Reflector { port, name, large_bytes: 0, is_common: true }
 }
 
 /// Those that are known (US-CERT TA14-017A, and vendors' reports since), by port.
-pub const REFLECTORS: [Reflector; 32] = [
+pub const REFLECTORS: [Reflector; 35] = [
     reflector(17, "QOTD", 0),
     reflector(19, "chargen", 0),
     // Answers to a resolver are below 300 bytes on average; asked for are ANY, TXT and RRSIG.
@@ -32,12 +38,16 @@ pub const REFLECTORS: [Reflector; 32] = [
     reflector(177, "XDMCP", 0),
     reflector(389, "CLDAP", 0),
     reflector(427, "SLP", 0),
+    // RFC 9000 section 8.1 bounds what a server sends to an address that is not validated; some DTLS gateways do not.
+    common(443, "QUIC or DTLS"),
     reflector(500, "IKE", 0),
     reflector(520, "RIP", 0),
     reflector(623, "IPMI", 0),
+    common(1_194, "OpenVPN"),
     reflector(1_434, "SQL Server browser", 0),
     reflector(1_900, "SSDP", 0),
     reflector(3_283, "ARMS", 0),
+    common(3_478, "STUN"),
     reflector(3_702, "WS-Discovery", 0),
     // Through NAT this port carries all that an IPsec tunnel has: what is asked and answered is alike.
     reflector(4_500, "IKE through NAT", 0),
@@ -81,12 +91,15 @@ pub const fn is_reflector(port: u16) -> bool {
             | 177
             | 389
             | 427
+            | 443
             | 500
             | 520
             | 623
+            | 1_194
             | 1_434
             | 1_900
             | 3_283
+            | 3_478
             | 3_702
             | 4_500
             | 5_060

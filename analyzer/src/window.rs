@@ -47,6 +47,8 @@ pub struct ListenerWindow {
     pub sources: Vec<(IpAddr, u32)>,
     /// The same by source network: /24 of IPv4, /48 of IPv6.
     pub prefixes: Vec<(IpAddr, u32)>,
+    /// Requests by source, as `sources` of attempts, where there are many.
+    pub requesters: Vec<(IpAddr, u32)>,
     /// TTL classes of attempts in the last one to two seconds ([`tidegauge_ebpf::target::ttl_class`]).
     pub ttl_classes: u64,
     /// Facts of packets; none where the source does not tell any.
@@ -275,6 +277,7 @@ impl Window {
         for listener in self.listeners.values_mut() {
             listener.sources.truncate(TOP_SOURCES_MAX);
             listener.prefixes.truncate(TOP_SOURCES_MAX);
+            listener.requesters.truncate(TOP_SOURCES_MAX);
         }
         trim_targets(&mut self.targets, TARGETS_MAX);
         if self.listeners.len() <= listeners_max {
@@ -308,7 +311,7 @@ impl ListenerWindow {
         self.facts.scale(Facts::OF_SEGMENTS, one_in);
         self.open = self.open.saturating_mul(one_in);
         self.heads = self.heads.saturating_mul(one_in);
-        for sources in [&mut self.sources, &mut self.prefixes] {
+        for sources in [&mut self.sources, &mut self.prefixes, &mut self.requesters] {
             sources.iter_mut().for_each(|(_, attempts)| *attempts = attempts.saturating_mul(one_in));
             // Those that are more than can be counted are as many.
             sort_sources(sources);
@@ -333,6 +336,7 @@ impl ListenerWindow {
         self.distinct.merge(&other.distinct);
         merge_sources(&mut self.sources, &other.sources);
         merge_sources(&mut self.prefixes, &other.prefixes);
+        merge_sources(&mut self.requesters, &other.requesters);
         self.ttl_classes |= other.ttl_classes;
         self.open = self.open.max(other.open);
         self.heads = self.heads.max(other.heads);

@@ -2,7 +2,7 @@
 //! what is read of TLS, HTTP and DNS over TCP must not depend on it. Datagrams, echoes and quotes beside them.
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
-use tidegauge_analyzer::fact::Facts;
+use tidegauge_analyzer::fact::{Fact, Facts};
 use tidegauge_analyzer::layer::LayerCounter::{self, *};
 use tidegauge_analyzer::layer::{
     AppRecord, Datagram, IcmpMessage, IcmpVersion, Interest, LayerSums, Layers, Protocol, QuoteKind,
@@ -18,6 +18,8 @@ struct Stream {
     sent: [u32; 2],
     now_ns: u64,
     port: u16,
+    /// What the last segment said.
+    facts: Facts,
 }
 
 const START: u32 = u32::MAX - 40;
@@ -26,7 +28,8 @@ impl Stream {
     fn new(port: u16) -> Self {
         let mut layers = Layers::new(4);
         layers.open(1, [Some(START); 2]);
-        Self { layers, sums: LayerSums::default(), sent: [0; 2], now_ns: 1_000 * MS, port }
+        let (sums, facts) = (LayerSums::default(), Facts::NONE);
+        Self { layers, sums, sent: [0; 2], now_ns: 1_000 * MS, port, facts }
     }
 
     /// A segment at an offset of its direction's stream, a millisecond after the one before.
@@ -42,7 +45,8 @@ impl Stream {
             responder_port: self.port,
             ends: 0,
         };
-        self.layers.tcp(&part, &mut self.sums, &mut Facts::default())
+        self.facts = Facts::NONE;
+        self.layers.tcp(&part, &mut self.sums, &mut self.facts)
     }
 
     /// The next bytes of a direction, as one segment.
@@ -313,7 +317,7 @@ fn what_is_not_known_is_refused_after_its_first_segment() {
 
 #[test]
 fn protocols_are_recognised_by_their_first_bytes() {
-    let known: [(&[u8], Protocol); 12] = [
+    let known: [(&[u8], Protocol); 17] = [
         (b"SSH-2.0-x\r\n", Protocol::Ssh),
         (b"220 mail ESMTP\r\n", Protocol::Smtp),
         (b"220 (vsFTPd 3.0)\r\n", Protocol::Ftp),
@@ -326,6 +330,11 @@ fn protocols_are_recognised_by_their_first_bytes() {
         (b"\x03\x00\x00\x13\x0e\xe0\x00\x00\x00", Protocol::Rdp),
         (b"\x10\x0c\x00\x04MQTT\x04", Protocol::Mqtt),
         (b"\x4a\x00\x00\x00\x0a8.0.1\x00", Protocol::MySql),
+        (b"*2\r\n$4\r\nAUTH\r\n$1\r\na\r\n", Protocol::Redis),
+        (b"AUTH a\r\n", Protocol::Redis),
+        (b"AUTH TLS\r\n", Protocol::Ftp),
+        (b"\x30\x84\0\0\0\x10\x02\x01\x07\x60\x84\0\0\0\x07", Protocol::Ldap),
+        (b"\x12\x01\0\x2f\0\0\x01\0\0\0\x1a\0\x06", Protocol::SqlServer),
     ];
     for (bytes, protocol) in known {
         let mut stream = Stream::new(1);
@@ -334,6 +343,62 @@ fn protocols_are_recognised_by_their_first_bytes() {
         }
         assert_eq!(stream.close().0.protocol, Some(protocol), "{}", bytes.escape_ascii());
     }
+}
+
+#[test]
+fn refused_logins_count_where_each_is_another_one() {
+    let mut stream = Stream::new(25);
+    stream.server(b"220 mail ESMTP\r\n");
+    for (guess, refused) in [("AGEAYQ==", 1), ("AGEAYg==", 2), ("AGEAYg==", 2), ("AGEAYw==", 3)] {
+        stream.client(b"AUTH PLAIN ");
+        // Something is lost before the answer.
+        stream.sent[1] += 7;
+        stream.client(guess.as_bytes());
+        stream.server(b"535 5.7.8 Error: authentication failed\r\n");
+        assert_eq!(stream.get(LoginsRefused), refused, "{guess}");
+    }
+    // The same segment again.
+    let last = stream.sent[1] - 40;
+    stream.at(1, last, &[b'5'; 40], 40);
+    assert_eq!(stream.get(LoginsRefused), 3);
+    assert_eq!(stream.close().0.protocol, Some(Protocol::Smtp));
+}
+
+#[test]
+fn a_body_in_small_pieces_waits_until_more_comes_or_it_is_answered() {
+    let piece = |stream: &mut Stream, bytes: &[u8]| {
+        let offset = stream.sent[0];
+        stream.sent[0] += bytes.len() as u32;
+        stream.at(0, offset, bytes, bytes.len() as u32);
+        stream.facts
+    };
+    let head = b"POST / HTTP/1.1\r\nContent-Length: 4000\r\n\r\n";
+    let mut stream = Stream::new(80);
+    assert!(!piece(&mut stream, head).has(Fact::HeadOpened));
+    assert!(piece(&mut stream, b"a").has(Fact::HeadOpened));
+    assert_eq!(piece(&mut stream, b"a"), Facts::NONE);
+    assert!(piece(&mut stream, &[b'a'; 1_400]).has(Fact::HeadDone));
+    assert!(piece(&mut stream, b"a").has(Fact::HeadOpened));
+    stream.server(b"HTTP/1.1 408 No\r\nContent-Length: 0\r\n\r\n");
+    assert!(stream.facts.has(Fact::HeadDone));
+    // What is left of a body is as small as it is.
+    let mut stream = Stream::new(80);
+    piece(&mut stream, head);
+    for bytes in [2_000, 1_900, 100] {
+        assert_eq!(piece(&mut stream, &vec![b'a'; bytes]), Facts::NONE, "{bytes}");
+    }
+}
+
+#[test]
+fn logins_are_read_at_the_beginning_only() {
+    let mut stream = Stream::new(21);
+    stream.server(b"220 FTP\r\n");
+    let told = (0_u32..100).position(|number| {
+        stream.client(format!("PASS {number}\r\n").as_bytes());
+        stream.server(b"530 Login incorrect.\r\n") == Interest::BothDone
+    });
+    // The first segment of each direction is the greeting and the first guess.
+    assert_eq!((told, stream.get(LoginsRefused)), (Some(64), 64));
 }
 
 fn dns(id: u8, flags: [u8; 2]) -> Vec<u8> {

@@ -71,7 +71,7 @@ fn certificate() -> Vec<u8> {
 
 /// One of the messages, as bytes of a stream.
 fn template(choices: &mut Choices<'_>) -> Vec<u8> {
-    match choices.byte() % 20 {
+    match choices.byte() % 32 {
         0 => record(22, &client_hello(0)),
         1 => record(22, &client_hello(1_500)),
         2 => client_hello(300).chunks(101).flat_map(|part| record(22, part)).collect(),
@@ -91,6 +91,18 @@ fn template(choices: &mut Choices<'_>) -> Vec<u8> {
         16 => b"HTTP/1.1 200 OK\r\n\r\n".to_vec(),
         17 => part16(&[0, choices.byte(), 1, 0, 0, 1, 0, 0, 0, 0, 0, 0]),
         18 => part16(&[0, choices.byte(), 0x81, choices.byte() & 0x8f, 0, 1, 0, 0, 0, 0, 0, 0]),
+        19 => b"220 mail ESMTP\r\n".to_vec(),
+        20 => b"535 5.7.8 failed\r\n".to_vec(),
+        21 => b"* OK IMAP4rev1\r\n".to_vec(),
+        22 => b"a NO [AUTHENTICATIONFAILED] failed\r\n".to_vec(),
+        23 => b"+OK ready\r\n-ERR invalid password\r\n".to_vec(),
+        24 => b"*2\r\n$4\r\nAUTH\r\n$1\r\na\r\n".to_vec(),
+        25 => b"-WRONGPASS invalid\r\n".to_vec(),
+        26 => b"\x4a\x00\x00\x00\x0a8.0.1\x00".to_vec(),
+        27 => b"\x48\0\0\x02\xff\x15\x04#28000".to_vec(),
+        28 => b"\x30\x0c\x02\x01\x01\x60\x07\x02\x01\x03\x04\0\x80\0".to_vec(),
+        29 => b"\x30\x0c\x02\x01\x01\x61\x07\x0a\x01\x31\x04\0\x04\0".to_vec(),
+        30 => [&b"\0\0\0\x4c\xfeSMB\x40\0\0\0\x6d\0\0\xc0\x01\0"[..], &[0; 60]].concat(),
         _ => (0..choices.below(40)).map(|_| choices.byte()).collect(),
     }
 }

@@ -352,6 +352,10 @@ impl Listeners {
                 let id = self.id(*place);
                 named.get_or_insert_with(|| sources.newest()).name(id, &mut listener);
             }
+            if listener.fact(Fact::Request) >= SOURCE_ATTEMPTS_MIN {
+                let id = self.id(*place);
+                named.get_or_insert_with(|| sources.newest()).name_requesters(id, &mut listener);
+            }
             (*key, listener)
         });
         window.listeners = Keyed::gather(listeners, ListenerWindow::merge);

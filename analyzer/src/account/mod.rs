@@ -17,7 +17,7 @@ pub mod targets;
 use tidegauge_ebpf::counter::{Counter, Counters, VALUES};
 use tidegauge_ebpf::event;
 use tidegauge_ebpf::observe::totals::count_outcome;
-use tidegauge_ebpf::packet::{Fragment, Network, Transport, tcp_flag};
+use tidegauge_ebpf::packet::{Fragment, Network, Packet, Transport, tcp_flag};
 use tidegauge_ebpf::settings::Settings;
 
 use crate::digest::Digest;
@@ -170,8 +170,11 @@ impl Accounts {
         // With neither ACK nor RST: what is in the middle of a connection has one of them.
         let segment = &digest.packet.segment;
         let asks_oddly = facts.has(Fact::Stray) && !segment.has(tcp_flag::ACK) && !segment.has(tcp_flag::RST);
-        if outcome.has(event::ATTEMPTED) || asks_oddly {
+        if outcome.has(event::ATTEMPTED) || asks_oddly || is_probe(&digest.packet, facts) {
             self.actors.ask(&asking(digest, ActorProtocol::Tcp), seed);
+        }
+        if facts.has(Fact::StrayAnswered) {
+            self.actors.answer(&answering(digest, ActorProtocol::Tcp), seed);
         }
         if completed {
             self.actors.answer(&asking(digest, ActorProtocol::Tcp), seed);
@@ -179,12 +182,17 @@ impl Accounts {
         if outcome.has(event::ABORTED) && !outcome.has(event::FROM_LISTENER) {
             self.actors.accept(&asking(digest, ActorProtocol::Tcp), seed);
         }
-        if facts.has(Fact::ProbeReset) {
-            // Which ports are open shows also by what answers an ACK.
+        if facts.has(Fact::ProbeReset)
+            && !goes_to_service(digest.packet.destination_port, digest.packet.source_port)
+        {
+            // Which ports are open shows also by what answers an ACK; what else of it is a probe was counted when it came.
             self.actors.ask(&answering(digest, ActorProtocol::Tcp), seed);
         }
         if outcome.has(event::REFUSED) || facts.has(Fact::ProbeReset) {
             self.actors.refuse(&answering(digest, ActorProtocol::Tcp), seed);
+        }
+        if facts.has(Fact::Request) && !outcome.has(event::FROM_LISTENER) {
+            self.sources.note_request(digest, seed);
         }
         if facts.has(Fact::BriefLogin) {
             let from_listener = outcome.has(event::FROM_LISTENER);
@@ -309,6 +317,19 @@ fn asking(digest: &Digest, protocol: ActorProtocol) -> Asking {
         port: packet.destination_port,
         now_ns: digest.ts_ns,
     }
+}
+
+/// Whether a segment asks, by ACK or FIN alone, for a port: nothing is known of its connection. Where a capture begins in the
+/// middle of connections such a one is answered, and what goes to clients goes to the higher port.
+fn is_probe(packet: &Packet, facts: Facts) -> bool {
+    facts.has(Fact::StrayNew)
+        && packet.segment.payload_bytes == 0
+        && goes_to_service(packet.source_port, packet.destination_port)
+}
+
+/// Of two ports services have the lower one.
+const fn goes_to_service(source_port: u16, destination_port: u16) -> bool {
+    destination_port < source_port
 }
 
 /// A packet's destination had asked its sender.

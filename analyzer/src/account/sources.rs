@@ -37,6 +37,14 @@ impl Sources {
         self.note_at(digest.packet.source, digest.key.destination, digest.now(), seed);
     }
 
+    /// Notes who made a request: these are counted apart from attempts at the same listener.
+    pub(super) fn note_request(&mut self, digest: &Digest, seed: u64) {
+        let (source, listener) = (digest.packet.source, !digest.key.destination);
+        let pair = pair_hash(source, listener, seed);
+        let bucket = pair as u32 as usize & (self.sources.len() - 1);
+        self.sources[bucket].record(pair, listener, source, digest.now());
+    }
+
     /// Notes who sent something to listener or host number `listener`.
     pub(super) fn note_at(&mut self, source: Address, listener: u64, now: Stamp, seed: u64) {
         let prefix = prefix_of(source);
@@ -66,6 +74,11 @@ impl Newest {
     pub(super) fn name(&self, id: u64, listener: &mut ListenerWindow) {
         let [sources, prefixes] = self.busiest(id);
         listener.add_sources(&sources, &prefixes);
+    }
+
+    /// Names those who made most requests of listener `id`.
+    pub(super) fn name_requesters(&self, id: u64, listener: &mut ListenerWindow) {
+        listener.requesters = busiest(&self.sources, !id);
     }
 
     /// The busiest sources and networks of a listener or host.

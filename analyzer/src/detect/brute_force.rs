@@ -1,20 +1,22 @@
 //! `brute_force`: one password after the other is tried at a listener.
 //!
 //! Attack: connections of a protocol by which people log in (SSH, FTP, Telnet, RDP, VNC; told by their content, so on any
-//! port), each of which ends with little said; MQTT's that the broker ends at once; HTTP's credentials that are refused,
-//! each another one than the last; forms and queries with another password each.
-//! Measured: those of the first three kinds per source in a minute and in five where most are at one listener; per
+//! port), each of which ends with little said; MQTT's that the broker ends at once; logins that the server refuses in the
+//! clear (FTP, mail, databases, SMB, LDAP: [`crate::layer`]), however many to a connection, and HTTP's credentials, each
+//! another one than the last; forms and queries with another password each.
+//! Measured: those of the first four kinds per source in a minute and in five where most are at one listener; per
 //! listener, for attacks from many addresses, against what is usual there; forms per listener in a minute, and their
 //! share of its requests. Whether a password was wrong is mostly encrypted, and not known.
 //! Ordinary traffic does not trigger it: people log in a few times an hour and stay; scripts that log in for every
-//! command come to a few a minute. Databases, mail and file shares, where brief logins are the ordinary case, do
-//! not count. A busy server of repositories has as many logins all day: for the sum of many hosts the usual rate counts.
+//! command come to a few a minute. Of databases, mail and file shares, where brief connections are the ordinary case,
+//! only what is refused counts. A program with an old password says the same again and again. A busy server of repositories has as many logins all day: for the sum of many hosts the usual rate counts.
 //! Who sends one password with each request tries none ([`crate::layer`]). People ask for many pages for each form with a
 //! password, so that a site's own logins, which may all come by one proxy, are a small share.
 //! Thresholds: 30 a minute by one host (`brute_force_logins`), 20 in five minutes (`brute_force_slow_logins`); 300 a
 //! minute together and `conn_rise_factor` times the usual (`brute_force_spread_logins`); forms: 30 a minute that are a
 //! fifth of the requests (`brute_force_form_share`).
-//! What would fool it: fewer than one in fifteen seconds; a deployment tool that logs in anew for each of many commands
+//! What would fool it: fewer than one in fifteen seconds; a program with an old password where the server sends a challenge
+//! (MySQL, PostgreSQL, SMB: each answer to it differs); a deployment tool that logs in anew for each of many commands
 //! (the finding says so); an attack from many addresses that is there from the first minute; forms at a busy site, in
 //! JSON, or over TLS; logins of which the beginning was not seen.
 

@@ -2,9 +2,12 @@
 //!
 //! Measured: attempts per sliding second against 500/s and against the baseline (a rise of 300 %, above a floor),
 //! where the attempts are completed or refused. Of a listener that is asked in bursts a burst is usual: the rise is over
-//! the larger of the usual second and the usual second with attempts.
+//! the larger of the usual second and the usual second with attempts, and it lasts: a pool that is filled within three
+//! ticks is none.
 //! Ordinary traffic triggers it when it surges: that is what it says. It is a deviation (P3), never a flood.
 //! What would fool it: an attacker who completes every handshake looks like a crowd; the sources tell them apart.
+
+use tidegauge_ebpf::listener::ListenerCounter;
 
 use super::Evidence;
 use crate::baseline::SECONDS_MIN_SERVED;
@@ -13,6 +16,18 @@ use crate::incident::{Finding, Kind, Severity};
 
 /// Completed or refused share of the attempts that makes them real.
 const RESOLVED_SHARE: f64 = 0.5;
+
+/// Newest ticks, and ticks before the oldest ones, in each of which a rise must have such a share of its attempts.
+const NEWEST_TICKS: usize = 3;
+const OLDEST_BEFORE: usize = 6;
+const LASTING_SHARE: f64 = 0.2;
+
+/// Whether the second's attempts are spread over it. Where the kernel judges several ticks may be told at once.
+fn lasts(evidence: &Evidence<'_>) -> bool {
+    let since = |ticks| evidence.sliding.matured(ListenerCounter::Attempted, ticks) as f64;
+    let (all, older, oldest) = (since(0), since(NEWEST_TICKS), since(OLDEST_BEFORE));
+    (all - older).min(oldest) >= all * LASTING_SHARE
+}
 
 /// Judges the last second.
 pub(super) fn detect(evidence: &Evidence<'_>) -> Option<Finding> {
@@ -27,7 +42,7 @@ pub(super) fn detect(evidence: &Evidence<'_>) -> Option<Finding> {
     let asked = handshakes.asked as f64;
     // Young attempts count as unresolved here: whether they are a flood shows at the next ticks.
     let resolved = ratio(handshakes.completed + handshakes.refused, handshakes.asked)?;
-    if asked <= rate_limit || resolved < RESOLVED_SHARE {
+    if asked <= rate_limit || resolved < RESOLVED_SHARE || (from_baseline && !lasts(evidence)) {
         return None;
     }
     let rule = if from_baseline {
@@ -86,4 +101,31 @@ fn cause(evidence: &Evidence<'_>) -> String {
     format!(
         "many clients (about {distinct}) at once: a crowd, a deployment, clients that lost their connections"
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::Listener;
+    use super::*;
+
+    /// Attempts by tick, the newest last.
+    fn of_ticks(attempts: [u64; 10]) -> bool {
+        let mut listener = Listener::default();
+        for attempts in attempts {
+            listener.sliding.advance(1);
+            listener.count(ListenerCounter::Attempted, attempts);
+            listener.add();
+        }
+        lasts(&listener.evidence())
+    }
+
+    #[test]
+    fn a_pool_that_is_filled_at_once_is_no_surge() {
+        assert!(of_ticks([12; 10]) && of_ticks([0, 48, 0, 0, 0, 48, 0, 0, 0, 48]));
+        for at in 0..=7 {
+            let mut pool = [0; 10];
+            pool[at..at + 3].fill(40);
+            assert!(!of_ticks(pool), "{at}");
+        }
+    }
 }

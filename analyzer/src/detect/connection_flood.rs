@@ -8,8 +8,8 @@
 //! health checks and scans say nothing, but close; browsers open a connection or two in advance beside those they use.
 //! A crowd speaks, whatever its size.
 //! Thresholds: 100 silent connections a second, half of all, as many still open (`connection_flood_per_s`,
-//! `connection_flood_silent_share`).
-//! What would fool it: connections that send a byte (then see `slow_http`), or that are opened slowly; connections of which
+//! `connection_flood_silent_share`); or a third of that for half a minute.
+//! What would fool it: connections that send a byte (then see `slow_http`), or that are opened at less than 33 a second; connections of which
 //! there was no room to follow them (then the capture's quality says so); a pool of connections filled at once.
 
 use super::Evidence;
@@ -24,16 +24,24 @@ const SERVED_SHARE_DOWN: f64 = 0.5;
 /// Connections of one source that the ready rule leaves open: a browser's six, for a few people behind one address.
 const CONNECTIONS_OF_ONE: u32 = 20;
 
-/// Judges the last whole slot and the one that is not over.
+/// Seconds over which fewer are judged, and part of the limit that they must come to.
+const FEW_OVER_S: u64 = 30;
+const FEW_PART: f64 = 3.0;
+
+/// Judges the last whole slot, or the last half minute, and the slot that is not over.
 pub(super) fn detect(evidence: &Evidence<'_>) -> Option<Finding> {
+    let limit = evidence.config.connection_flood_per_s;
+    detect_over(evidence, SLOT_S, limit).or_else(|| detect_over(evidence, FEW_OVER_S, limit / FEW_PART))
+}
+
+fn detect_over(evidence: &Evidence<'_>, over_s: u64, limit: f64) -> Option<Finding> {
     let config = evidence.config;
-    let span_s = evidence.history.span_s(SLOT_S) as f64;
-    let limit = config.connection_flood_per_s;
-    if f64::from(evidence.open) < limit * SLOT_S as f64 {
+    let span_s = evidence.history.span_s(over_s) as f64;
+    if f64::from(evidence.open) < limit * over_s as f64 {
         return None;
     }
-    let completed = evidence.history.sum(Remembered::Completed, SLOT_S);
-    let spoke = evidence.history.sum(Remembered::Spoke, SLOT_S);
+    let completed = evidence.history.sum(Remembered::Completed, over_s);
+    let spoke = evidence.history.sum(Remembered::Spoke, over_s);
     let silent = completed.saturating_sub(spoke);
     let (per_s, share) = (silent as f64 / span_s, ratio(silent, completed)?);
     if per_s < limit || share < config.connection_flood_silent_share || u64::from(evidence.open) < silent {
@@ -43,9 +51,9 @@ pub(super) fn detect(evidence: &Evidence<'_>) -> Option<Finding> {
     let (port, address) = (evidence.listener.port, evidence.listener.address);
     Some(Finding {
         kind: Kind::ConnectionFlood,
-        severity: severity(evidence, spoke as f64 / span_s),
+        severity: if over_s == SLOT_S { severity(evidence, spoke as f64 / span_s) } else { Severity::P2 },
         rule: format!(
-            "completed and silent connections/s >= {limit} and their share >= {} and as many open",
+            "completed and silent connections/s >= {limit:.0} and their share >= {} and as many open",
             config.connection_flood_silent_share
         ),
         measured: per_s,
@@ -79,7 +87,8 @@ pub(super) fn detect(evidence: &Evidence<'_>) -> Option<Finding> {
     })
 }
 
-/// P1 where clients that speak have become few, P2 where they still come through.
+/// P1 where clients that speak have become few, P2 where they still come through. What takes half a minute to show has become
+/// usual in part.
 fn severity(evidence: &Evidence<'_>, spoke_per_s: f64) -> Severity {
     let down = evidence
         .usual_completed()
@@ -122,6 +131,9 @@ mod tests {
     fn silent_connections_that_stay_are_a_flood() {
         let finding = heard(300, 100, 6_000).judge(detect).unwrap();
         assert_eq!((finding.kind, finding.measured), (Kind::ConnectionFlood, 200.0));
+        // Fewer, for as long as it takes until as many are open.
+        assert_eq!(heard(60, 10, 3_000).judge(detect).unwrap().window_s, 30.0);
+        assert_eq!(heard(60, 10, 900).judge(detect), None);
         assert_eq!((finding.next.len(), finding.severity), (4, Severity::P2));
     }
 

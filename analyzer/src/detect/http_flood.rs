@@ -3,21 +3,24 @@
 //! Attack: complete requests, as fast as they go, mostly for pages that cost the server much.
 //! Measured: requests per second over five to ten seconds against what is usual; and among the sixteen busiest
 //! sources those that open more connections a second than a browser does and were not busy here before, with their share
-//! of all connections.
+//! of all connections. Or, over connections that are kept: what is more than usual of requests for each connection that is
+//! more than usual, requests per open connection, and which of the sixteen that make most requests made many before.
 //! Ordinary traffic does not trigger it: a flash crowd is many clients with few connections each, so that the busiest have
 //! a small share; proxies, gateways and load balancers that are busy all day are known by then; a crawler
-//! that is fast for the site is below the floor.
+//! that is fast for the site is below the floor. A crowd that keeps its connections opens one for every few requests; pages
+//! that ask again and again do so every few seconds.
 //! Thresholds: 500 requests/s and five times the usual; sources with 8 connections a second or more that have a tenth of
 //! all (`http_flood_*`). Where nothing is known of before: twice the floor, half of the connections theirs, and the
-//! server behind with its answers.
-//! What would fool it: requests over connections that are kept, HTTP/2 and TLS (nothing of them is read), a
+//! server behind with its answers. Of kept connections ten requests for each that is new and one a second for each that is
+//! open, half of them by sources that are new.
+//! What would fool it: HTTP/2 and TLS (nothing of them is read), a
 //! thousand sources that are each as slow as a person; a load test looks like an attack (the finding says so).
 
 use std::net::IpAddr;
 
 use super::Evidence;
 use super::asking::nft_family;
-use crate::baseline::SECONDS_MIN;
+use crate::baseline::{SECONDS_MIN, Usual};
 use crate::feature::ratio;
 use crate::history::{Remembered, SLOT_S};
 use crate::incident::{Finding, Kind, Severity};
@@ -29,6 +32,20 @@ const UNKNOWN_SOURCE_SHARE: f64 = 0.5;
 const BEHIND_SHARE: [f64; 2] = [0.1, 0.5];
 /// Share of failures and of requests without response from which on clients are turned away.
 const DEGRADED_SHARE: f64 = 0.05;
+
+/// Requests beyond the usual for each connection beyond the usual, and requests a second for each that is open: of kept
+/// connections. Browsers open six for a page of thirty parts.
+const KEPT_REQUESTS: f64 = 10.0;
+const KEPT_PER_S: f64 = 1.0;
+/// Share of the requests that must then be of sources that are new.
+const KEPT_NEW_SHARE: f64 = 0.5;
+
+/// Sources that are too busy, and what they are that.
+struct Busy {
+    sources: Vec<(IpAddr, u32)>,
+    share: f64,
+    does: String,
+}
 
 /// The last whole slot and the one that is not over.
 struct Slots {
@@ -66,24 +83,42 @@ pub(super) fn detect(evidence: &Evidence<'_>) -> Option<Finding> {
         }
     };
     let limit = limit.max(config.http_flood_requests_per_s);
-    let (busy, attempts) = busy(evidence);
-    let share = ratio(attempts, evidence.handshakes.asked.max(attempts))?;
-    if requests_per_s < limit || share < share_min {
+    if requests_per_s < limit {
         return None;
     }
-    Some(finding(evidence, &last, limit, &busy, share))
+    let busy = opening(evidence, share_min).or_else(|| asking_on(evidence, &last, usual?))?;
+    Some(finding(evidence, &last, limit, &busy))
 }
 
-/// Sources that no browser is and that were not busy before, and their attempts in a second.
-fn busy(evidence: &Evidence<'_>) -> (Vec<IpAddr>, u64) {
+/// Sources that no browser is and that were not busy before, by the connections that they open in a second.
+fn opening(evidence: &Evidence<'_>, share_min: f64) -> Option<Busy> {
     let least = evidence.config.http_flood_source_per_s;
     let busy = evidence.busiest.iter().take_while(|(_, attempts)| u64::from(*attempts) >= least);
-    let new: Vec<_> = busy.filter(|(source, _)| !evidence.regulars.has(*source)).collect();
-    let attempts = new.iter().map(|(_, attempts)| u64::from(*attempts)).sum();
-    (new.iter().map(|(source, _)| *source).collect(), attempts)
+    let sources: Vec<_> = busy.filter(|(source, _)| !evidence.regulars.has(*source)).copied().collect();
+    let attempts = sources.iter().map(|(_, attempts)| u64::from(*attempts)).sum();
+    let share = ratio(attempts, evidence.handshakes.asked.max(attempts))?;
+    let does = format!("open {least} connections/s or more each");
+    (share >= share_min).then_some(Busy { sources, share, does })
 }
 
-fn finding(evidence: &Evidence<'_>, last: &Slots, limit: f64, busy: &[IpAddr], share: f64) -> Finding {
+/// Sources that are new and make most requests, where these come over connections that are kept.
+fn asking_on(evidence: &Evidence<'_>, last: &Slots, usual: Usual) -> Option<Busy> {
+    let completed = evidence.history.sum(Remembered::Completed, SLOT_S) as f64 / last.span_s;
+    let usual_completed = evidence.usual_completed().map_or(0.0, |usual| usual.median);
+    let more_connections = (completed - usual_completed).max(1.0);
+    let more_requests = last.requests_per_s - usual.median;
+    let are_kept = more_requests >= more_connections * KEPT_REQUESTS
+        && evidence.open != 0
+        && more_requests >= f64::from(evidence.open) * KEPT_PER_S;
+    let is_new = |source: IpAddr| !evidence.regular_requesters.has(source);
+    let count = |list: &[(IpAddr, u32)]| list.iter().map(|(_, requests)| u64::from(*requests)).sum::<u64>();
+    let sources: Vec<_> = evidence.requesters.iter().filter(|(source, _)| is_new(*source)).copied().collect();
+    let share = ratio(count(&sources), count(evidence.requesters))?;
+    let does = "keep their connections and ask on".to_owned();
+    (are_kept && share >= KEPT_NEW_SHARE).then_some(Busy { sources, share, does })
+}
+
+fn finding(evidence: &Evidence<'_>, last: &Slots, limit: f64, busy: &Busy) -> Finding {
     let config = evidence.config;
     let (port, address) = (evidence.listener.port, evidence.listener.address);
     let usual = evidence.requests.usual(SECONDS_MIN).map(|usual| usual.median);
@@ -92,8 +127,8 @@ fn finding(evidence: &Evidence<'_>, last: &Slots, limit: f64, busy: &[IpAddr], s
         kind: Kind::HttpFlood,
         severity: severity(last),
         rule: format!(
-            "requests/s >= {limit:.0} and sources with >= {} connections/s that are new here have >= {} of them",
-            config.http_flood_source_per_s, config.http_flood_source_share
+            "requests/s >= {limit:.0} and sources that are new here and {} have {:.2} of those of the busiest",
+            busy.does, busy.share
         ),
         measured: requests_per_s,
         unit: "requests/s",
@@ -102,23 +137,23 @@ fn finding(evidence: &Evidence<'_>, last: &Slots, limit: f64, busy: &[IpAddr], s
         facts: vec![
             ("responses_per_request", last.answered_share),
             ("status_5xx_share", last.failed_share),
-            ("busy_sources", busy.len() as f64),
-            ("busy_sources_share", share),
+            ("busy_sources", busy.sources.len() as f64),
+            ("busy_sources_share", busy.share),
             ("open", evidence.open.into()),
         ],
         window_s: last.span_s,
         distinct_sources: Some(evidence.sources.distinct.estimate()),
         spoofed_estimate: Some(0.0),
-        top_sources: evidence.busiest.to_vec(),
+        top_sources: busy.sources.clone(),
         top_prefixes: evidence.sources.prefixes.clone(),
         ttl_classes: Some(evidence.sources.ttl_classes.count_ones()),
         cause: vec![
             format!(
-                "HTTP flood: {requests_per_s:.0} requests/s where {} is usual; of the busiest sources {} open {} connections/s or more each, {:.0} % of all",
+                "HTTP flood: {requests_per_s:.0} requests/s where {} is usual; of the busiest sources {} are new here and {}, {:.0} % of all",
                 usual.map_or("nothing known".to_owned(), |usual| format!("{usual:.0}")),
-                busy.len(),
-                config.http_flood_source_per_s,
-                share * 100.0
+                busy.sources.len(),
+                busy.does,
+                busy.share * 100.0
             ),
             "or a load test, or a proxy that was moved here".to_owned(),
         ],
@@ -151,6 +186,8 @@ fn severity(last: &Slots) -> Severity {
 
 #[cfg(test)]
 mod tests {
+    use tidegauge_ebpf::listener::ListenerCounter;
+
     use super::*;
     use crate::detect::testing_asked::{Heard, facts, host};
     use crate::fact::Fact;
@@ -193,6 +230,32 @@ mod tests {
     fn a_steady_load_is_usual_and_a_short_one_below_the_floor() {
         assert_eq!(heard(1_500, 2_000, 2_000, [900, 800]).judge(detect), None);
         assert_eq!(heard(0, 131, 131, [131]).judge(detect), None);
+    }
+
+    /// 100 requests/s are usual, and 80 connections for them; then so many of each, with so many connections open.
+    fn kept(requests: u64, completed: u64, open: u32) -> Heard {
+        let mut heard = heard(100, requests, requests, []);
+        (0..60).for_each(|_| heard.completed.learn(80));
+        heard.seconds(10, |window| {
+            window.counters[ListenerCounter::Completed as usize] = completed;
+            (0..requests).for_each(|_| window.facts.count(facts(&[Fact::Request, Fact::Response])));
+        });
+        heard.open = open;
+        heard.requesters = (1..=16).map(|number| (host(number), 40)).collect();
+        heard
+    }
+
+    #[test]
+    fn requests_over_connections_that_are_kept_are_a_flood_of_who_is_new() {
+        let finding = kept(1_700, 80, 300).judge(detect).unwrap();
+        assert_eq!((finding.measured, finding.top_sources.len()), (1_700.0, 16));
+        // A crowd opens more of them, and pages that ask again and again keep many.
+        assert_eq!(kept(1_700, 400, 1_500).judge(detect), None);
+        assert_eq!(kept(1_700, 80, 5_000).judge(detect), None);
+        // A cache that was here before, and begins cold.
+        let mut known = kept(1_700, 80, 300);
+        known.regular_requesters.learn(&known.requesters[..10], 8);
+        assert_eq!(known.judge(detect), None);
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod host_sweep;
 mod http_flood;
 mod port_scan;
 mod regulars;
+mod search_wide;
 mod slow_http;
 #[cfg(test)]
 mod testing_asked;
@@ -101,6 +102,10 @@ pub struct Evidence<'a> {
     pub busiest: &'a [(IpAddr, u32)],
     /// Sources that were busy before.
     pub regulars: &'a Regulars,
+    /// Requests by source, as of attempts, and sources that made many before.
+    pub requesters: &'a [(IpAddr, u32)],
+    /// See `requesters`.
+    pub regular_requesters: &'a Regulars,
     /// Whether a handshake was ever completed.
     pub served: bool,
     // Slow performance kinds.

@@ -1,17 +1,18 @@
-//! `slow_http`: requests that are begun and never come to an end (Slowloris).
+//! `slow_http`: requests that are begun and never come to an end (Slowloris; R.U.D.Y., slow POST).
 //!
-//! Attack: a line of the head every ten seconds; each such connection holds a worker, a few hundred of them a server.
-//! Measured: connections whose request head is incomplete now, and how long such heads wait on average, by Little's law:
+//! Attack: a line of the head every ten seconds, or a byte of the body; each such connection holds a worker, a few hundred
+//! of them a server.
+//! Measured: connections whose request head is incomplete now, or whose body comes in small pieces, and how long such heads wait on average, by Little's law:
 //! the sum of those waiting at each second's end, by those that wait now and those that were complete or over
 //! meanwhile. Beside that, responses 408 (the server waited for a request in vain) in a minute: what is seen of attacks whose
 //! beginning is not in the capture.
 //! Ordinary traffic does not trigger it: a head comes in one segment, or in two of one round trip; where one is lost it
-//! waits for a second. Connections that went away without a word are waiting all the time, and taken away. A
+//! waits for a second. Who has a body to send fills segments, but for its last one. Connections that went away without a word are waiting all the time, and taken away. A
 //! browser's connection in advance brings a 408 or two beside the responses that it asked for.
-//! Thresholds: 50 heads for 3 s (`slow_http_heads`, `slow_http_wait_s`); or half as many 408 a minute that are half of all
-//! responses.
-//! What would fool it: fewer heads; slow bodies, slow readers (then see `zero_window`), TLS and HTTP/2, of which no head is
-//! read.
+//! Thresholds: 50 heads for 3 s (`slow_http_heads`, `slow_http_wait_s`), or two fifths of them for five times as long; or half as many
+//! 408 a minute that are half of all responses.
+//! What would fool it: fewer heads; bodies in chunks or in larger pieces, slow readers (then see `zero_window`), TLS and HTTP/2,
+//! of which no head is read.
 
 use super::Evidence;
 use super::asking::nft_family;
@@ -19,8 +20,12 @@ use crate::feature::ratio;
 use crate::history::Remembered;
 use crate::incident::{Finding, Kind, Severity};
 
-/// Seconds over which waits are averaged.
+/// Seconds over which waits are averaged, of many heads and of few.
 const WAIT_OVER_S: u64 = 10;
+const FEW_WAIT_OVER_S: u64 = 30;
+/// Part of the threshold for heads from which on they are few, and times the wait that is then asked for.
+const FEW_PART: f64 = 0.4;
+const FEW_WAIT_FACTOR: f64 = 5.0;
 const MINUTE_S: u64 = 60;
 /// Part of the threshold for heads from which on responses 408 count, and their share of the responses.
 const TIMEOUTS_PART: u64 = 2;
@@ -41,22 +46,25 @@ pub(super) fn detect(evidence: &Evidence<'_>) -> Option<Finding> {
     let (config, history) = (evidence.config, evidence.history);
     let slow = Slow {
         heads: evidence.heads.into(),
-        mean_wait_s: mean_wait_s(evidence),
+        mean_wait_s: mean_wait_s(evidence, WAIT_OVER_S).max(mean_wait_s(evidence, FEW_WAIT_OVER_S)),
         timeouts: history.sum(Remembered::RequestTimeout, MINUTE_S),
         responses: history.sum(Remembered::Response, MINUTE_S),
     };
-    let waiting = slow.heads >= config.slow_http_heads && slow.mean_wait_s >= config.slow_http_wait_s;
+    let wait = |heads, wait_s: f64, over_s| {
+        let waits = slow.heads >= heads && mean_wait_s(evidence, over_s) >= wait_s;
+        waits.then_some((heads, wait_s, over_s))
+    };
+    let few = (config.slow_http_heads as f64 * FEW_PART).ceil() as u64;
+    let waiting = wait(config.slow_http_heads, config.slow_http_wait_s, WAIT_OVER_S)
+        .or_else(|| wait(few, config.slow_http_wait_s * FEW_WAIT_FACTOR, FEW_WAIT_OVER_S));
     let given_up = slow.timeouts * TIMEOUTS_PART >= config.slow_http_heads
         && ratio(slow.timeouts, slow.responses).is_some_and(|share| share >= TIMEOUTS_SHARE);
-    if !waiting && !given_up {
+    if waiting.is_none() && !given_up {
         return None;
     }
-    let (rule, measured, unit, limit) = if waiting {
-        let rule = format!(
-            "incomplete request heads >= {} and their mean wait >= {} s",
-            config.slow_http_heads, config.slow_http_wait_s
-        );
-        (rule, slow.heads, "heads", config.slow_http_heads as f64)
+    let (rule, measured, unit, limit) = if let Some((heads, wait_s, _)) = waiting {
+        let rule = format!("incomplete request heads >= {heads} and their mean wait >= {wait_s} s");
+        (rule, slow.heads, "heads", heads as f64)
     } else {
         let limit = config.slow_http_heads as f64 / TIMEOUTS_PART as f64;
         (
@@ -66,14 +74,14 @@ pub(super) fn detect(evidence: &Evidence<'_>) -> Option<Finding> {
             limit,
         )
     };
-    let window_s = history.span_s(if waiting { WAIT_OVER_S } else { MINUTE_S }) as f64;
+    let window_s = history.span_s(waiting.map_or(MINUTE_S, |(_, _, over_s)| over_s)) as f64;
     Some(finding(evidence, &slow, Rule { rule, measured: measured as f64, unit, limit, window_s }))
 }
 
-/// Mean time for which heads waited within the last seconds, of which it is at most all.
-fn mean_wait_s(evidence: &Evidence<'_>) -> f64 {
-    let waited_s = evidence.history.sum(Remembered::HeadSeconds, WAIT_OVER_S);
-    let heads = u64::from(evidence.heads) + evidence.history.sum(Remembered::HeadDone, WAIT_OVER_S);
+/// Mean time for which heads waited within the last `over_s` seconds, of which it is at most all.
+fn mean_wait_s(evidence: &Evidence<'_>, over_s: u64) -> f64 {
+    let waited_s = evidence.history.sum(Remembered::HeadSeconds, over_s);
+    let heads = u64::from(evidence.heads) + evidence.history.sum(Remembered::HeadDone, over_s);
     ratio(waited_s, heads).unwrap_or(0.0)
 }
 
@@ -138,7 +146,7 @@ fn severity(evidence: &Evidence<'_>, slow: &Slow) -> Severity {
 
 fn causes(evidence: &Evidence<'_>, slow: &Slow) -> Vec<String> {
     let mut causes = vec![format!(
-        "Slowloris at {}: {} request heads wait for their end, for {:.0} s on average so far; {} of {} responses in a minute are 408",
+        "Slowloris or slow POST at {}: {} requests wait for the end of their head or body, for {:.0} s on average so far; {} of {} responses in a minute are 408",
         evidence.socket(),
         slow.heads,
         slow.mean_wait_s,
@@ -184,7 +192,15 @@ mod tests {
         assert_eq!(heard(100, 60, 1_000).judge(detect), None);
         // A moment's burst.
         assert_eq!(heard(200, 2, 0).judge(detect), None);
-        assert_eq!(heard(20, 60, 0).judge(detect), None);
+        assert_eq!(heard(19, 60, 0).judge(detect), None);
+    }
+
+    #[test]
+    fn few_heads_must_wait_for_longer() {
+        assert_eq!(heard(20, 60, 0).judge(detect).unwrap().limit, 20.0);
+        assert_eq!(heard(20, 12, 0).judge(detect), None);
+        // Those of a lossy path come to an end.
+        assert_eq!(heard(20, 60, 5).judge(detect), None);
     }
 
     #[test]

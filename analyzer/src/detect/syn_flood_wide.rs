@@ -13,20 +13,19 @@
 //! over three /24s (/48s) or more. From the configuration.
 //! What would fool it: a flood over more networks than that, each with little; over a /16 one below five times its limit
 //! that is there when a capture begins; a flood by few real hosts (it is a scan then); the first second of a network's
-//! outage, where its clients are many. Where the kernel judges (XDP) it is not known who asks many: a sweep of a network
-//! faster than the limit is told as a flood of it.
+//! outage, where its clients are many. Where the kernel judges (XDP) a sample says who asks many ([`super::search_wide`]).
 
 use std::net::IpAddr;
 
-use super::Parts;
 use super::asking::nft_family;
+use super::{Parts, search_wide};
 use crate::baseline::{Baseline, SECONDS_MIN};
 use crate::config::Config;
 use crate::incident::{Finding, HostTarget, Kind, NetworkTarget, Severity, Target};
-use crate::wide::{Askers, Place, WideCount};
+use crate::wide::{Askers, NOTED_MIN, Place, WideCount};
 
 /// Share of those who ask many from which on it is a scan.
-const SEARCHED_SHARE: f64 = 0.5;
+pub(super) const SEARCHED_SHARE: f64 = 0.5;
 /// Share of the busiest part from which on it is that part's.
 const ONE_PART_SHARE: f64 = 0.5;
 /// SYNs sent again per new one from which on these are clients that want an answer.
@@ -35,8 +34,6 @@ const CLIENTS_REPEAT_SHARE: f64 = 0.25;
 const RISE: f64 = 1.5;
 /// Times the limit that is asked where it is not known what is usual.
 const UNKNOWN_FACTOR: f64 = 5.0;
-/// Noted attempts that say something of their sources.
-const NOTED_MIN: u64 = 20;
 /// Times the limit from which on services of it are about to be down.
 const DOWN_FACTOR: f64 = 10.0;
 
@@ -55,15 +52,17 @@ pub(crate) struct WideEvidence<'a> {
     pub(crate) askers: &'a Askers,
     /// Attempts per second, where something is usual.
     pub(crate) usual: Option<&'a Baseline>,
+    /// Whether the source shows whole packets: then each who asks many is known.
+    pub(crate) whole_packets: bool,
 }
 
 impl WideEvidence<'_> {
-    fn per_s(&self, count: WideCount) -> f64 {
+    pub(super) fn per_s(&self, count: WideCount) -> f64 {
         self.counts.get(count as usize).copied().unwrap_or_default() as f64
     }
 
     /// The rate from which on it is a flood.
-    fn limit(&self) -> f64 {
+    pub(super) fn limit(&self) -> f64 {
         let limit = self.config.conn_rate_limit_per_s;
         let Some(usual) = self.usual else { return limit };
         match usual.usual(SECONDS_MIN) {
@@ -81,25 +80,28 @@ impl WideEvidence<'_> {
     }
 
     /// Distinct sources, where a sample has them all: each is in it several times.
-    fn distinct(&self) -> Option<u64> {
+    pub(super) fn distinct(&self) -> Option<u64> {
         let Askers { noted, distinct, .. } = *self.askers;
         (noted >= NOTED_MIN && distinct * 4 <= noted).then_some(distinct)
     }
 }
 
-/// Judges the last second.
+/// Judges the last second. A flood and a search look alike but for who asks.
 pub(crate) fn wide_findings(evidence: &WideEvidence<'_>) -> Option<(Target, Finding)> {
     let config = evidence.config;
     let asked = evidence.per_s(WideCount::Asked);
     let open_share = 1.0 - (evidence.per_s(WideCount::Completed) / asked.max(1.0)).min(1.0);
     let is_wide = evidence.parts.are_many(config) && evidence.busiest_share < ONE_PART_SHARE;
     let is_asked_again = evidence.per_s(WideCount::Repeated) >= asked * CLIENTS_REPEAT_SHARE;
-    let is_flood = asked >= evidence.limit()
+    let is_in_vain = asked >= evidence.limit()
         && is_wide
         && open_share >= config.flood_unresolved_share
         && evidence.per_s(WideCount::Searched) < asked * SEARCHED_SHARE
         && !is_asked_again;
-    is_flood.then(|| finding(evidence, asked, open_share))
+    if is_in_vain && !evidence.whole_packets && search_wide::is_search(evidence) {
+        return search_wide::detect(evidence, asked, open_share);
+    }
+    is_in_vain.then(|| finding(evidence, asked, open_share))
 }
 
 fn finding(evidence: &WideEvidence<'_>, asked: f64, open_share: f64) -> (Target, Finding) {
@@ -205,6 +207,7 @@ mod tests {
             port: Some(80),
             askers: &Askers::default(),
             usual,
+            whole_packets: true,
         })
     }
 

@@ -94,6 +94,8 @@ impl Listener {
             logins: &self.baseline,
             busiest: &[],
             regulars: &self.regulars,
+            requesters: &[],
+            regular_requesters: &self.regulars,
             served: true,
             round_trip_time: &self.round_trip_time,
             trouble: self.trouble.as_ref(),

@@ -10,6 +10,8 @@
 //! sends is not seen, nothing shows whether it asked: then many times the rate is asked for, from places all over the
 //! world (a poller's devices are near each other), or DNS answers so large that no resolver asks for them: since 2020
 //! resolvers ask for at most 1,232 bytes (dnsflagday.net), so answers in fragments are rare.
+//! QUIC, DTLS, OpenVPN and STUN are asked by many at any time, and a download is answered by few acknowledgements: of
+//! these hardly any may be asked for, from all over the world, and what the host sends must be seen.
 //! Thresholds: `amplification_per_s`, and twice `one_sided_factor` of it where answers are not seen; sizes by service.
 //! From the configuration.
 //! What would fool it: a victim that itself asks that service as often as the attack comes; reflectors of ports that
@@ -22,6 +24,8 @@ use crate::ports::{Reflector, reflector_of};
 
 /// Datagrams that the host sent to the port per datagram that came, from which on it asked for them.
 const ASKED_SHARE: f64 = 0.2;
+/// The same of services that are in common use: QUIC acknowledges every tenth datagram or more often.
+const COMMON_ASKED_SHARE: f64 = 0.02;
 /// Sources up to which one port at both ends is a tunnel or a stream.
 const STREAM_SOURCES_MAX: u64 = 8;
 /// Sources that count as many where their TTLs do not tell.
@@ -52,7 +56,11 @@ pub(super) fn detect(evidence: &HostEvidence<'_>) -> Option<(Target, Finding)> {
     let sees_answers = evidence.sees_answers(datagrams, evidence.per_s(HostCount::SentUdp));
     let large_bytes = reflector.large_bytes as f64 * if sees_answers { 1.0 } else { ONE_SIDED_LARGER };
     let per_answer = (bytes + later_bytes(evidence)) / datagrams;
-    if per_answer < large_bytes || asked >= datagrams * ASKED_SHARE || is_stream(evidence) {
+    let asked_share = if reflector.is_common { COMMON_ASKED_SHARE } else { ASKED_SHARE };
+    if per_answer < large_bytes || asked >= datagrams * asked_share || is_stream(evidence) {
+        return None;
+    }
+    if reflector.is_common && !(sees_answers && is_from_everywhere(evidence)) {
         return None;
     }
     let mut limit = config.amplification_per_s;
@@ -114,8 +122,9 @@ fn finding(
         kind: Kind::UdpAmplification,
         severity: severity(bits, datagrams, evidence.config.udp_flood_per_s),
         rule: format!(
-            "datagrams/s from port {port} >= {limit}, of >= {} bytes, asked per datagram < {ASKED_SHARE}",
-            reflector.large_bytes
+            "datagrams/s from port {port} >= {limit}, of >= {} bytes, asked per datagram < {}",
+            reflector.large_bytes,
+            if reflector.is_common { COMMON_ASKED_SHARE } else { ASKED_SHARE }
         ),
         measured: datagrams,
         unit: "datagrams/s",
@@ -189,6 +198,20 @@ mod tests {
         assert_eq!(answers(53, 3_000, 220).one_sided().kinds(), []);
         assert_eq!(answers(123, 100, 90).kinds(), []);
         assert_eq!(answers(161, 3_000, 400).one_sided().kinds(), []);
+    }
+
+    #[test]
+    fn answers_of_what_everybody_uses_must_be_of_many_and_not_asked_for() {
+        let of_many = |asked, classes| {
+            let mut host = answers(443, 1_000, 1_200).with(HostCount::Asked, asked);
+            host.ttl_classes = classes;
+            host
+        };
+        assert_eq!(of_many(0, 12).kinds(), [Kind::UdpAmplification]);
+        // A gateway's downloads, one server's, and a view that does not show what is sent.
+        assert_eq!(of_many(50, 12).kinds(), []);
+        assert_eq!(of_many(0, 3).kinds(), []);
+        assert_eq!(of_many(0, 12).one_sided().kinds(), []);
     }
 
     #[test]

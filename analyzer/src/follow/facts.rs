@@ -71,7 +71,8 @@ pub(super) fn of_end(connection: &Connection, sender: Side, layers: &Layers, fac
     let is_brief = low != 0 && high != 0 && low.max(high) <= BRIEF_BYTES_MAX;
     let is_login = match layers.protocol(slot) {
         Some(Protocol::Mqtt) => is_refused(connection, sender),
-        protocol => protocol.is_some_and(asks_for_password),
+        // What was refused in so many words is counted already, what was taken is none.
+        protocol => protocol.is_some_and(asks_for_password) && !layers.has_login_answer(slot),
     };
     facts.set_if(is_login && is_brief, Fact::BriefLogin);
 }
@@ -89,7 +90,7 @@ fn is_refused(connection: &Connection, sender: Side) -> bool {
 
 /// Protocols by which people log in, so that a brief connection is a login that failed more often than not. With
 /// databases, file shares and mail it is the ordinary case: applications, relays and webmail connect for every query or
-/// message, hundreds a second. HTTP's failures show as 401, which is another matter.
+/// message, hundreds a second; there what the server answers counts, as HTTP's 401 does.
 const fn asks_for_password(protocol: Protocol) -> bool {
     use Protocol::{Ftp, Rdp, Ssh, Telnet, Vnc};
     matches!(protocol, Ssh | Ftp | Rdp | Telnet | Vnc)

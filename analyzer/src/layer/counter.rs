@@ -39,6 +39,8 @@ pub enum Group {
     Icmp,
     /// QUIC by its unencrypted header bytes.
     Quic,
+    /// Logins in the clear, over protocols other than HTTP.
+    Logins,
     /// How well streams could be followed: limits that were hit.
     Streams,
     /// TLS over TCP.
@@ -47,8 +49,8 @@ pub enum Group {
 
 impl Group {
     /// All of them.
-    pub const ALL: [Self; 7] =
-        [Self::Tls, Self::Http, Self::Dns, Self::Icmp, Self::Quic, Self::Arp, Self::Streams];
+    pub const ALL: [Self; 8] =
+        [Self::Tls, Self::Http, Self::Dns, Self::Icmp, Self::Quic, Self::Arp, Self::Logins, Self::Streams];
 
     /// Name of the object.
     pub const fn name(self) -> &'static str {
@@ -57,6 +59,7 @@ impl Group {
             Self::Dns => "dns",
             Self::Http => "http",
             Self::Icmp => "icmp",
+            Self::Logins => "logins",
             Self::Quic => "quic",
             Self::Streams => "streams",
             Self::Tls => "tls",
@@ -198,6 +201,10 @@ layer_counters! {
         ArpOther = "other",
         /// Cut short, or not Ethernet and IPv4.
         ArpMalformed = "malformed",
+    }
+    Logins {
+        /// Those that the server refused, each another one than the last of these two hosts.
+        LoginsRefused = "refused",
     }
     Streams {
         /// Connections whose protocol was recognised.

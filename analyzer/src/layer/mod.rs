@@ -21,6 +21,7 @@ mod hello;
 mod http;
 mod icmp;
 mod ja4;
+mod login;
 mod message;
 mod names;
 mod noted;
@@ -117,6 +118,11 @@ impl Layers {
     /// What was recognised in this slot.
     pub(crate) fn protocol(&self, slot: u32) -> Option<Protocol> {
         self.streams.protocol(slot)
+    }
+
+    /// Whether a server's answer to a login was read in this slot.
+    pub(crate) fn has_login_answer(&self, slot: u32) -> bool {
+        self.streams.has_login_answer(slot)
     }
 
     /// Whether a request's head was begun in this slot, and is not complete.

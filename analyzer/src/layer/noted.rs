@@ -31,17 +31,18 @@ impl Messages {
 /// The same in streams, and whether a head waits.
 #[derive(Clone, Copy)]
 pub(super) struct Stream {
-    counts: [u64; 10],
+    counts: [u64; 11],
     waits: bool,
 }
 
 impl Stream {
-    const COUNTED: [(LayerCounter, Fact); 10] = [
+    const COUNTED: [(LayerCounter, Fact); 11] = [
         (LayerCounter::HttpRequests, Fact::Request),
         (LayerCounter::HttpResponses, Fact::Response),
         (LayerCounter::HttpStatus5xx, Fact::ServerError),
         (LayerCounter::HttpStatus408, Fact::RequestTimeout),
         (LayerCounter::HttpLoginsRefused, Fact::BriefLogin),
+        (LayerCounter::LoginsRefused, Fact::BriefLogin),
         (LayerCounter::HttpPasswordsSent, Fact::PasswordSent),
         (LayerCounter::TlsClientHellos, Fact::Hello),
         (LayerCounter::TlsHandshakeFailures, Fact::HelloFailed),

@@ -47,7 +47,7 @@ fn has_any(name: &[u8], words: &[&[u8]]) -> bool {
 }
 
 /// FNV-1a (Fowler, Noll and Vo), begun with another text's.
-fn hash(begun: u32, text: &[u8]) -> u32 {
+pub(super) fn hash(begun: u32, text: &[u8]) -> u32 {
     text.iter().fold(begun ^ 0x811c_9dc5, |sum, byte| (sum ^ u32::from(*byte)).wrapping_mul(0x0100_0193))
 }
 

@@ -6,6 +6,7 @@
 use memchr::{memchr, memmem};
 
 use super::dns;
+use super::login;
 use super::record::Protocol;
 use super::tls;
 
@@ -39,7 +40,7 @@ const TEXTS: [(&[u8], Protocol); 17] = [
     (b"AMQP", Protocol::Amqp),
     (b"\x13BitTorrent protocol", Protocol::BitTorrent),
     (b"CAPA\r\n", Protocol::Pop3),
-    (b"AUTH TLS\r\n", Protocol::Ftp),
+    (b"AUTH ", Protocol::Redis),
 ];
 
 /// Methods with the space behind, common ones first; those that [`super::sums::METHODS`] names come first in its order.
@@ -87,6 +88,8 @@ const OTHER_METHODS: [(&[u8], Protocol); 7] = [
     (b"MESSAGE ", Protocol::Sip),
 ];
 
+/// Bytes of an LDAPMessage in which its operation begins, however long its lengths are.
+const LDAP_BYTES: usize = 13;
 const DNS_PORT: u16 = 53;
 const FTP_PORT: u16 = 21;
 const POP3_PORT: u16 = 110;
@@ -102,8 +105,9 @@ pub(super) fn recognise(bytes: &[u8], responder_port: u16) -> Recognised {
     }
     let recognised = match first {
         0x14..=0x18 => tls::recognise(bytes),
+        b'*' if bytes.get(1).is_some_and(u8::is_ascii_digit) => redis(bytes),
         b'A'..=b'Z' | b'+' | b'*' | b'2' | 0x13 => text(bytes, responder_port),
-        0x00 | 0x03 | 0x10 | 0xff => binary(bytes),
+        0x00 | 0x03 | 0x10 | 0x12 | 0x30 | 0xff => binary(bytes),
         _ => Recognised::Nothing,
     };
     match recognised {
@@ -163,8 +167,23 @@ fn text_protocol(protocol: Protocol, bytes: &[u8], port: u16) -> Recognised {
             Err(()) => return Recognised::Short,
         },
         Protocol::Ftp if port == POP3_PORT => Protocol::Pop3,
+        // A password for Redis, or FTP asks for TLS.
+        Protocol::Redis => match first_line(bytes) {
+            Ok(b"AUTH TLS" | b"AUTH SSL") => Protocol::Ftp,
+            Ok(_) => Protocol::Redis,
+            Err(()) => return Recognised::Short,
+        },
         other => other,
     })
+}
+
+/// A command of Redis, which is an array of strings: how many, and the first one's length.
+fn redis(bytes: &[u8]) -> Recognised {
+    match bytes {
+        [b'*', _, b'\r', b'\n', b'$', ..] => Recognised::As(Protocol::Redis),
+        [b'*', _] | [b'*', _, b'\r'] | [b'*', _, b'\r', b'\n'] => Recognised::Short,
+        _ => Recognised::Nothing,
+    }
 }
 
 /// RTSP and SIP share methods with HTTP; the version at the line's end tells. A line that is too long is HTTP's.
@@ -191,9 +210,15 @@ fn binary(bytes: &[u8]) -> Recognised {
         [0x10, _, 0, 4, b'M', b'Q', b'T', b'T', ..] | [0x10, _, _, 0, 4, b'M', b'Q', b'T', b'T', ..] => {
             Recognised::As(Protocol::Mqtt)
         }
+        // What is wanted of encryption is settled first ([MS-TDS] 2.2.6.5): a whole message, whose first option is the version.
+        [0x12, 1, 0, _, 0, 0, _, 0, 0, ..] => Recognised::As(Protocol::SqlServer),
+        // A bindRequest (RFC 4511 section 4.2).
+        [0x30, ..] if login::ldap_operation(bytes).is_some_and(|rest| rest.first() == Some(&0x60)) => {
+            Recognised::As(Protocol::Ldap)
+        }
         // Options are settled first (RFC 854): WILL, WONT, DO, DONT.
         [0xff, 0xfb..=0xfe, _, ..] => Recognised::As(Protocol::Telnet),
-        _ if bytes.len() < 9 => Recognised::Short,
+        [first, ..] if bytes.len() < if *first == 0x30 { LDAP_BYTES } else { 9 } => Recognised::Short,
         _ => Recognised::Nothing,
     }
 }

@@ -18,15 +18,18 @@ pub enum Protocol {
     /// With prior knowledge, in the clear.
     Http2,
     Imap,
+    Ldap,
     Mqtt,
     MySql,
     Pop3,
     Postgres,
     Rdp,
+    Redis,
     Rtsp,
     Sip,
     Smb,
     Smtp,
+    SqlServer,
     Ssh,
     Telnet,
     Tls,
@@ -35,7 +38,7 @@ pub enum Protocol {
 
 impl Protocol {
     /// All of them, in memory order.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 23] = [
         Self::Amqp,
         Self::BitTorrent,
         Self::Dns,
@@ -43,15 +46,18 @@ impl Protocol {
         Self::Http,
         Self::Http2,
         Self::Imap,
+        Self::Ldap,
         Self::Mqtt,
         Self::MySql,
         Self::Pop3,
         Self::Postgres,
         Self::Rdp,
+        Self::Redis,
         Self::Rtsp,
         Self::Sip,
         Self::Smb,
         Self::Smtp,
+        Self::SqlServer,
         Self::Ssh,
         Self::Telnet,
         Self::Tls,

@@ -29,6 +29,8 @@ pub(super) enum Phase {
     HttpTrailer,
     /// The length in front of a DNS message.
     Dns,
+    /// Answers to logins, or what they are to.
+    Login,
     /// Nothing that is of interest.
     Done,
 }
@@ -38,7 +40,8 @@ pub(super) enum Phase {
 pub(super) struct Slot {
     /// Sequence number of the next byte that is of interest.
     pub(super) next: [u32; 2],
-    /// Number of its details, by its protocol's table; or one of [`NO_DETAIL`], [`DETAIL_REFUSED`].
+    /// Number of its details, by its protocol's table; or one of [`NO_DETAIL`], [`DETAIL_REFUSED`]. Of protocols whose
+    /// logins are read: a hash of what the initiator said since the last refusal.
     pub(super) detail: u32,
     /// Time of what waits for an answer, microseconds modulo 2^32; 0 where nothing does.
     pub(super) asked_us: u32,
@@ -49,7 +52,7 @@ pub(super) struct Slot {
     pub(super) extra: [u16; 2],
     /// What comes next.
     pub(super) phase: [Phase; 2],
-    /// Segments that came behind a gap, or that did not begin as a message does.
+    /// Segments that came behind a gap, or that did not begin as a message does; or that were looked at for a login.
     pub(super) missed: [u8; 2],
     /// Reassembly buffer; 0 where there is none.
     pub(super) buffer: [u8; 2],
@@ -90,6 +93,10 @@ pub(super) mod flag {
     pub(crate) const HEAD_WAITS: u8 = 0x02;
     /// HTTP: the newest request has a password other than the last one of these two hosts.
     pub(crate) const PASSWORD: u8 = 0x04;
+    /// HTTP: the body of the request that waits comes in small pieces.
+    pub(crate) const PIECES: u8 = 0x08;
+    /// Protocols whose logins are read: one was refused, or taken where that is read too.
+    pub(crate) const LOGIN_ANSWERED: u8 = 0x01;
 }
 
 impl Slot {

@@ -5,23 +5,26 @@
 //! as after anything that is not understood, reading goes on where a segment begins as a message of the protocol does.
 //! Everything behind the next byte of interest is refused by one comparison, without a look at its bytes.
 
+mod begin;
 mod heads;
+mod logins;
 
 use tidegauge_capture::memory::prefetch;
 
+use self::begin::start;
+use self::heads::PIECE_BYTES;
 use super::buffer::{BUFFER_BYTES, Buffers};
 use super::counter::LayerCounter::*;
 use super::detail::Details;
 use super::http;
+use super::login;
 use super::message::{Interest, StreamPart};
 use super::noted;
 use super::password::Passwords;
-use super::recognise::{Recognised, recognise};
 use super::record::{AppRecord, Protocol};
 use super::slot::{Phase, Slot, clock_us, flag};
 use super::sums::LayerSums;
 use super::turn::{Bytes, Memory, Step, Turn};
-use super::version::Version;
 use super::waits::Waits;
 use super::{dns, tls};
 use crate::fact::Facts;
@@ -150,7 +153,13 @@ impl Streams {
         match slot.phase[from] {
             Phase::Done | Phase::Closed => return slot.interest(from),
             Phase::Fresh => {}
-            _ if distance(slot.next[from], end_of(part)) <= 0 => return Interest::More,
+            _ if distance(slot.next[from], end_of(part)) <= 0 => {
+                let is_of_request = from == 0 && slot.protocol == Some(Protocol::Http);
+                if is_of_request && (part.payload_bytes < PIECE_BYTES || slot.has(flag::PIECES)) {
+                    self.note_piece(part, facts);
+                }
+                return Interest::More;
+            }
             _ => {}
         }
         self.read(part, dns, sums, facts)
@@ -166,7 +175,9 @@ impl Streams {
     ) -> Interest {
         let before = noted::Stream::of(self.waits_for_head(part.slot), sums);
         let from = direction(part);
-        if part.payload_bytes != 0 && self.place(part, sums) == Read::On {
+        if self.is_of_logins(part) {
+            self.read_login(part, dns, sums);
+        } else if part.payload_bytes != 0 && self.place(part, sums) == Read::On {
             self.read_in_order(part, dns, sums);
         }
         self.note_head(part.slot);
@@ -261,7 +272,7 @@ impl Streams {
             }
         }
         let Some(slot) = self.slots.get_mut(part.slot as usize) else { return };
-        let followed = !matches!(slot.phase[from], Phase::Done | Phase::Lost);
+        let followed = !matches!(slot.phase[from], Phase::Done | Phase::Lost | Phase::Login);
         if is_cut && followed && distance(slot.next[from], end_of(part)) > 0 {
             sums.count(StreamCut);
             lose(slot, &mut self.buffers, from, end_of(part));
@@ -397,55 +408,8 @@ fn step(turn: &mut Turn<'_>, bytes: Bytes<'_>, responder_port: u16) -> Step {
         Phase::HttpChunk => http::chunk(turn, bytes),
         Phase::HttpTrailer => http::trailer(turn, bytes),
         Phase::Dns => dns::message(turn, bytes),
+        Phase::Login => login::segment(turn, bytes.all),
         Phase::Closed | Phase::Done | Phase::Lost => Step::Over,
-    }
-}
-
-/// The first bytes of a direction. What is not recognised is followed no further, unless this is the middle of a stream,
-/// or the other direction speaks a protocol whose messages can be found again.
-fn start(turn: &mut Turn<'_>, bytes: Bytes<'_>, responder_port: u16) -> Step {
-    if !matches!(turn.slot.protocol, None | Some(Protocol::Tls | Protocol::Http | Protocol::Dns)) {
-        return Step::Over;
-    }
-    match recognise(bytes.all, responder_port) {
-        Recognised::Short => Step::Wait,
-        Recognised::As(protocol) if turn.slot.protocol.is_none_or(|known| known == protocol) => {
-            if turn.slot.protocol.is_none() {
-                turn.sums.count(StreamsRecognised);
-                turn.slot.protocol = Some(protocol);
-            }
-            begin(turn, protocol)
-        }
-        Recognised::As(_) => Step::Over,
-        Recognised::Nothing => {
-            let in_the_middle = turn.slot.phase[turn.from] == Phase::Fresh;
-            if in_the_middle || turn.slot.protocol.is_some() { Step::Lost } else { Step::Over }
-        }
-    }
-}
-
-fn begin(turn: &mut Turn<'_>, protocol: Protocol) -> Step {
-    match first_phase(protocol) {
-        Some(phase) => {
-            turn.slot.phase[turn.from] = phase;
-            Step::Took(0)
-        }
-        None => {
-            if protocol == Protocol::Http2 {
-                turn.sums.versions.add(Version::Http2);
-            }
-            Step::Over
-        }
-    }
-}
-
-/// Of the protocols whose messages are read.
-const fn first_phase(protocol: Protocol) -> Option<Phase> {
-    match protocol {
-        Protocol::Dns => Some(Phase::Dns),
-        Protocol::Http => Some(Phase::HttpHead),
-        Protocol::Tls => Some(Phase::TlsRecord),
-        _ => None,
     }
 }
 

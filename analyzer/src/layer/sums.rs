@@ -145,7 +145,7 @@ impl LayerSums {
             Group::Dns => {
                 object.insert("latency_ms".into(), milliseconds(&self.dns_latency_us));
             }
-            Group::Arp | Group::Icmp | Group::Quic | Group::Streams => {}
+            Group::Arp | Group::Icmp | Group::Logins | Group::Quic | Group::Streams => {}
         }
         if matches!(group, Group::Tls | Group::Http | Group::Quic) {
             object.insert("versions".into(), self.versions_json(group));

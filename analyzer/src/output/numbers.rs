@@ -91,7 +91,7 @@ struct Layer {
     times: &'static [(&'static str, &'static str)],
 }
 
-const LAYERS: [Layer; 4] = [
+const LAYERS: [Layer; 5] = [
     Layer {
         label: "TLS",
         name: "tls",
@@ -133,6 +133,7 @@ const LAYERS: [Layer; 4] = [
         counts: &[("datagrams", "datagrams"), ("initials", "initials"), ("retries", "retries")],
         times: &[],
     },
+    Layer { label: "logins", name: "logins", counts: &[("refused", "refused")], times: &[] },
 ];
 
 /// A protocol's counts and times; nothing where it was not seen.

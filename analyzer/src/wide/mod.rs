@@ -28,6 +28,13 @@ use sum::{COUNTS, Sum, counts_of};
 const PLACES_MAX: usize = 128;
 /// Attempts in a window below which none of it is looked at: a tenth of a second of the least flood.
 const WORTH_A_LOOK: u64 = 50;
+/// Noted attempts that say something of their sources.
+pub(crate) const NOTED_MIN: u64 = 20;
+/// Those that are enough of a sample to take a larger one's place, and ticks after which fewer do.
+const ASKERS_NOTED_MIN: u64 = 2 * NOTED_MIN;
+const ASKERS_TICKS: u64 = 2 * TICKS as u64;
+/// Ticks for which a sample is waited for where the kernel judges: within as many each CPU's is read, where there are few.
+const SAMPLE_WAIT_TICKS: u32 = TICKS as u32;
 /// Silence after which all sums are zero.
 const SILENT_AFTER_NS: u64 = 2_000_000_000;
 
@@ -41,6 +48,9 @@ struct State {
     busiest_share: f64,
     port: Option<u16>,
     askers: Askers,
+    askers_tick: u64,
+    /// Ticks for which something would have been told, had there been a sample.
+    unsampled_ticks: u32,
     /// Attempts per second, of a large network: into so many addresses somebody asks at any time.
     usual: Option<Baseline>,
     /// Those of the second at hand.
@@ -66,6 +76,8 @@ impl State {
             busiest_share: 0.0,
             port: None,
             askers: Askers::default(),
+            askers_tick: 0,
+            unsampled_ticks: 0,
             usual,
             second: 0,
             incidents: OpenIncidents::default(),
@@ -91,8 +103,23 @@ impl State {
             Place::Network(_) => Parts::Hosts(sum.parts),
         };
         self.port = sum.port.value.filter(|_| u64::from(sum.port.lead) * 2 > sum.listeners);
-        self.askers = sum.askers().unwrap_or_else(|| std::mem::take(&mut self.askers));
+        self.note_askers(sum.askers(), tick);
         self.seen_ns = end_ns;
+    }
+
+    /// A sample that is taken when the kernel has just begun a new one says less than the last one does.
+    fn note_askers(&mut self, askers: Option<Askers>, tick: u64) {
+        let is_old = tick.saturating_sub(self.askers_tick) > ASKERS_TICKS;
+        let told = askers.filter(|askers| is_old || askers.noted >= ASKERS_NOTED_MIN.min(self.askers.noted));
+        if let Some(askers) = told {
+            (self.askers, self.askers_tick) = (askers, tick);
+        }
+    }
+
+    /// Whether it is known who asks, or was waited for in vain: a search is not to be told as a flood meanwhile.
+    fn is_sampled(&mut self, whole_packets: bool) -> bool {
+        self.unsampled_ticks += 1;
+        whole_packets || self.askers.noted >= NOTED_MIN || self.unsampled_ticks > SAMPLE_WAIT_TICKS
     }
 
     fn end_second(&mut self) {
@@ -226,13 +253,21 @@ impl Wide {
                 port: state.port,
                 askers: &state.askers,
                 usual: state.usual.as_ref(),
+                whole_packets: judging.whole_packets,
             };
+            let found = wide_findings(&evidence);
             let is_part =
                 Place::of(place.address()).iter().any(|other| other != place && open.contains(other));
             if is_part {
-                state.incidents.supersede(Kind::SynFlood, now_ns, changing.changed);
-            } else if let Some((target, finding)) = wide_findings(&evidence) {
-                state.incidents.take(finding, target, judging, changing);
+                for kind in [Kind::SynFlood, Kind::HostSweep, Kind::PortScan] {
+                    state.incidents.supersede(kind, now_ns, changing.changed);
+                }
+            } else if let Some((target, finding)) = found {
+                if state.is_sampled(judging.whole_packets) {
+                    state.incidents.take(finding, target, judging, changing);
+                }
+            } else {
+                state.unsampled_ticks = 0;
             }
             state.incidents.close_over(judging, changing);
             open.extend((!state.incidents.is_empty()).then_some(*place));
@@ -317,6 +352,28 @@ mod tests {
         assert_eq!(large.parts, Parts::Networks { networks: 4, hosts: 100 });
         assert_eq!((large.askers.noted, large.askers.distinct, large.askers.top[0].1), (100, 5, 20));
         assert!((large.busiest_share - 0.25).abs() < 0.01);
+    }
+
+    #[test]
+    fn a_sample_of_who_asks_outlasts_a_smaller_one_for_two_seconds() {
+        let sample = |noted| Some(Askers { noted, ..Askers::default() });
+        let mut state = State::new(Place::Host([192, 0, 2, 7].into()), 1);
+        let mut noted = |askers, tick| {
+            state.note_askers(askers, tick);
+            state.askers.noted
+        };
+        assert_eq!([noted(sample(8), 1), noted(sample(70), 2), noted(sample(12), 3)], [8, 70, 70]);
+        assert_eq!([noted(None, 4), noted(sample(50), 5), noted(sample(9), 30)], [70, 50, 9]);
+    }
+
+    #[test]
+    fn a_sample_is_waited_for_where_the_kernel_judges() {
+        let mut state = State::new(Place::Host([192, 0, 2, 7].into()), 1);
+        assert!(state.is_sampled(true));
+        assert_eq!((0..20).position(|_| state.is_sampled(false)), Some(9));
+        state.unsampled_ticks = 0;
+        state.note_askers(Some(Askers { noted: NOTED_MIN, ..Askers::default() }), 1);
+        assert!(state.is_sampled(false));
     }
 
     #[test]

@@ -96,6 +96,8 @@ pub(crate) struct Askers {
     /// Attempts that are noted, and distinct sources of them.
     pub(crate) noted: u64,
     pub(crate) distinct: u64,
+    /// Of these attempts, those of a few that each ask in many places.
+    pub(crate) searching: u64,
     /// The busiest of them, and their networks.
     pub(crate) top: Vec<(IpAddr, u32)>,
     pub(crate) prefixes: Vec<(IpAddr, u32)>,
@@ -131,14 +133,37 @@ impl Sum {
     /// Who asked; `None`: none of them was noted.
     pub(super) fn askers(&mut self) -> Option<Askers> {
         let (mut top, mut prefixes) = (std::mem::take(&mut self.sources), std::mem::take(&mut self.prefixes));
+        let searching = searching(&mut top);
         unite_sources(&mut top);
         unite_sources(&mut prefixes);
         let distinct = top.len() as u64;
         let noted = top.iter().map(|(_, attempts)| u64::from(*attempts)).sum();
         top.truncate(TOP_SOURCES_MAX);
         prefixes.truncate(TOP_SOURCES_MAX);
-        (distinct != 0).then_some(Askers { noted, distinct, top, prefixes, ttl_classes: self.ttl_classes })
+        (distinct != 0).then_some(Askers {
+            noted,
+            distinct,
+            searching,
+            top,
+            prefixes,
+            ttl_classes: self.ttl_classes,
+        })
     }
+}
+
+/// Listeners at which a source must have been noted in one window for it to be one that searches.
+const SEARCHED_MIN: usize = 8;
+
+/// Attempts of those that search, of as many as are named: one that scans, or a few. Real hosts that flood a network
+/// together look the same each, but are more.
+fn searching(sources: &mut [(IpAddr, u32)]) -> u64 {
+    sources.sort_unstable_by_key(|(address, _)| *address);
+    let by_source = sources.chunk_by(|one, other| one.0 == other.0);
+    let searching = by_source.filter(|noted| noted.len() >= SEARCHED_MIN);
+    let mut attempts: Vec<u64> =
+        searching.map(|noted| noted.iter().map(|(_, attempts)| u64::from(*attempts)).sum()).collect();
+    attempts.sort_unstable_by(|one, other| other.cmp(one));
+    attempts.iter().take(TOP_SOURCES_MAX).sum()
 }
 
 pub(super) fn counts_of(listener: &ListenerWindow) -> [u64; COUNTS] {
