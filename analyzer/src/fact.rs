@@ -115,6 +115,8 @@ facts! {
     StrayNew = "stray_new",
     /// A connection that began so is answered for the first time.
     StrayAnswered = "stray_answered",
+    /// The first fragment of a segment without SYN. (Later ones have no header of TCP, and are counted by target.)
+    FirstFragment = "first_fragment",
     /// An ICMP error: it quotes what it is about.
     IcmpError = "icmp_error",
     /// Of these, one that says that its destination cannot be reached.
@@ -150,7 +152,8 @@ impl Facts {
             | 1 << Fact::UnaskedAnswer as u8
             | 1 << Fact::Land as u8
             | 1 << Fact::StrayNew as u8
-            | 1 << Fact::StrayAnswered as u8,
+            | 1 << Fact::StrayAnswered as u8
+            | 1 << Fact::FirstFragment as u8,
     );
 
     /// Adds one.

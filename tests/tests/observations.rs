@@ -29,7 +29,8 @@ const LABELLED: &[(&str, &str, &[&str])] = &[
     ("loss_reorder_zerowin_http.pcap", "out_of_order", &["tcp_ooo"]),
     ("tls_handshake_failure.pcap", "tls_failure", &["tls_alert_recs"]),
     ("http_5xx_mix.pcap", "http_errors", &["http_5xx"]),
-    ("dns_nxdomain_tls.pcap", "dns_failure", &["dns_nx", "dns_servfail"]),
+    ("smtp_delay1s.pcapng", "dns_failure", &["dns_nx", "dns_servfail"]),
+    ("synack_backscatter_day.pcap", "syn_ack_reflection", &["synack"]),
 ];
 
 fn read(args: &[&str], capture: &Path) -> Ran {
@@ -56,7 +57,11 @@ fn ten_refused_connections_are_named_and_are_no_alarm() {
     }
     let text = read(&["--fail-on", "p3"], &capture);
     assert_eq!(text.code, Some(0));
-    assert!(text.stdout.contains("observed, no alarm") && text.stdout.contains("10 of 10"), "{}", text.stdout);
+    assert!(
+        text.stdout.contains("observed, no alarm") && text.stdout.contains("10 of 10"),
+        "{}",
+        text.stdout
+    );
 }
 
 #[test]

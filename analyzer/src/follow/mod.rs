@@ -232,6 +232,7 @@ impl Follower {
         if digest.packet.fragment == Fragment::Whole {
             self.established(digest, bytes, packet_number, verdict);
         } else {
+            verdict.facts.set(Fact::FirstFragment);
             self.passed_over(digest);
         }
     }

@@ -44,9 +44,9 @@ impl Span {
         (first * SECOND_NS, (u64::from(self.last) + 1) * SECOND_NS)
     }
 
-    /// Last second.
-    pub(crate) fn last(self) -> u64 {
-        self.last.into()
+    /// First second.
+    pub(crate) fn first(self) -> u64 {
+        self.first.into()
     }
 }
 

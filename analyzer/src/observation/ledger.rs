@@ -40,13 +40,15 @@ const MISSED_PERCENT_MIN: u64 = 20;
 const DNS_PORT: u16 = 53;
 
 /// What is summed of a host.
-const FACTS: [Fact; 6] = [
+const FACTS: [Fact; 7] = [
     Fact::Query,
     Fact::QueryAnswered,
     Fact::QueryFailed,
     Fact::ServerFailed,
     Fact::UnaskedAnswer,
     Fact::Unreachable,
+    // With what is counted of targets.
+    Fact::FirstFragment,
 ];
 const QUERY: usize = 0;
 const ANSWERED: usize = 1;
@@ -168,8 +170,9 @@ impl Ledger {
                 drafts.push(Draft { peer: None, ..draft });
             }
             if host.counts[FRAGMENTS] != 0 {
-                let packets = targets.get(address).map(TargetWindow::packets);
                 let draft = draft(Observed::IpFragments, target("ip"), FRAGMENTS);
+                // Targets do not have the first fragments of TCP.
+                let packets = targets.get(address).map(|target| target.packets().max(draft.count));
                 drafts.push(Draft { of: packets, peer: None, ..draft });
             }
         }
@@ -191,7 +194,7 @@ impl Ledger {
             let draft = Draft::new(Observed::DnsFailure, target, count);
             Draft { of: Some(of), span: host.spans[place], peer: host.asker, beside: server_failed, ..draft }
         };
-        let old = host.spans[QUERY].last() + QUERY_WAITS_S < second_of(self.last_ns);
+        let old = host.spans[QUERY].first() + QUERY_WAITS_S < second_of(self.last_ns);
         if answered == 0 && old && queries != 0 {
             return Some(Draft { of: None, ..draft(queries, queries, QUERY) });
         }

@@ -20,8 +20,10 @@ const WAITS_S: u64 = 3;
 const YOUNG: usize = WAITS_S as usize + 1;
 /// Three segments overtaken, or three duplicate ACKs, are what a sender takes for loss (RFC 5681).
 const REORDERED_MIN: u64 = 3;
-/// Segments sent again below which it is chance, as is a share below one in a hundred.
+/// Segments sent again below which it is chance, as is a share below one in a hundred; but for those of which there are
+/// so few that one is a third.
 const AGAIN_MIN: u64 = 2;
+const FEW_SEGMENTS: u64 = 3;
 const PER_MILLE_MIN: u64 = 10;
 /// Brief logins, and requests given up: a person who mistypes a password does it twice.
 const MISUSE_MIN: u64 = 5;
@@ -176,7 +178,7 @@ impl ListenerSums {
         };
         let of_hundred = |of: u64| (of * PER_MILLE_MIN).div_ceil(1_000);
         let again_sum = if seeing.whole_packets { Sum::Again } else { Sum::Resent };
-        let least = AGAIN_MIN.max(of_hundred(payload));
+        let least = if payload <= FEW_SEGMENTS { 1 } else { AGAIN_MIN.max(of_hundred(payload)) };
         tell(Observed::Loss, again_sum, (again, payload), least, Some(Fault::SentAgain));
         let reordered = REORDERED_MIN.max(of_hundred(payload));
         let overtaken = (self.get(Sum::Overtaken), payload);
@@ -224,7 +226,12 @@ impl ListenerSums {
             let draft = draft(Observed::ConnectionRefused, Sum::Refused, refused);
             drafts.push(Draft { beside: again, ..draft });
         }
-        let [unanswered, half_open] = if seeing.answers_visible { self.failed(seeing) } else { [0; 2] };
+        let [mut unanswered, half_open] = if seeing.answers_visible { self.failed(seeing) } else { [0; 2] };
+        let said = self.get(Sum::Answered) + refused + self.get(Sum::OneSided);
+        if again != 0 && said == 0 && seeing.answers_visible {
+            // Whoever asks again has waited long enough.
+            unanswered = attempted;
+        }
         if unanswered != 0 {
             let draft = draft(Observed::Unanswered, Sum::Attempted, unanswered);
             drafts.push(Draft { beside: again, ..draft });
@@ -234,7 +241,9 @@ impl ListenerSums {
                 ..draft(Observed::SynRetransmission, Sum::SynAgain, again)
             });
         }
-        if half_open != 0 {
+        // Whoever sends payload has its connection, even where the ACK that completes it was not understood.
+        let has_spoken = self.get(Sum::Completed) == 0 && self.get(Sum::Payload) != 0;
+        if half_open != 0 && !has_spoken {
             drafts.push(draft(Observed::HandshakeFailure, Sum::Answered, half_open));
         }
     }
@@ -281,6 +290,8 @@ mod tests {
         let late: &[_] = &[(10, &[(Attempted, 1)][..]), (19, &[(Attempted, 3), (Answered, 3)][..])];
         assert_eq!(told(late, 20), [("unanswered", 1)], "three handshakes are under way");
         assert_eq!(told(&[(10, &[(Attempted, 1), (Refused, 1)])], 10), [("connection_refused", 1)]);
+        let again = &[(Attempted, 1), (ListenerCounter::SynRetransmission, 2)][..];
+        assert_eq!(told(&[(10, again)], 10), [("unanswered", 1)]);
         let open: &[_] = &[(10, &[(Attempted, 2), (Answered, 2), (Completed, 1)][..])];
         assert_eq!(told(open, 20), [("handshake_failure", 1)]);
     }
@@ -293,6 +304,7 @@ mod tests {
         };
         assert_eq!(again(6, 5), [("loss", 5)]);
         assert_eq!(again(6, 1), []);
+        assert_eq!(again(3, 1), [("loss", 1)]);
         assert_eq!((again(1_000, 9), again(1_000, 10)), (vec![], vec![("loss", 10)]));
         assert_eq!(told(&[(10, &[(ZeroWindow, 1)])], 20), [("zero_window", 1)]);
     }

@@ -56,7 +56,7 @@ pub fn captures(all: &[OfCapture]) -> Table {
     let mut table =
         Table::new(&["capture", "label: incident", "observed only", "missed", "incidents", "observations"]);
     for of in all {
-        let labels = |how: Said| of.said().filter(|(_, said)| *said == how).map(|(label, _)| label);
+        let labels = |how: Said| of.said().filter(move |(_, said)| *said == how).map(|(label, _)| label);
         let list = |words: &mut dyn Iterator<Item = String>| {
             let words: Vec<_> = words.collect();
             if words.is_empty() { "-".to_owned() } else { words.join(", ") }
