@@ -359,8 +359,9 @@ fn filter(draft: &Draft<'_>, place: &Place) -> String {
             _ => format!("ip.src == {} && {to}", place.peer),
         },
         Observed::SynAckReflection => format!("{to} && tcp.flags == 0x012"),
-        Observed::Unreachable if place.is_v4 => format!("{to} && icmp.type == 3"),
-        Observed::Unreachable => format!("{to} && icmpv6.type == 1"),
+        // The header in front: the error quotes another.
+        Observed::Unreachable if place.is_v4 => format!("{} && icmp.type == 3", place.is("dst#1")),
+        Observed::Unreachable => format!("{} && icmpv6.type == 1", place.is("dst#1")),
         Observed::TtlExceeded if place.is_v4 => format!("{to} && icmp.type == 11"),
         Observed::TtlExceeded => format!("{to} && icmpv6.type == 3"),
         Observed::RoutingLoop => to,
