@@ -3,11 +3,11 @@
 //! one thing wrong, whom "no incident" does not help.
 //!
 //! Derived at the end of a run from sums that are kept anyway or cost nothing beside what is: of listeners
-//! ([`listener`]), hosts, paths and askers ([`ledger`]), and of connections as they end ([`crate::fault`]). An incident of
+//! (`listener`), hosts, paths and askers (`ledger`), and of connections as they end ([`crate::fault`]). An incident of
 //! the same kind at the same place says it all, and no observation is told beside it.
 //! Counts are exact as far as the tables had room; times are those of the packets' whole seconds.
 //!
-//! Limits: [`OBSERVATIONS_MAX`] are told, [`OF_A_KIND_MAX`] of a kind, the heaviest; others, and what the ledger had no room for, are counted.
+//! Limits: [`OBSERVATIONS_MAX`] are told, a quarter of them of a kind, the heaviest; others, and what the ledger had no room for, are counted.
 
 pub(crate) mod draft;
 mod group;
@@ -28,7 +28,7 @@ use draft::Draft;
 
 /// Observations told of a run, and of them of one kind: what is everywhere leaves room for others.
 pub const OBSERVATIONS_MAX: usize = 64;
-const OF_A_KIND_MAX: usize = 16;
+const OF_A_KIND_MAX: usize = OBSERVATIONS_MAX / 4;
 
 macro_rules! observed {
     ($($(#[doc = $doc:literal])* $variant:ident = $text:literal, $gravity:literal, [$($kind:ident),*];)*) => {
