@@ -7,7 +7,8 @@
 //! the same kind at the same place says it all, and no observation is told beside it.
 //! Counts are exact as far as the tables had room; times are those of the packets' whole seconds.
 //!
-//! Limits: [`OBSERVATIONS_MAX`] are told, a quarter of them of a kind, the heaviest; others, and what the ledger had no room for, are counted.
+//! Limits: [`OBSERVATIONS_MAX`] are told, a quarter of them of a kind, the heaviest; others, and what the ledger had no
+//! room for, are counted.
 
 pub(crate) mod draft;
 mod group;

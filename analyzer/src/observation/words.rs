@@ -293,6 +293,13 @@ fn incident_needs(kind: Observed, config: &Config) -> String {
             config.high_rtt_far_ms,
             config.high_rtt_samples_min
         ),
+        _ => incident_needs_else(kind, config),
+    }
+}
+
+/// The same of what has no rule of its own, or is no performance of a listener's.
+fn incident_needs_else(kind: Observed, config: &Config) -> String {
+    match kind {
         Observed::SlowAnswer | Observed::LateRequest => {
             "no rule: how long an application may take is its own".to_owned()
         }
@@ -315,9 +322,7 @@ fn incident_needs(kind: Observed, config: &Config) -> String {
         Observed::TtlExceeded | Observed::RoutingLoop => {
             format!(">= {} in ten seconds at the same routers", config.routing_loop_packets)
         }
-        Observed::IpFragments => {
-            format!(">= {}/s that cannot become packets", config.fragment_flood_per_s)
-        }
+        _ => format!(">= {}/s that cannot become packets", config.fragment_flood_per_s),
     }
 }
 
