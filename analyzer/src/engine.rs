@@ -4,6 +4,7 @@
 //! counted; a gap in time is skipped in one step, however long.
 
 mod consequences;
+mod observed;
 mod room;
 
 use std::collections::BTreeMap;
@@ -24,6 +25,7 @@ use crate::learnt::Learnt;
 use crate::listener_state::ListenerState;
 use crate::local_host::{HostInterval, LocalHost};
 use crate::model::{HostShares, Learning, Model, Outlook, RunOutlook};
+use crate::observation::ledger::Ledger;
 use crate::open_incidents::{Changing, Judging};
 use crate::quality::{Interval, Lag, SourceLosses};
 use crate::sample::Sampling;
@@ -93,6 +95,8 @@ pub struct Engine {
     incident_numbers: u64,
     /// What asks what.
     graph: Graph,
+    /// What was seen and is no incident.
+    ledger: Ledger,
     model: Model,
     /// Everything since the start.
     run: Run,
@@ -158,6 +162,7 @@ impl Engine {
             tells_idle_seconds: false,
             incident_numbers: 0,
             graph: Graph::default(),
+            ledger: Ledger::default(),
             model: Model::default(),
             run: Run::default(),
         }
@@ -229,9 +234,11 @@ impl Engine {
         self.run.refused.merge(window.refused);
         self.run.hosts_forgotten = self.scopes.forgotten();
         self.graph.note_names(&window);
+        self.ledger.add(&window);
         // Judged as they came; nobody reads them of longer windows.
         (window.hosts, window.actors) = (Keyed::default(), Keyed::default());
         (window.paths, window.troubles) = (Keyed::default(), Keyed::default());
+        window.faults = Keyed::default();
         self.second.merge(window);
         self.judge(changes);
     }

@@ -68,6 +68,13 @@ facts! {
     VersionRefused = "version_refused",
     /// Of these, those over a certificate.
     CertificateRefused = "certificate_refused",
+    // Observations.
+    /// Of what [`Fact::SentAgain`] says, what was overtaken and not sent again.
+    Overtaken = "overtaken",
+    /// The same acknowledgment again.
+    DuplicateAck = "duplicate_ack",
+    /// A SYN-ACK by it that nobody asked for.
+    AnswerUnasked = "answer_unasked",
     // What tells causes apart.
     /// An ACK of what was never seen here: it was not captured.
     AckedUnseen = "acked_unseen",
@@ -108,8 +115,12 @@ facts! {
     StrayNew = "stray_new",
     /// A connection that began so is answered for the first time.
     StrayAnswered = "stray_answered",
+    /// The first fragment of a segment without SYN. (Later ones have no header of TCP, and are counted by target.)
+    FirstFragment = "first_fragment",
     /// An ICMP error: it quotes what it is about.
     IcmpError = "icmp_error",
+    /// Of these, one that says that its destination cannot be reached.
+    Unreachable = "unreachable",
     /// A DNS response that says that the server failed.
     ServerFailed = "server_failed",
     /// A DNS response that says that there is no such name, for the first time of that name and asker.
@@ -141,7 +152,8 @@ impl Facts {
             | 1 << Fact::UnaskedAnswer as u8
             | 1 << Fact::Land as u8
             | 1 << Fact::StrayNew as u8
-            | 1 << Fact::StrayAnswered as u8,
+            | 1 << Fact::StrayAnswered as u8
+            | 1 << Fact::FirstFragment as u8,
     );
 
     /// Adds one.
@@ -187,12 +199,15 @@ impl Facts {
         let again = marks & (mark::RETRANSMISSION | mark::OUT_OF_ORDER) != 0 && marks & handshake == 0;
         facts.set_if(again, Fact::SentAgain);
         facts.set_if(again && outcome.has(event::FROM_LISTENER), Fact::ListenerSentAgain);
+        facts.set_if(again && marks & mark::RETRANSMISSION == 0, Fact::Overtaken);
+        facts.set_if(marks & mark::DUPLICATE_ACK != 0, Fact::DuplicateAck);
         facts.set_if(marks & mark::LOST_SEGMENT != 0, Fact::Hole);
         facts.set_if(marks & mark::ACKED_UNSEEN != 0, Fact::AckedUnseen);
         facts.set_if(marks & mark::SYN_ACK_RETRANSMISSION != 0, Fact::AnswerAgain);
         facts.set_if(marks & mark::ZERO_WINDOW != 0, Fact::ZeroWindow);
         facts.set_if(marks & mark::WINDOW_FULL != 0, Fact::WindowFull);
         facts.set_if(outcome.has(event::ANSWERED_UNASKED), Fact::UnaskedAnswer);
+        facts.set_if(outcome.has(event::ANSWERED_UNASKED), Fact::AnswerUnasked);
         facts
     }
 }

@@ -82,6 +82,12 @@ impl<K: Copy + Ord, V: Clone> Keyed<K, V> {
     }
 
     /// The value of a key.
+    pub fn get(&self, key: &K) -> Option<&V> {
+        let place = self.keys.binary_search_by_key(key, |(known, _)| *known).ok()?;
+        self.values.get(self.keys[place].1 as usize)
+    }
+
+    /// The value of a key, to change.
     pub fn get_mut(&mut self, key: &K) -> Option<&mut V> {
         let place = self.keys.binary_search_by_key(key, |(known, _)| *known).ok()?;
         self.values.get_mut(self.keys[place].1 as usize)

@@ -12,6 +12,7 @@ use crate::feature::{HandshakeTime, Handshakes, Sliding, Sources};
 use crate::history::History;
 use crate::incident::{Finding, HostTarget, Kind, Target};
 use crate::learnt::LearntListener;
+use crate::observation::listener::ListenerSums;
 use crate::open_incidents::{Changing, Judging, OpenIncidents};
 use crate::path::Trouble;
 use crate::round_trip_time::RoundTripTime;
@@ -78,6 +79,8 @@ pub(crate) struct ListenerState {
     /// Packet time of the last window with traffic, nanoseconds.
     pub(crate) seen_ns: u64,
     pub(crate) incidents: OpenIncidents,
+    /// Sums since the run began, for observations.
+    pub(crate) sums: ListenerSums,
     /// Whether this listener ever completed a handshake: such a one is kept before others.
     pub(crate) proven: bool,
 }
@@ -291,6 +294,7 @@ impl ListenerState {
         }
         self.seen_ns = end_ns;
         self.sliding.add(window);
+        self.sums.add(window, end_ns);
         self.history.add(window);
         self.requests_this_second += window.fact(Fact::Request);
         let failed = window.get(ListenerCounter::Attempted) > window.get(ListenerCounter::Completed);

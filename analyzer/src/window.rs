@@ -10,6 +10,7 @@ use tidegauge_ebpf::target::{Majority, TargetCounter};
 use crate::account::actors::{ActorCounts, Bits};
 use crate::distinct::Distinct;
 use crate::fact::{Fact, FactCounts, Facts};
+use crate::fault::{FaultKey, Worst};
 use crate::keyed::Keyed;
 use crate::local_host::HostInterval;
 use crate::path::{PathWindow, Trouble};
@@ -60,6 +61,8 @@ pub struct ListenerWindow {
     pub heads: u32,
     /// A bit for each peer, by its address, to which a round trip took more than [`RTT_SLOW_US`].
     pub slow_peers: u64,
+    /// One of those who asked, `None` where nobody did or the source does not tell.
+    pub asker: Option<IpAddr>,
 }
 
 /// From segment to ACK, microseconds, above which a peer is noted as slow (feature model: 100 ms).
@@ -196,6 +199,8 @@ pub struct Window {
     pub troubles: Keyed<ListenerKey, Trouble>,
     /// Destinations that packets do not reach.
     pub paths: Keyed<IpAddr, PathWindow>,
+    /// What connections suffered from that ended.
+    pub faults: Keyed<FaultKey, Worst>,
     /// What found no row in the tables of these.
     pub refused: Refused,
     /// Where some flows were not followed: what is judged per flow is an estimate.
@@ -235,6 +240,7 @@ impl Window {
         self.actors.merge(other.actors, ActorWindow::merge);
         self.troubles.merge(other.troubles, Trouble::merge);
         self.paths.merge(other.paths, PathWindow::merge);
+        self.faults.merge(other.faults, Worst::merge);
         self.refused.merge(other.refused);
         if let Some(sampling) = other.sampling {
             self.sampling.get_or_insert_default().merge(&sampling);
@@ -262,6 +268,7 @@ impl Window {
             && self.actors.is_empty()
             && self.troubles.is_empty()
             && self.paths.is_empty()
+            && self.faults.is_empty()
             && self.refused == Refused::default()
             && self.totals.values.iter().all(|value| *value == 0)
             && self
@@ -341,6 +348,7 @@ impl ListenerWindow {
         self.open = self.open.max(other.open);
         self.heads = self.heads.max(other.heads);
         self.slow_peers |= other.slow_peers;
+        self.asker = self.asker.max(other.asker);
     }
 
     /// A fact's count.

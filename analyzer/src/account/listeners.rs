@@ -160,6 +160,8 @@ struct Beside {
     heads: u32,
     /// Since it was handed over, see [`ListenerWindow::slow_peers`].
     slow_peers: u64,
+    /// Who asked last since it was handed over; 0: nobody.
+    asker: Address,
 }
 
 /// Which rows are handed over.
@@ -314,6 +316,12 @@ impl Listeners {
         self.beside[place as usize].slow_peers |= 1 << (word.wrapping_mul(0x9e37_79b1) >> 26);
     }
 
+    /// Notes who asked last.
+    pub(super) fn note_last_asker(&mut self, place: Option<u32>, asker: Address) {
+        let Some(place) = place else { return };
+        self.beside[place as usize].asker = asker;
+    }
+
     /// Notes who made an attempt.
     pub(super) fn note_asker(&mut self, place: Option<u32>, digest: &Digest, seed: u64) {
         let Some(place) = place else { return };
@@ -376,9 +384,10 @@ impl Listeners {
         }
         (row.bytes, row.hot) = (0, [0; HOT.len()]);
         (row.counters, row.octaves) = ([0; PLACES], [0; RWND_OCTAVES]);
-        let Beside { facts, open, heads, slow_peers } = &mut self.beside[place as usize];
+        let Beside { facts, open, heads, slow_peers, asker } = &mut self.beside[place as usize];
         listener.facts = std::mem::take(facts);
         listener.slow_peers = std::mem::take(slow_peers);
+        listener.asker = Some(std::mem::take(asker)).filter(|asker| *asker != [0; 4]).map(ip_addr);
         (listener.open, listener.heads) = (*open, *heads);
         let askers = &self.askers[place as usize];
         if listener.get(ListenerCounter::Attempted) != 0 {

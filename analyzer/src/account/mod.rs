@@ -22,6 +22,7 @@ use tidegauge_ebpf::settings::Settings;
 
 use crate::digest::Digest;
 use crate::fact::{Fact, Facts};
+use crate::fault::{Faults, Worst};
 use crate::follow::{Verdict, Watched};
 use crate::keyed::Keyed;
 use crate::path::{PathWindow, Trouble};
@@ -47,6 +48,8 @@ pub struct Accounts {
     round_trips: RoundTrips,
     /// What partitions watched until the tick's end.
     watched: Watched,
+    /// What connections suffered from that ended until then.
+    faults: Faults,
 }
 
 impl Accounts {
@@ -63,6 +66,7 @@ impl Accounts {
             actors: Actors::new(),
             round_trips: RoundTrips::default(),
             watched: Watched::default(),
+            faults: Faults::new(),
         }
     }
 
@@ -170,6 +174,9 @@ impl Accounts {
         // With neither ACK nor RST: what is in the middle of a connection has one of them.
         let segment = &digest.packet.segment;
         let asks_oddly = facts.has(Fact::Stray) && !segment.has(tcp_flag::ACK) && !segment.has(tcp_flag::RST);
+        if outcome.has(event::ATTEMPTED) {
+            self.listeners.note_last_asker(place, digest.packet.source);
+        }
         if outcome.has(event::ATTEMPTED) || asks_oddly || is_probe(&digest.packet, facts) {
             self.actors.ask(&asking(digest, ActorProtocol::Tcp), seed);
         }
@@ -248,6 +255,7 @@ impl Accounts {
         let watched = std::mem::take(&mut self.watched);
         window.troubles = Keyed::gather(watched.troubles, Trouble::join);
         window.paths = Keyed::gather(watched.paths, PathWindow::merge);
+        window.faults = Keyed::gather(std::mem::take(&mut self.faults), Worst::merge);
         window.truth = Some(std::mem::take(&mut self.truth));
         window
     }
@@ -256,6 +264,11 @@ impl Accounts {
     pub fn watched(&mut self, watched: Watched) {
         self.watched.troubles.extend(watched.troubles);
         self.watched.paths.extend(watched.paths);
+    }
+
+    /// What connections of a partition suffered from that ended in the tick.
+    pub fn faults(&mut self, faults: Faults) {
+        self.faults.extend(faults);
     }
 
     /// What the layers above TCP and the followers had to say.

@@ -7,6 +7,7 @@ use tidegauge_ebpf::tcp::connection::clock_us;
 use tidegauge_ebpf::tcp::opening::Opening;
 use tidegauge_ebpf::tcp::{Judged, mark};
 
+use super::endings::{TOLD_OF, is_long};
 use super::half_open::Over;
 use super::record::{Ends, Telling, record_of_attempt};
 use super::table::Admitted;
@@ -181,6 +182,9 @@ impl Follower {
         self.begin(place, digest, opening.first_packet, next);
         let (connection, story) = self.table.pair(place);
         connection.establish(story, handshake, opening, outcome.elapsed, clock_us(digest.ts_ns));
+        if is_long(story) {
+            connection.flags |= TOLD_OF;
+        }
         Some(place)
     }
 

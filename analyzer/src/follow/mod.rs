@@ -5,6 +5,7 @@
 //! however the packets were batched. Memory is fixed at creation ([`Sizes`]); what did not fit is counted ([`Misfits`]).
 
 mod ahead;
+mod endings;
 mod facts;
 mod half_open;
 mod hand;
@@ -27,12 +28,14 @@ use tidegauge_ebpf::tcp::{Judged, Seen, mark};
 use crate::batch::Batch;
 use crate::digest::Digest;
 use crate::fact::{Fact, Facts};
+use crate::fault::Faults;
 use crate::flow_record::FlowRecord;
 use crate::layer::{
-    Datagram, IcmpMessage, Interest, LayerCounter, LayerSums, Layers, QuotedProtocol, StreamPart, arp,
-    quoted, quoted_route,
+    Datagram, IcmpMessage, Interest, LayerCounter, LayerSums, Layers, QuoteKind, QuotedProtocol, StreamPart,
+    arp, quoted, quoted_route,
 };
 use ahead::PLACES;
+use endings::{Endings, NOTED, TOLD_OF};
 use half_open::HalfOpen;
 use neighbours::Neighbours;
 use record::Telling;
@@ -84,6 +87,8 @@ pub struct Said {
     pub misfits: Misfits,
     /// Connections and paths in trouble; `None`: none.
     pub watched: Option<Box<Watched>>,
+    /// What connections that ended suffered from.
+    pub faults: Faults,
 }
 
 /// What a partition has to say of a batch.
@@ -117,6 +122,7 @@ pub struct Follower {
     told: Vec<FlowRecord>,
     misfits: Misfits,
     watch: Watch,
+    endings: Endings,
     neighbours: Neighbours,
     /// Places of connections found ahead, by position in the list; hints.
     places: [Option<u32>; PLACES],
@@ -136,6 +142,7 @@ impl Follower {
             told: Vec::new(),
             misfits: Misfits::default(),
             watch: Watch::default(),
+            endings: Endings::default(),
             neighbours: Neighbours::new(),
             places: [None; PLACES],
         }
@@ -225,6 +232,7 @@ impl Follower {
         if digest.packet.fragment == Fragment::Whole {
             self.established(digest, bytes, packet_number, verdict);
         } else {
+            verdict.facts.set(Fact::FirstFragment);
             self.passed_over(digest);
         }
     }
@@ -309,6 +317,12 @@ impl Follower {
         let first_payload = !had_payload && digest.packet.segment.payload_bytes != 0;
         if first_payload || verdict.judged.marks != 0 || before & flag::PROVEN == 0 {
             facts::of_segment(connection, sender, digest, verdict, first_payload);
+            if verdict.judged.marks & NOTED != 0 {
+                connection.flags |= TOLD_OF;
+            }
+            if first_payload && verdict.facts.has(Fact::Spoke) {
+                self.endings.first_question(connection, story, digest);
+            }
             if verdict.judged.marks & WATCHED != 0 {
                 let was_open = window_before != 0;
                 self.watch.segment((place, connection), sender, digest, verdict.judged.marks, was_open);
@@ -388,6 +402,7 @@ impl Follower {
         let quote = quoted(version, bytes);
         facts.set_if(quote.is_some(), Fact::IcmpError);
         let Some(route) = quoted_route(version, bytes) else { return };
+        facts.set_if(matches!(route.kind, QuoteKind::Unreachable { .. }), Fact::Unreachable);
         let quotes_tcp = quote.is_some_and(|quote| quote.protocol == QuotedProtocol::Tcp);
         let place = if quotes_tcp { self.table.find(digest.hash) } else { None };
         if let Some(place) = place {
@@ -434,7 +449,7 @@ fn ends_of(connection: &Connection) -> u32 {
     low ^ high
 }
 
-/// Bits of [`Connection::flags`] beside [`flag`]: what this side sends is not read any further.
+/// Bits of [`Connection::flags`] beside [`flag`] and [`TOLD_OF`]: what this side sends is not read any further.
 const APP_DONE: [u16; 2] = [1 << 14, 1 << 15];
 
 #[cfg(test)]

@@ -28,6 +28,7 @@ impl Follower {
             return;
         }
         let app = self.layers.close(slot, telling.told_ns, &mut self.sums);
+        self.endings.connection(self.table.connection(place), story, app.as_ref());
         if self.records {
             // What was closed before is told as it closed.
             let cause = telling.cause.filter(|_| !closed);
@@ -52,8 +53,8 @@ impl Follower {
     fn said(&mut self) -> Said {
         let layers = if self.sums.is_empty() { None } else { Some(Box::new(std::mem::take(&mut self.sums))) };
         let (told, mut misfits) = (std::mem::take(&mut self.told), std::mem::take(&mut self.misfits));
-        misfits.watches_given_up += self.watch.take_given_up();
-        Said { layers, told, misfits, watched: None }
+        misfits.watches_given_up += self.watch.take_given_up() + self.endings.take_given_up();
+        Said { layers, told, misfits, watched: None, faults: self.endings.take() }
     }
 
     /// Tells the connections that closed long enough ago, and gives the places of those told long ago away.

@@ -5,6 +5,7 @@ mod histograms;
 pub mod host;
 pub mod json;
 mod numbers;
+mod observations;
 pub mod report;
 mod status;
 

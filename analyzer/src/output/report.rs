@@ -97,6 +97,7 @@ pub fn report(
     for incident in worst_first {
         text.push_str(&incident_block(incident));
     }
+    super::observations::lines(&mut text, summary, source);
     text.push('\n');
     numbers(&mut text, summary);
     if let Some(host) = &summary.host {

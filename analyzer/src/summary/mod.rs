@@ -18,6 +18,7 @@ use crate::engine::Run;
 use crate::feature::ratio;
 use crate::keyed::Keyed;
 use crate::local_host::HostInterval;
+use crate::observation::{Observation, Observations};
 use crate::output::histograms;
 use crate::quality::{Interval, Quality, SourceLosses};
 use crate::time::timestamp;
@@ -68,6 +69,10 @@ pub struct Summary {
     pub targets: Vec<TargetSummary>,
     /// Incidents by kind.
     pub incidents: BTreeMap<&'static str, u64>,
+    /// What was seen and is no incident, the heaviest first; no alarm.
+    pub observations: Vec<Observation>,
+    /// Observations for which there was no room.
+    pub observations_left_out: u64,
     /// What the tables had to give up or refuse.
     pub tables: BTreeMap<&'static str, u64>,
     /// Packet time that did not run forwards: frames counted in a later tick than their own, and jumps back.
@@ -270,6 +275,8 @@ impl Summary {
             histograms: histograms(totals, run.truth.as_deref()),
             targets: top_targets(&run.targets),
             incidents,
+            observations: Vec::new(),
+            observations_left_out: 0,
             features: run.outlook.outlook.features.json(),
             health: run.outlook.outlook.health.json(),
             forecast: run.outlook.forecast(),
@@ -286,6 +293,12 @@ impl Summary {
     /// With what the host counted, live.
     pub fn with_host(mut self, host: Option<&HostInterval>) -> Self {
         self.host = host.map(crate::output::host::sums);
+        self
+    }
+
+    /// With what was seen and is no incident.
+    pub fn with_observations(mut self, observations: Observations) -> Self {
+        (self.observations, self.observations_left_out) = (observations.told, observations.left_out);
         self
     }
 

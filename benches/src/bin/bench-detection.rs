@@ -11,9 +11,9 @@ use anyhow::{Context, Result, ensure};
 use clap::Parser;
 use tidegauge_analyzer::config::{Config, KEYS};
 use tidegauge_benches::detection::captures::labelled;
-use tidegauge_benches::detection::judge::{Judged, incidents, judge};
+use tidegauge_benches::detection::judge::{Judged, incidents, judge, observations};
 use tidegauge_benches::detection::live::Programs;
-use tidegauge_benches::detection::report::{self, OfCapture};
+use tidegauge_benches::detection::report::{self, OfCapture, Said};
 use tidegauge_benches::detection::scene::{self, Trouble};
 use tidegauge_benches::detection::{benign, faults, floods, live, misuse};
 use tidegauge_benches::machine::{Machine, find_program, sibling};
@@ -117,11 +117,13 @@ fn of_captures(args: &Args, tidegauge: &Path, shortcomings: &mut Vec<String>) ->
     let mut all = Vec::new();
     for capture in captures {
         let (told, length_s) = incidents(tidegauge, &capture.path)?;
-        all.push(OfCapture { capture, told, length_s });
+        let observed = observations(tidegauge, &capture.path)?;
+        all.push(OfCapture { capture, told, observed, length_s });
     }
     println!("\n{}", report::captures(&all));
+    tell_labels(&all);
     for of in &all {
-        for label in of.missed() {
+        for (label, _) in of.said().filter(|(_, said)| *said == Said::Not) {
             shortcomings.push(format!("{}: {label} was not told", of.capture.name));
         }
         if of.capture.is_benign() {
@@ -136,6 +138,16 @@ fn of_captures(args: &Args, tidegauge: &Path, shortcomings: &mut Vec<String>) ->
     });
     println!("{alarms} incidents in {hours:.2} hours of captures without a fault.");
     Ok(())
+}
+
+/// How many labels were said how.
+fn tell_labels(all: &[OfCapture]) {
+    let count = |how: Said| all.iter().flat_map(OfCapture::said).filter(|(_, said)| *said == how).count();
+    let [incidents, observed, missed] = [Said::Incident, Said::Observed, Said::Not].map(count);
+    println!(
+        "{} labels with a kind: {incidents} told as incidents, {observed} observed only (no alarm), {missed} missed.",
+        incidents + observed + missed
+    );
 }
 
 fn of_quiet(directory: &Path, tidegauge: &Path, shortcomings: &mut Vec<String>) -> Result<()> {

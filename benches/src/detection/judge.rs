@@ -50,6 +50,30 @@ pub fn incidents(tidegauge: &Path, capture: &Path) -> Result<(Vec<Told>, f64)> {
     Ok((told.collect(), run.hours * 3_600.0))
 }
 
+/// Kinds of the observations of a capture.
+///
+/// # Errors
+/// Where tidegauge cannot read it.
+pub fn observations(tidegauge: &Path, capture: &Path) -> Result<Vec<String>> {
+    let mut command = Command::new(tidegauge);
+    command.args(["read", "--json"]).arg(capture).stderr(Stdio::inherit());
+    let output = command.output().with_context(|| format!("run {}", tidegauge.display()))?;
+    ensure!(output.status.success(), "{}: {}", capture.display(), output.status);
+    let last = output.stdout.trim_ascii_end().rsplit(|byte| *byte == b'\n').next().unwrap_or_default();
+    let summary: Summary = serde_json::from_slice(last).context("the summary that read printed")?;
+    Ok(summary.observations.into_iter().map(|observation| observation.kind).collect())
+}
+
+#[derive(Deserialize)]
+struct Summary {
+    observations: Vec<Observation>,
+}
+
+#[derive(Deserialize)]
+struct Observation {
+    kind: String,
+}
+
 #[derive(Deserialize)]
 struct Said {
     runs: Vec<Run>,

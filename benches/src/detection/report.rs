@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::captures::Labelled;
+use super::captures::{Expected, Labelled};
 use super::judge::{Judged, Told};
 use crate::table::Table;
 
@@ -10,17 +10,38 @@ use crate::table::Table;
 pub struct OfCapture {
     /// The capture.
     pub capture: Labelled,
-    /// What was told.
+    /// Incidents that were told.
     pub told: Vec<Told>,
+    /// Kinds of the observations that were told beside them.
+    pub observed: Vec<String>,
     /// Its length, seconds.
     pub length_s: f64,
 }
 
+/// How a label was said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Said {
+    /// By an incident.
+    Incident,
+    /// By an observation alone, which is no alarm.
+    Observed,
+    /// Not at all.
+    Not,
+}
+
 impl OfCapture {
-    /// Labels for which no kind was told that says them.
-    pub fn missed(&self) -> Vec<String> {
-        let told = |kinds: &[&str]| self.told.iter().any(|told| kinds.contains(&told.kind.as_str()));
-        self.capture.expected().filter(|(_, kinds)| !told(kinds)).map(|(label, _)| label.to_owned()).collect()
+    /// Labels with a kind, and how each was said.
+    pub fn said(&self) -> impl Iterator<Item = (&'static str, Said)> {
+        self.capture.expected().map(|Expected { label, incidents, observations }| {
+            let said = if self.told.iter().any(|told| incidents.contains(&told.kind.as_str())) {
+                Said::Incident
+            } else if self.observed.iter().any(|kind| observations.contains(&kind.as_str())) {
+                Said::Observed
+            } else {
+                Said::Not
+            };
+            (*label, said)
+        })
     }
 
     /// Incidents that no label speaks of.
@@ -30,24 +51,32 @@ impl OfCapture {
     }
 }
 
-/// Captures: labels, what was told, what is missing.
+/// Captures: which label was said how, all incidents, all observations.
 pub fn captures(all: &[OfCapture]) -> Table {
-    let mut table = Table::new(&["capture", "labels with a kind", "told", "missed"]);
+    let mut table =
+        Table::new(&["capture", "label: incident", "observed only", "missed", "incidents", "observations"]);
     for of in all {
-        let labels: Vec<_> = of.capture.expected().map(|(label, _)| label).collect();
-        let mut counts = BTreeMap::<String, usize>::new();
-        for told in &of.told {
-            *counts.entry(format!("{} {}", told.severity, told.kind)).or_default() += 1;
+        let labels = |how: Said| of.said().filter(move |(_, said)| *said == how).map(|(label, _)| label);
+        let list = |words: &mut dyn Iterator<Item = String>| {
+            let words: Vec<_> = words.collect();
+            if words.is_empty() { "-".to_owned() } else { words.join(", ") }
+        };
+        let mut row = vec![of.capture.name.clone()];
+        for how in [Said::Incident, Said::Observed, Said::Not] {
+            row.push(list(&mut labels(how).map(str::to_owned)));
         }
-        let told: Vec<_> = counts
-            .iter()
-            .map(|(name, count)| if *count == 1 { name.clone() } else { format!("{name} x{count}") })
-            .collect();
-        let list = |words: &[String]| if words.is_empty() { "-".to_owned() } else { words.join(", ") };
-        let labels: Vec<String> = labels.into_iter().map(str::to_owned).collect();
-        table.row(vec![of.capture.name.clone(), list(&labels), list(&told), list(&of.missed())]);
+        row.push(list(&mut counted(of.told.iter().map(|told| format!("{} {}", told.severity, told.kind)))));
+        row.push(list(&mut counted(of.observed.iter().cloned())));
+        table.row(row);
     }
     table
+}
+
+/// Each name once, with how often it came.
+fn counted(names: impl Iterator<Item = String>) -> impl Iterator<Item = String> {
+    let mut counts = BTreeMap::<String, usize>::new();
+    names.for_each(|name| *counts.entry(name).or_default() += 1);
+    counts.into_iter().map(|(name, count)| if count == 1 { name } else { format!("{name} x{count}") })
 }
 
 /// Scenes: per kind and strength how often it was found, and after what time.
@@ -91,4 +120,33 @@ fn quantile(sorted: &[f64], share: f64) -> String {
     }
     let place = ((sorted.len() as f64 * share).ceil() as usize).clamp(1, sorted.len());
     format!("{:.1}", sorted[place - 1])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(labels: &[&str], told: &[&str], observed: &[&str]) -> Vec<Said> {
+        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        let told = told.iter().map(|kind| Told {
+            kind: (*kind).to_owned(),
+            severity: "P3".to_owned(),
+            addr: None,
+            port: None,
+            opened_s: 0.0,
+            lasted_s: 0.0,
+        });
+        let capture = Labelled { path: "a".into(), name: "a".to_owned(), labels: names(labels) };
+        let of = OfCapture { capture, told: told.collect(), observed: names(observed), length_s: 1.0 };
+        of.said().map(|(_, said)| said).collect()
+    }
+
+    #[test]
+    fn an_observation_is_no_incident() {
+        let label = &["problem:tls_alert"][..];
+        assert_eq!(of(label, &["tls_failure"], &["tls_failure"]), [Said::Incident]);
+        assert_eq!(of(label, &["loss"], &["tls_failure"]), [Said::Observed]);
+        assert_eq!(of(label, &[], &["loss"]), [Said::Not]);
+        assert_eq!(of(&["attack:udp_flood"], &[], &["udp_flood"]), [Said::Not]);
+    }
 }

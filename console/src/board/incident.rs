@@ -3,6 +3,8 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use serde_json::Value;
+
 use crate::line::Line;
 
 /// Steps that are kept of an incident; of more, the oldest but the first go.
@@ -77,16 +79,20 @@ impl IncidentCard {
 
     /// What it is about: `10.0.0.2:80/tcp`, `10.0.0.2`, or `everything`.
     pub fn target(&self) -> String {
-        let target = &self.line.json["target"];
-        let addr = target["addr"].as_str().unwrap_or("everything");
-        match (target["port"].as_u64(), target["proto"].as_str()) {
-            (Some(port), Some(proto)) if addr.contains(':') => format!("[{addr}]:{port}/{proto}"),
-            (Some(port), Some(proto)) => format!("{addr}:{port}/{proto}"),
-            _ => addr.to_owned(),
-        }
+        place(&self.line.json["target"])
     }
 
     fn text(&self, name: &str) -> &str {
         self.line.json[name].as_str().unwrap_or_default()
+    }
+}
+
+/// A target of a line as text.
+pub(crate) fn place(target: &Value) -> String {
+    let addr = target["addr"].as_str().unwrap_or("everything");
+    match (target["port"].as_u64(), target["proto"].as_str()) {
+        (Some(port), Some(proto)) if addr.contains(':') => format!("[{addr}]:{port}/{proto}"),
+        (Some(port), Some(proto)) => format!("{addr}:{port}/{proto}"),
+        _ => addr.to_owned(),
     }
 }

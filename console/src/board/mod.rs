@@ -10,6 +10,7 @@ mod shared;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+pub(crate) use incident::place;
 pub use incident::{IncidentCard, Step};
 pub use point::{LAYERS, Point};
 pub use shared::SharedBoard;

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::chart::{Band, Curve, svg};
 use super::series::Series;
 use super::text::{known, number, time};
-use crate::board::{Board, IncidentCard, Point};
+use crate::board::{Board, IncidentCard, Point, place};
 use crate::line::time_ns;
 
 /// Sources named of an incident.
@@ -41,7 +41,11 @@ fn sentence(board: &Board, series: &Series) -> String {
     let (all, open) = (board.incidents().len(), board.open_incidents().len());
     match board.incidents().min_by_key(|card| worst(card)) {
         None if series.points().is_empty() => "nothing was told".to_owned(),
-        None => "nothing was found wrong".to_owned(),
+        None => match observed(board).len() {
+            0 => "nothing was found wrong".to_owned(),
+            1 => "no incident; one observation below any alarm".to_owned(),
+            many => format!("no incident; {many} observations below any alarm"),
+        },
         Some(card) => {
             let others = match all - 1 {
                 0 => String::new(),
@@ -52,6 +56,29 @@ fn sentence(board: &Board, series: &Series) -> String {
             format!("{} {} at {}{others}; {still}", worst(card), card.kind(), card.target())
         }
     }
+}
+
+fn observed(board: &Board) -> &[Value] {
+    let summary = board.summary.as_ref().and_then(|line| line.json["observations"].as_array());
+    summary.map(Vec::as_slice).unwrap_or_default()
+}
+
+/// What was seen and is no incident.
+pub(super) fn observations(board: &Board) -> Value {
+    let told = observed(board).iter().map(|one| {
+        json!({
+            "kind": one["kind"],
+            "target": place(&one["target"]),
+            "what": one["what"],
+            "first": one["first_ts"].as_str().and_then(time_ns).map(time),
+            "last": one["last_ts"].as_str().and_then(time_ns).map(time),
+            "incident_needs": one["incident_needs"],
+            "filter": one["filter"],
+            "next": one["next"],
+        })
+    });
+    let left_out = board.summary.as_ref().and_then(|line| line.json["observations_left_out"].as_u64());
+    json!({ "told": told.collect::<Vec<_>>(), "left_out": left_out.filter(|count| *count != 0) })
 }
 
 /// The worst severity of an incident's life.

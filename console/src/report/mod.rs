@@ -78,6 +78,7 @@ impl Report {
             "histograms": bars::all(&[&self.histograms]),
             "incidents": self.board.incidents().map(content::incident).collect::<Vec<_>>(),
             "incidents_forgotten": self.board.incidents_forgotten,
+            "observations": content::observations(&self.board),
             "tables": self.board.summary.as_ref().map(|summary| content::tables(&summary.json)),
         })
     }

@@ -258,6 +258,7 @@ impl Run {
         }
         let summary = Summary::of(self.engine.run(), &self.losses, &span).with_round_trips(&round_trips);
         let summary = self.sink.with_cost(summary).with_host(self.engine.host());
+        let summary = summary.with_observations(self.engine.observations());
         let outcome = self.sink.finish(&summary, &self.engine, &self.losses, Some((first_ns, now_ns)))?;
         match self.ends.into_iter().find_map(|end| end.error) {
             Some(error) if error.is_vanished() => {

@@ -91,6 +91,7 @@ pub(crate) fn run(
     let now_ns = clock.now_ns();
     let span = span(xdp, first_ns, now_ns);
     let summary = sink.with_cost(Summary::of(engine.run(), &losses, &span)).with_host(engine.host());
+    let summary = summary.with_observations(engine.observations());
     let outcome = sink.finish(&summary, &engine, &losses, Some((first_ns, now_ns)))?;
     account.note(sink.told());
     if vanished {

@@ -130,7 +130,9 @@ pub(crate) fn replay(files: Vec<OpenFile>, reading: Reading, sink: &mut Sink) ->
         resolution_us: RESOLUTION_US,
         late_frames: outcome.ticks.late(),
     };
-    let mut summary = Summary::of(engine.run(), &losses, &span).with_round_trips(accounts.round_trips());
+    let mut summary = Summary::of(engine.run(), &losses, &span)
+        .with_observations(engine.observations())
+        .with_round_trips(accounts.round_trips());
     let occupancy = Occupancy::of_followers(&outcome.followers, accounts.listeners_used(), last);
     summary.cost = Some(Cost { occupancy: Some(occupancy), ..Cost::default() });
     Ok(sink.finish(&summary, &engine, &losses, first_last_ns)?)
