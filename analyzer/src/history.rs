@@ -234,6 +234,16 @@ impl History {
         self.slots.iter().filter(|slot| holds(&|remembered| u64::from(slot[remembered as usize]))).count()
     }
 
+    /// Of the slot that is not over.
+    pub fn under_way(&self, remembered: Remembered) -> u64 {
+        self.slots.get(self.newest).map_or(0, |slot| u64::from(slot[remembered as usize]))
+    }
+
+    /// Seconds that [`Self::under_way`] is over, the one that is not over counted whole.
+    pub const fn under_way_s(&self) -> u64 {
+        self.seconds + 1
+    }
+
     /// Of the slot that was over last.
     pub fn last_slot(&self, remembered: Remembered) -> u64 {
         self.slots

@@ -1,7 +1,7 @@
 //! `http_flood`: more requests than a listener can be meant to answer, from clients that are none.
 //!
 //! Attack: complete requests, as fast as they go, mostly for pages that cost the server much.
-//! Measured: requests per second over five to ten seconds against what is usual; and among the sixteen busiest
+//! Measured: requests per second over five to ten seconds against what is usual, or half as many again over three to five; and among the sixteen busiest
 //! sources those that open more connections a second than a browser does and were not busy here before, with their share
 //! of all connections. Or, over connections that are kept: what is more than usual of requests for each connection that is
 //! more than usual, requests per open connection, and which of the sixteen that make most requests made many before.
@@ -30,6 +30,10 @@ use crate::incident::{Finding, Kind, Severity};
 const UNKNOWN_FACTOR: f64 = 2.0;
 const UNKNOWN_SOURCE_SHARE: f64 = 0.5;
 const BEHIND_SHARE: [f64; 2] = [0.1, 0.5];
+/// Seconds of a slot from which on it is judged alone, and times the limits that it then takes: so that a flood that began
+/// with it does not wait for the next one, and a short burst is none.
+const UNDER_WAY_S: u64 = 3;
+const UNDER_WAY_FACTOR: f64 = 1.5;
 /// Share of failures and of requests without response from which on clients are turned away.
 const DEGRADED_SHARE: f64 = 0.05;
 
@@ -47,47 +51,64 @@ struct Busy {
     does: String,
 }
 
-/// The last whole slot and the one that is not over.
+/// What came in some slots.
 struct Slots {
     span_s: f64,
     requests_per_s: f64,
-    /// Responses to them.
+    completed_per_s: f64,
+    /// Responses to the requests.
     answered_share: f64,
     failed_share: f64,
 }
 
-/// Judges the last whole slot and the one that is not over.
+impl Slots {
+    /// By `sum` over `span_s`; `None` where nobody asked.
+    fn of(sum: impl Fn(Remembered) -> u64, span_s: u64) -> Option<Self> {
+        let (requests, responses, span_s) =
+            (sum(Remembered::Request), sum(Remembered::Response), span_s as f64);
+        Some(Self {
+            span_s,
+            requests_per_s: requests as f64 / span_s,
+            completed_per_s: sum(Remembered::Completed) as f64 / span_s,
+            answered_share: ratio(responses, requests)?,
+            failed_share: ratio(sum(Remembered::ServerError), responses).unwrap_or(0.0),
+        })
+    }
+}
+
+/// Judges the last whole slot and the one that is not over; and that one alone once it is half over, where there is more.
 pub(super) fn detect(evidence: &Evidence<'_>) -> Option<Finding> {
+    let history = evidence.history;
+    let both = Slots::of(|remembered| history.sum(remembered, SLOT_S), history.span_s(SLOT_S));
+    both.and_then(|slots| judge(evidence, &slots, 1.0)).or_else(|| {
+        let is_long_enough = history.under_way_s() >= UNDER_WAY_S;
+        let slots = Slots::of(|remembered| history.under_way(remembered), history.under_way_s());
+        judge(evidence, &slots.filter(|_| is_long_enough)?, UNDER_WAY_FACTOR)
+    })
+}
+
+/// Judges what came; the limits are `factor` times as high.
+fn judge(evidence: &Evidence<'_>, slots: &Slots, factor: f64) -> Option<Finding> {
     let config = evidence.config;
-    let sum = |remembered| evidence.history.sum(remembered, SLOT_S);
-    let requests = sum(Remembered::Request);
-    let span_s = evidence.history.span_s(SLOT_S) as f64;
-    let requests_per_s = requests as f64 / span_s;
-    if requests_per_s < config.http_flood_requests_per_s {
+    let floor = config.http_flood_requests_per_s * factor;
+    if slots.requests_per_s < floor {
         return None;
     }
-    let responses = sum(Remembered::Response);
-    let last = Slots {
-        span_s,
-        requests_per_s,
-        answered_share: ratio(responses, requests)?,
-        failed_share: ratio(sum(Remembered::ServerError), responses).unwrap_or(0.0),
-    };
     let usual = evidence.requests.usual(SECONDS_MIN);
     let (limit, share_min) = match usual {
         Some(usual) => (usual.median * config.http_flood_rise_factor, config.http_flood_source_share),
         None => {
             let [view_lacks, behind] = BEHIND_SHARE;
-            let is_behind = last.answered_share >= view_lacks && last.answered_share < behind;
+            let is_behind = slots.answered_share >= view_lacks && slots.answered_share < behind;
             is_behind.then_some((UNKNOWN_FACTOR * config.http_flood_requests_per_s, UNKNOWN_SOURCE_SHARE))?
         }
     };
-    let limit = limit.max(config.http_flood_requests_per_s);
-    if requests_per_s < limit {
+    let limit = (limit * factor).max(floor);
+    if slots.requests_per_s < limit {
         return None;
     }
-    let busy = opening(evidence, share_min).or_else(|| asking_on(evidence, &last, usual?))?;
-    Some(finding(evidence, &last, limit, &busy))
+    let busy = opening(evidence, share_min).or_else(|| asking_on(evidence, slots, usual?))?;
+    Some(finding(evidence, slots, limit, &busy))
 }
 
 /// Sources that no browser is and that were not busy before, by the connections that they open in a second.
@@ -103,9 +124,8 @@ fn opening(evidence: &Evidence<'_>, share_min: f64) -> Option<Busy> {
 
 /// Sources that are new and make most requests, where these come over connections that are kept.
 fn asking_on(evidence: &Evidence<'_>, last: &Slots, usual: Usual) -> Option<Busy> {
-    let completed = evidence.history.sum(Remembered::Completed, SLOT_S) as f64 / last.span_s;
     let usual_completed = evidence.usual_completed().map_or(0.0, |usual| usual.median);
-    let more_connections = (completed - usual_completed).max(1.0);
+    let more_connections = (last.completed_per_s - usual_completed).max(1.0);
     let more_requests = last.requests_per_s - usual.median;
     let are_kept = more_requests >= more_connections * KEPT_REQUESTS
         && evidence.open != 0
@@ -230,6 +250,22 @@ mod tests {
     fn a_steady_load_is_usual_and_a_short_one_below_the_floor() {
         assert_eq!(heard(1_500, 2_000, 2_000, [900, 800]).judge(detect), None);
         assert_eq!(heard(0, 131, 131, [131]).judge(detect), None);
+    }
+
+    #[test]
+    fn a_slot_that_is_half_over_is_enough_where_there_is_more() {
+        let begun = |requests: usize, seconds: usize| {
+            let mut heard = heard(100, 100, 100, [10; 16]);
+            heard.seconds(seconds, |window| {
+                (0..requests).for_each(|_| window.facts.count(facts(&[Fact::Request, Fact::Response])));
+            });
+            heard.handshakes.asked = requests as u64;
+            heard.judge(detect)
+        };
+        // Three seconds of a second more are not yet known to be whole: 3 of 4.
+        let finding = begun(1_001, 3).unwrap();
+        assert_eq!((finding.measured.round(), finding.limit, finding.window_s), (751.0, 750.0, 4.0));
+        assert_eq!((begun(990, 3), begun(700, 2)), (None, None));
     }
 
     /// 100 requests/s are usual, and 80 connections for them; then so many of each, with so many connections open.
