@@ -370,7 +370,7 @@ impl HalfOpen {
                 } else {
                     answered.windows[1] = segment.window;
                     (answered.print, answered.last_us) = (digest.print, now_us);
-                    answered_anew(before, segment.sequence)
+                    super::handshake::answered_anew(before, segment.sequence)
                 }
             }
             _ => self.unasked(digest, known, now_us),
@@ -492,17 +492,6 @@ impl HalfOpen {
             if waits { beside.over(*attempt, *ends) } else { None }
         })
     }
-}
-
-/// A SYN-ACK with another number than the one before: whoever answers forgot that one, or there are several. Held against
-/// the old number, as Wireshark does; what follows is held against the new one.
-const fn answered_anew(before: u32, sequence: u32) -> u32 {
-    let held_against = if is_after(sequence, before) {
-        mark::LOST_SEGMENT
-    } else {
-        mark::RETRANSMISSION | mark::SYN_ACK_RETRANSMISSION
-    };
-    mark::REUSED_PORTS | held_against
 }
 
 /// Payload of a SYN or SYN-ACK; one frame's at most.

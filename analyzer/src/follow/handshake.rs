@@ -3,6 +3,7 @@
 
 use tidegauge_ebpf::attempt::{Answer, Asked, Handshake, Reset};
 use tidegauge_ebpf::event::{self, Outcome};
+use tidegauge_ebpf::sequence::is_after;
 use tidegauge_ebpf::tcp::connection::{clock_us, flag};
 use tidegauge_ebpf::tcp::opening::Opening;
 use tidegauge_ebpf::tcp::{Judged, mark};
@@ -288,4 +289,15 @@ impl Follower {
             self.layers.open(slot, next);
         }
     }
+}
+
+/// A SYN-ACK with another number than the one before: whoever answers forgot that one, or there are several. Held against
+/// the old number, as Wireshark does; what follows is held against the new one.
+pub(super) const fn answered_anew(before: u32, sequence: u32) -> u32 {
+    let held_against = if is_after(sequence, before) {
+        mark::LOST_SEGMENT
+    } else {
+        mark::RETRANSMISSION | mark::SYN_ACK_RETRANSMISSION
+    };
+    mark::REUSED_PORTS | held_against
 }
