@@ -23,10 +23,11 @@ pub const BUCKETS: u32 = 4_096;
 /// Buckets looked at in a time, of listeners and of sources each: one shard's listeners.
 pub const SHARD_BUCKETS: u32 = LISTENER_BUCKETS;
 
-/// Unanswered attempts in half-open buckets that have not timed out at `now`.
+/// Unanswered attempts in half-open buckets that have not timed out at `now`, and were not refused before.
 pub fn waiting(buckets: impl Iterator<Item = AttemptBucket>, now: Stamp) -> u64 {
     let waiting = |bucket: AttemptBucket| {
-        let unanswered = |attempt: &&Attempt| attempt.state() == ASKED && attempt.waiting(now);
+        let unanswered =
+            |attempt: &&Attempt| attempt.state() == ASKED && attempt.waiting(now) && !attempt.was_refused();
         bucket.ways.iter().filter(unanswered).count() as u64
     };
     buckets.map(waiting).sum()

@@ -4,6 +4,8 @@
 //! Nothing is taken on trust: each program is run once per capture and only its output is read. A difference counts as one
 //! even where it has a reason; tables say both figures. Called by `bench-conformance`.
 
+pub mod by_tcptrace;
+pub mod by_tidegauge;
 pub mod compare;
 pub mod connections;
 pub mod judgement;
@@ -13,6 +15,7 @@ pub mod ours;
 pub mod reason;
 pub mod report;
 pub mod tcptrace;
+pub mod trips;
 pub mod tshark;
 pub mod without;
 
@@ -83,7 +86,7 @@ impl Group {
         };
         if let Some(connections) = &mut self.connections {
             match tcptrace::connections(capture) {
-                Ok(theirs) => connections.add(&name, &said.flows, &theirs),
+                Ok(theirs) => connections.add(&name, &said, &theirs, &segments),
                 Err(error) => connections.leave_out(&name, &format!("{error:#}")),
             }
         }

@@ -5,7 +5,8 @@
 //! attempt first, then one that came to nothing, else its oldest. Giving up one that was still waiting is told to the
 //! caller, who counts it.
 //! Handshake truth (DESIGN.md section 5): asked, answered (SYN-ACK), refused (RST), completed (the initiator's
-//! ACK of the responder's number).
+//! ACK of the responder's number). Some initiators send a refused SYN again (Windows does, twice): that is the same attempt,
+//! refused once whatever comes of it, and it may yet be answered and completed.
 
 use crate::flow::Side;
 use crate::frame::Frame;
@@ -22,10 +23,12 @@ pub const ASKED: u8 = 1;
 pub const ANSWERED: u8 = 2;
 /// The initiator's ACK seen, after a SYN-ACK or (in a one-sided view) without.
 pub const COMPLETED: u8 = 3;
-/// RST instead of an answer, or after it.
+/// RST instead of an answer.
 pub const REFUSED: u8 = 4;
 /// A SYN-ACK that nobody asked for (userspace only): remembered to know it when it comes again.
 pub const UNASKED: u8 = 5;
+/// RST after the answer, or by the initiator itself.
+pub const ABORTED: u8 = 6;
 
 /// [`Attempt::marks`]: the states above.
 const STATE: u8 = 0x07;
@@ -37,6 +40,8 @@ const ASKED_PRECISE: u8 = 0x10;
 const ANSWERED_PRECISE: u8 = 0x20;
 /// [`Attempt::marks`]: the responder asked, too.
 const CROSSED: u8 = 0x40;
+/// [`Attempt::marks`]: it was refused, and asked again with the same SYN.
+const REFUSED_BEFORE: u8 = 0x80;
 
 /// [`Attempt::shifts`] while asked, and unasked: [`NO_SHIFT`] and [`UNKNOWN_SHIFT`]; other shifts are themselves.
 const ASKED_NO_SHIFT: u8 = 15;
@@ -103,6 +108,8 @@ pub enum Answer {
         elapsed: u32,
         /// Whether both ends of that time are precise.
         precise: bool,
+        /// The attempt was refused before.
+        refused: bool,
     },
     /// The SYN-ACK again.
     Again,
@@ -171,6 +178,8 @@ pub enum Reset {
     Withdrawn,
     /// The responder refused it.
     Refused,
+    /// The responder refused it again.
+    RefusedAgain,
     /// No waiting attempt.
     Unrelated,
 }
@@ -203,6 +212,10 @@ impl AttemptBucket {
         };
         if let Some(known) = self.find(fingerprint) {
             if known.initiator_isn == segment.sequence && known.initiator() == sender as u8 {
+                if known.state() == REFUSED {
+                    known.set_state(ASKED);
+                    known.marks |= REFUSED_BEFORE;
+                }
                 if known.state() == ASKED {
                     // The answer that comes is most likely this one's: a round trip runs from the last SYN.
                     known.asked = now;
@@ -258,7 +271,7 @@ impl AttemptBucket {
         attempt.shifts = negotiated(attempt.shifts, asked_shift(segment.shift));
         attempt.responder_isn = segment.sequence;
         attempt.answered_after = short_units(elapsed);
-        Answer::First { elapsed, precise }
+        Answer::First { elapsed, precise, refused: attempt.was_refused() }
     }
 
     /// Remembers a SYN-ACK from `sender` that answers no SYN we know, where that displaces no attempt that waits.
@@ -332,11 +345,13 @@ impl AttemptBucket {
                 return Reset::Unrelated;
             }
         }
-        attempt.set_state(REFUSED);
+        attempt.set_state(if by_initiator || answered { ABORTED } else { REFUSED });
         if by_initiator {
             Reset::Withdrawn
         } else if answered {
             Reset::Aborted
+        } else if attempt.was_refused() {
+            Reset::RefusedAgain
         } else {
             Reset::Refused
         }
@@ -415,6 +430,12 @@ impl Attempt {
     #[inline(always)]
     pub const fn initiator(&self) -> u8 {
         (self.marks & INITIATOR_HIGH) >> 3
+    }
+
+    /// Refused, and asked again.
+    #[inline(always)]
+    pub const fn was_refused(&self) -> bool {
+        self.marks & REFUSED_BEFORE != 0
     }
 
     /// Asked or answered: a SYN began it, and nothing ended it.

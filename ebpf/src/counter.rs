@@ -89,6 +89,8 @@ counters! { Counter:
     AnsweredUnasked = "answered_unasked",
     /// Attempts refused by a RST.
     Refused = "refused",
+    /// Of these, those whose SYN came again and was answered: they are among the answered, too.
+    RefusedAnswered = "refused_answered",
     /// Attempts reset after their answer, or by their own initiator.
     Aborted = "aborted",
     /// Handshakes completed: SYN, SYN-ACK and the initiator's ACK seen.

@@ -57,6 +57,8 @@ pub const HANDSHAKE_TRIP: u32 = 1 << 23;
 pub const ECHO_UNTIMED: u32 = 1 << 24;
 /// A SYN that crosses the other end's: a simultaneous open.
 pub const SYN_CROSSED: u32 = 1 << 25;
+/// With [`ANSWERED`]: the attempt was refused before.
+pub const REFUSED_ANSWERED: u32 = 1 << 26;
 
 /// Events of which most segments have none.
 pub const RARE: u32 = !(RWND | RWND_SCALE_UNKNOWN | FROM_LISTENER | LISTENER_KNOWN | PROBE);

@@ -5,7 +5,8 @@
 
 use tidegauge_capture::memory::prefetch;
 use tidegauge_ebpf::attempt::{
-    ANSWERED, ASKED, Answer, Asked, Attempt, AttemptBucket, COMPLETED, FREE, Handshake, Reset, UNASKED,
+    ANSWERED, ASKED, Answer, Asked, Attempt, AttemptBucket, COMPLETED, FREE, Handshake, REFUSED, Reset,
+    UNASKED,
 };
 use tidegauge_ebpf::flow::fingerprint;
 use tidegauge_ebpf::limits::{ATTEMPT_WAYS, COPY_WITHIN_US, stamp_units_of_ms};
@@ -54,6 +55,22 @@ mod note {
 }
 
 impl Beside {
+    /// Of an attempt that begins.
+    fn asked(digest: &Digest, packet_number: u64) -> Self {
+        let segment = &digest.packet.segment;
+        Self {
+            first_ns: digest.ts_ns,
+            first_packet: packet_number,
+            windows: [segment.window, 0],
+            payloads: [payload_bytes(segment), 0],
+            sequences: [segment.sequence, 0],
+            print: digest.print,
+            last_us: clock_us(digest.ts_ns),
+            hash: digest.hash as u32,
+            ..Self::default()
+        }
+    }
+
     const fn opening(&self) -> Opening {
         let [asked, answered] = self.sequences;
         let covered = if self.has(note::COVERED) { self.payloads[0] as u32 } else { 0 };
@@ -259,12 +276,12 @@ impl HalfOpen {
         let at = Moment { stamp: digest.now(), precise: true };
         let asked = self.buckets[bucket].ask(fingerprint(hash), sender, segment, at);
         let Some(place) = self.place(hash) else { return (asked, 0) };
+        let old = before.ways[place.0 as usize % ATTEMPT_WAYS];
         let index = place.0 as usize;
         let now_us = clock_us(digest.ts_ns);
         let mut marks = 0;
         match asked {
             Asked::First { .. } => {
-                let old = before.ways[index % ATTEMPT_WAYS];
                 let told = matches!(old.state(), ASKED | ANSWERED);
                 if let Some(ends) = self.ends.get(index).filter(|_| told) {
                     self.beside[index].over(old, *ends).into_iter().for_each(&mut over);
@@ -272,22 +289,21 @@ impl HalfOpen {
                 if reused {
                     marks = mark::REUSED_PORTS;
                 }
-                self.beside[index] = Beside {
-                    first_ns: digest.ts_ns,
-                    first_packet: packet_number,
-                    windows: [segment.window, 0],
-                    payloads: [payload_bytes(segment), 0],
-                    sequences: [segment.sequence, 0],
-                    print: digest.print,
-                    last_us: now_us,
-                    hash: hash as u32,
-                    ..Beside::default()
-                };
+                self.beside[index] = Beside::asked(digest, packet_number);
                 if let Some(ends) = self.ends.get_mut(index) {
                     *ends = Ends::of(&digest.packet, sender);
                 }
             }
-            Asked::Again => marks = self.again(index, digest, now_us, 0, mark::SYN_RETRANSMISSION),
+            Asked::Again => {
+                marks = self.again(index, digest, now_us, 0, mark::SYN_RETRANSMISSION);
+                match (old.state(), marks) {
+                    // A copy asks nothing.
+                    (REFUSED, mark::CAPTURED_TWICE) => self.buckets[bucket] = before,
+                    // Its record was told when it was refused.
+                    (REFUSED, _) => self.beside[index] = Beside::asked(digest, packet_number),
+                    _ => {}
+                }
+            }
             Asked::Crossed => {
                 self.beside[index].notes |= note::SIMULTANEOUS;
                 self.beside[index].sequences[1] = segment.sequence;
@@ -354,7 +370,7 @@ impl HalfOpen {
                 } else {
                     answered.windows[1] = segment.window;
                     (answered.print, answered.last_us) = (digest.print, now_us);
-                    answered_anew(before, segment.sequence)
+                    super::handshake::answered_anew(before, segment.sequence)
                 }
             }
             _ => self.unasked(digest, known, now_us),
@@ -476,17 +492,6 @@ impl HalfOpen {
             if waits { beside.over(*attempt, *ends) } else { None }
         })
     }
-}
-
-/// A SYN-ACK with another number than the one before: whoever answers forgot that one, or there are several. Held against
-/// the old number, as Wireshark does; what follows is held against the new one.
-const fn answered_anew(before: u32, sequence: u32) -> u32 {
-    let held_against = if is_after(sequence, before) {
-        mark::LOST_SEGMENT
-    } else {
-        mark::RETRANSMISSION | mark::SYN_ACK_RETRANSMISSION
-    };
-    mark::REUSED_PORTS | held_against
 }
 
 /// Payload of a SYN or SYN-ACK; one frame's at most.

@@ -3,7 +3,8 @@
 
 use tidegauge_ebpf::attempt::{Answer, Asked, Handshake, Reset};
 use tidegauge_ebpf::event::{self, Outcome};
-use tidegauge_ebpf::tcp::connection::clock_us;
+use tidegauge_ebpf::sequence::is_after;
+use tidegauge_ebpf::tcp::connection::{clock_us, flag};
 use tidegauge_ebpf::tcp::opening::Opening;
 use tidegauge_ebpf::tcp::{Judged, mark};
 
@@ -11,7 +12,7 @@ use super::endings::{TOLD_OF, is_long};
 use super::half_open::Over;
 use super::record::{Ends, Telling, record_of_attempt};
 use super::table::Admitted;
-use super::{Follower, Verdict};
+use super::{Follower, Verdict, seen};
 use crate::digest::Digest;
 use crate::fact::{Fact, Facts};
 use crate::flow_record::CloseCause;
@@ -34,6 +35,7 @@ impl Follower {
         {
             // The attempt is forgotten, its connection is not.
             let marks = mark::RETRANSMISSION | mark::SYN_RETRANSMISSION;
+            self.count_late(digest, marks);
             let outcome = Outcome { events: event::SYN_AGAIN | event::LISTENER_KNOWN, ..Outcome::default() };
             return Verdict { outcome, judged: Judged { marks, ..Judged::default() }, facts: Facts::NONE };
         }
@@ -57,6 +59,9 @@ impl Follower {
             marks |= mark::REUSED_PORTS;
             self.end(place, Telling { told_ns, cause: Some(CloseCause::ReusedPorts) });
         }
+        if matches!(asked, Asked::Again) {
+            self.count_late(digest, marks);
+        }
         let outcome = Outcome { events: events | event::LISTENER_KNOWN, ..Outcome::default() };
         let mut facts = Facts::NONE;
         let packet = &digest.packet;
@@ -74,13 +79,15 @@ impl Follower {
         let mut outcome =
             Outcome { events: event::LISTENER_KNOWN | event::FROM_LISTENER, ..Outcome::default() };
         match answer {
-            Answer::First { elapsed, .. } => {
+            Answer::First { elapsed, refused, .. } => {
                 outcome.events |= event::ANSWERED | event::HANDSHAKE_TRIP;
+                outcome.events |= if refused { event::REFUSED_ANSWERED } else { 0 };
                 (outcome.elapsed, outcome.round_trip) = (elapsed, elapsed);
                 if self.half_open.is_joined(digest.hash) {
                     let late = self.answered_late(digest);
                     // What the attempt says of its being sent again stands.
                     marks |= if marks & mark::BEHIND == 0 { late } else { late & !SENT_AGAIN };
+                    self.count_late(digest, marks);
                 }
             }
             Answer::Again => self.answered_again(digest, marks),
@@ -109,6 +116,18 @@ impl Follower {
         {
             let (sender, now_us) = (digest.key.sender(), clock_us(digest.ts_ns));
             self.table.pair(place).0.answer_again(sender, &digest.packet.segment, now_us);
+            self.count_late(digest, marks);
+        }
+    }
+
+    /// A SYN or SYN-ACK whose connection has begun: counted with what is told of it.
+    fn count_late(&mut self, digest: &Digest, marks: u32) {
+        let Some(place) = self.table.find(digest.hash).filter(|_| marks & mark::CAPTURED_TWICE == 0) else {
+            return;
+        };
+        let (connection, story) = self.table.pair(place);
+        if connection.flags & flag::TOLD == 0 {
+            connection.count_late(story, digest.key.sender(), &seen(digest), marks);
         }
     }
 
@@ -138,6 +157,7 @@ impl Follower {
             Reset::Refused => {
                 (event::REFUSED | event::FROM_LISTENER, mark::RESET_REFUSED, CloseCause::Refused)
             }
+            Reset::RefusedAgain => (event::FROM_LISTENER, mark::RESET_REFUSED, CloseCause::Refused),
             Reset::Aborted => {
                 (event::ABORTED | event::FROM_LISTENER, mark::RESET_ABORTED, CloseCause::ResetByResponder)
             }
@@ -273,4 +293,15 @@ impl Follower {
             self.layers.open(slot, next);
         }
     }
+}
+
+/// A SYN-ACK with another number than the one before: whoever answers forgot that one, or there are several. Held against
+/// the old number, as Wireshark does; what follows is held against the new one.
+pub(super) const fn answered_anew(before: u32, sequence: u32) -> u32 {
+    let held_against = if is_after(sequence, before) {
+        mark::LOST_SEGMENT
+    } else {
+        mark::RETRANSMISSION | mark::SYN_ACK_RETRANSMISSION
+    };
+    mark::REUSED_PORTS | held_against
 }

@@ -387,3 +387,36 @@ fn records_have_what_came_before_and_behind_the_connection() {
     assert_eq!(records[0].last_ns, 1_025_000_000, "the last RST");
     assert_eq!((records[1].first_ns, records[1].last_ns), (1_030_000_000, 1_035_000_000));
 }
+
+#[test]
+fn records_count_what_of_the_handshake_came_late() {
+    let mut scene = Scene::new();
+    scene.hear(Client, SYN, 0, 0, 0, 1_000);
+    scene.hear(Server, SYN_ACK, 0, 1, 0, 1_000);
+    scene.hear(Client, ACK, 1, 1, 0, 1_000);
+    assert_eq!(scene.hear(Server, SYN_ACK, 0, 1, 0, 1_000), ANSWERED_AGAIN);
+    assert_eq!(scene.hear(Client, SYN, 0, 0, 0, 1_000), mark::RETRANSMISSION | mark::SYN_RETRANSMISSION);
+    let now_ns = scene.now_ms * 1_000_000;
+    let records = scene.follower.finish(now_ns, Stamp::from_ns(now_ns)).told;
+    let handshake = records[0].handshake.unwrap();
+    assert_eq!((records[0].forward.packets, records[0].reverse.packets), (3, 2));
+    assert_eq!((handshake.syn_retransmission, handshake.syn_ack_retransmission), (1, 1));
+}
+
+#[test]
+fn a_refused_syn_that_comes_again_has_a_record_for_each() {
+    let mut scene = Scene::new();
+    for _ in 0..2 {
+        scene.hear(Client, SYN, 0, 0, 0, 1_000);
+        assert_eq!(scene.hear(Server, tcp_flag::RST | ACK, 0, 1, 0, 0), mark::RESET_REFUSED);
+    }
+    let again = mark::RETRANSMISSION | mark::SYN_RETRANSMISSION;
+    assert_eq!(scene.hear(Client, SYN, 0, 0, 0, 1_000), again);
+    scene.hear(Server, SYN_ACK, 9_000, 1, 0, 1_000);
+    scene.hear(Client, ACK, 1, 9_001, 0, 1_000);
+    let now_ns = scene.now_ms * 1_000_000;
+    let mut records = scene.follower.finish(now_ns, Stamp::from_ns(now_ns)).told;
+    records.sort_by_key(|record| record.number);
+    let counts: Vec<_> = records.iter().map(|told| (told.forward.packets, told.reverse.packets)).collect();
+    assert_eq!(counts, [(1, 1), (1, 1), (2, 1)]);
+}

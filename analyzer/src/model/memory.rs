@@ -168,7 +168,8 @@ impl Second {
         let completed = count(Counter::Completed) + count(Counter::CompletedOneSided);
         Self {
             attempted: count(Counter::Attempted),
-            resolved: completed + count(Counter::Refused) + count(Counter::Aborted),
+            resolved: (completed + count(Counter::Refused) + count(Counter::Aborted))
+                .saturating_sub(count(Counter::RefusedAnswered)),
             completed,
             payload: count(Counter::PayloadSegments),
             again: count(Counter::RetransmitOrReordered),

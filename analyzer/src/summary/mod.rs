@@ -353,6 +353,8 @@ impl HandshakeSummary {
         let count = |counter| run.totals.get(counter);
         let (attempted, answered) = (count(Counter::Attempted), count(Counter::Answered));
         let refused = count(Counter::Refused);
+        // Those that were both are to be taken away once.
+        let refused_only = refused.saturating_sub(count(Counter::RefusedAnswered));
         let one_sided = count(Counter::CompletedOneSided);
         Self {
             attempted,
@@ -360,7 +362,7 @@ impl HandshakeSummary {
             refused,
             completed: count(Counter::Completed),
             completed_one_sided: one_sided,
-            timed_out: attempted.saturating_sub(answered + refused + one_sided + waiting),
+            timed_out: attempted.saturating_sub(answered + refused_only + one_sided + waiting),
             half_open: answered.saturating_sub(count(Counter::Completed)),
             aborted: count(Counter::Aborted),
             syn_per_s_max: run.syn_per_s_max,

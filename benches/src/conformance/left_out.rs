@@ -11,7 +11,7 @@ use super::tshark::Segment;
 
 /// Copies of a packet further apart are not the same packet seen twice.
 pub(super) const COPY_WITHIN_NS: i64 = 2_000_000;
-/// Within this time, and with an IPv4 identification, they certainly are.
+/// Within this time, and with an IPv4 identification of its own, they certainly are.
 const CERTAINLY_WITHIN_NS: i64 = 100_000;
 /// Packets before in which the original of a copy is looked for.
 const COPY_WITHIN_PACKETS: usize = 4_000;
@@ -124,6 +124,7 @@ pub(super) struct Copies {
 
 pub(super) fn copies(segments: &[Segment]) -> Copies {
     let mut copies = Copies { possible: BTreeSet::new(), certain: BTreeSet::new() };
+    let numbering = numbering(segments);
     let mut recent: BTreeMap<(u32, u32), Vec<usize>> = BTreeMap::new();
     for (index, segment) in segments.iter().enumerate() {
         let seen = recent.entry((segment.stream, segment.seq)).or_default();
@@ -134,11 +135,22 @@ pub(super) fn copies(segments: &[Segment]) -> Copies {
             .map(|earlier| segment.at_ns - earlier.at_ns);
         if let Some(age_ns) = age_ns.min().filter(|age_ns| *age_ns <= COPY_WITHIN_NS) {
             copies.possible.insert(segment.packet);
-            if age_ns <= CERTAINLY_WITHIN_NS && segment.ip_id.is_some_and(|id| id != 0) {
+            let is_numbered = segment.ip_id.is_some_and(|id| id != 0) && numbering.contains(&segment.source);
+            if age_ns <= CERTAINLY_WITHIN_NS && is_numbered {
                 copies.certain.insert(segment.packet);
             }
         }
         seen.push(index);
     }
     copies
+}
+
+/// Ends whose packets have more than one IPv4 identification: some write the same number into all.
+fn numbering(segments: &[Segment]) -> BTreeSet<&(String, u16)> {
+    let mut first = BTreeMap::new();
+    let differing = segments.iter().filter_map(|segment| {
+        let differs = *first.entry(&segment.source).or_insert(segment.ip_id) != segment.ip_id;
+        differs.then_some(&segment.source)
+    });
+    differing.collect()
 }

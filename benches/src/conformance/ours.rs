@@ -58,6 +58,9 @@ pub struct Way {
     /// Segments overtaken.
     #[serde(default)]
     pub out_of_order: u64,
+    /// Segments that close the window.
+    #[serde(default)]
+    pub zero_window: u64,
     /// From its segments to their ACKs.
     #[serde(default)]
     pub rtt: Rtt,

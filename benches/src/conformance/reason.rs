@@ -49,6 +49,15 @@ pub enum Reason {
     /// tshark calls it a fast retransmission, and has itself counted fewer than two duplicate ACKs for it. Both say that
     /// the segment is behind others.
     FewDuplicates,
+    /// It was captured behind one of the same connection that has a later time: tshark takes a time that runs backwards for
+    /// a long one, tidegauge goes by how far the two are apart. Both say that the segment is behind others.
+    BackInTime,
+    /// A SYN or SYN-ACK with the number of an earlier one, behind what followed that: to tshark overtaken, to tidegauge sent
+    /// again, as it had arrived. Both say that the segment is behind others.
+    HandshakeBehind,
+    /// An ACK that repeats the one before and carries an option of Multipath TCP: tshark does not count it as a duplicate
+    /// (RFC 8684: it says nothing of congestion), tidegauge does not read the option.
+    Multipath,
     /// tshark sees no TCP in the frame.
     NotTcpToTshark,
     /// The first packet between these ports: in its second pass tshark still knows the last ones.
@@ -74,6 +83,9 @@ impl fmt::Display for Reason {
             Self::BehindReset => "tshark says the same without RSTs behind which the connection goes on",
             Self::ResetText => "the text or FIN of a RST is no part of the stream",
             Self::FewDuplicates => "fast to tshark, which counted fewer than two duplicate ACKs for it",
+            Self::BackInTime => "behind one with a later time: a time that runs backwards is long to tshark",
+            Self::HandshakeBehind => "a SYN or SYN-ACK that came again behind what followed it: overtaken to tshark",
+            Self::Multipath => "a repeated ACK with an option of Multipath TCP: no duplicate to tshark",
             Self::NoAck => "neither SYN nor RST nor ACK: of no connection",
             Self::Fragment => {
                 "fragments: counted where the TCP header is, tshark where the datagram is complete"
@@ -100,6 +112,8 @@ pub(super) struct Context<'a> {
     superseded: Superseded,
     resets: Resets,
     hasty: BTreeSet<u64>,
+    back_in_time: BTreeSet<u64>,
+    syns_again: BTreeSet<u64>,
     /// By tshark's numbers.
     streams: BTreeMap<u32, Stream>,
     forgets: bool,
@@ -126,6 +140,8 @@ impl<'a> Context<'a> {
             superseded: superseded(segments),
             resets: resets(segments),
             hasty: hasty(segments),
+            back_in_time: back_in_time(segments),
+            syns_again: syns_again(segments),
             streams: streams(segments),
             forgets: forgotten(said) > 0,
         }
@@ -171,6 +187,16 @@ impl<'a> Context<'a> {
             if self.has_other_round_trip(segment) {
                 return Reason::OtherRoundTrip;
             }
+            if self.syns_again.contains(&packet) {
+                return Reason::HandshakeBehind;
+            }
+            if self.back_in_time.contains(&packet) {
+                return Reason::BackInTime;
+            }
+        }
+        let is_duplicate = what == What::Judgement(Judgement::DuplicateAck);
+        if is_duplicate && by == Speaker::Tidegauge && segment.is_multipath {
+            return Reason::Multipath;
         }
         match self.of_stream(segment, what, by) {
             Some(reason) => reason,
@@ -181,8 +207,13 @@ impl<'a> Context<'a> {
 
     /// Whether both say that the segment is behind others, and differ on what that means.
     fn is_behind_to_both(&self, segment: &Segment, what: What) -> bool {
-        const BEHIND: [Judgement; 3] =
-            [Judgement::FastRetransmission, Judgement::OutOfOrder, Judgement::Retransmission];
+        const BEHIND: [Judgement; 5] = [
+            Judgement::FastRetransmission,
+            Judgement::OutOfOrder,
+            Judgement::Retransmission,
+            Judgement::SynRetransmission,
+            Judgement::SynAckRetransmission,
+        ];
         let is_behind = |judgements: Judgements| BEHIND.iter().any(|behind| judgements.has(*behind));
         let ours = self.said.judged.get(&segment.packet).copied().unwrap_or_default().judgements;
         BEHIND.iter().any(|behind| what == What::Judgement(*behind))
@@ -250,6 +281,25 @@ fn hasty(segments: &[Segment]) -> BTreeSet<u64> {
         *own = (segment.ack, segment.duplicate_ack_number.unwrap_or(counted));
     }
     packets
+}
+
+/// Segments captured behind one of the same connection with a later time.
+fn back_in_time(segments: &[Segment]) -> BTreeSet<u64> {
+    let mut newest = BTreeMap::new();
+    let is_back = |segment: &&Segment| {
+        let newest_ns = newest.entry(segment.stream).or_insert(segment.at_ns);
+        *newest_ns = segment.at_ns.max(*newest_ns);
+        segment.at_ns < *newest_ns
+    };
+    segments.iter().filter(is_back).map(|segment| segment.packet).collect()
+}
+
+/// SYNs and SYN-ACKs with the number of an earlier one from the same end.
+fn syns_again(segments: &[Segment]) -> BTreeSet<u64> {
+    let mut seen = BTreeSet::new();
+    let syns = segments.iter().filter(|segment| segment.flags & SYN != 0);
+    let again = syns.filter(|syn| !seen.insert((syn.stream, &syn.source, syn.flags & ANSWER, syn.seq)));
+    again.map(|syn| syn.packet).collect()
 }
 
 fn streams(segments: &[Segment]) -> BTreeMap<u32, Stream> {
@@ -472,5 +522,47 @@ mod tests {
         assert_eq!(reason([None, None, Some(1)], Judgement::OutOfOrder), Reason::FewDuplicates);
         assert_eq!(reason([None, Some(1), Some(2)], Judgement::OutOfOrder), Reason::Unexplained);
         assert_eq!(reason([None; 3], Judgement::LostSegment), Reason::Unexplained);
+    }
+
+    #[test]
+    fn times_that_run_backwards_and_syns_that_come_again_are_reasons_where_both_see_a_segment_behind() {
+        let judged = |judgement| [judgement].into_iter().collect::<Judgements>();
+        let reason = |segments: &[Segment], what, ours| {
+            let last = segments.last().unwrap();
+            let judged = Judged { judgements: judged(ours), duplicate_ack_number: None };
+            let said = Said { judged: [(last.packet, judged)].into(), ..Said::default() };
+            let alone = Alone::new();
+            Context::new(segments, &said, &alone).reason(last.packet, Some(last), what, Speaker::Tidegauge)
+        };
+        let overtaken = Segment { judgements: judged(Judgement::OutOfOrder), ..segment(2) };
+        let earlier = Segment { at_ns: 0, ..overtaken.clone() };
+        let fast = Judgement::FastRetransmission;
+        assert_eq!(reason(&[segment(1), earlier.clone()], FAST, fast), Reason::BackInTime);
+        assert_eq!(reason(&[segment(1), overtaken.clone()], FAST, fast), Reason::Unexplained);
+        assert_eq!(reason(&[segment(1), earlier], FAST, Judgement::LostSegment), Reason::Unexplained);
+        let syn = Segment { flags: SYN, seq: 1, ..segment(1) };
+        let again = Segment { flags: SYN, seq: 1, ..overtaken };
+        let what = What::Judgement(Judgement::SynRetransmission);
+        let ours = Judgement::SynRetransmission;
+        assert_eq!(reason(&[syn.clone(), again.clone()], what, ours), Reason::HandshakeBehind);
+        assert_eq!(reason(&[syn, Segment { seq: 9, ..again }], what, ours), Reason::Unexplained);
+    }
+
+    #[test]
+    fn a_repeated_ack_of_multipath_tcp_is_a_reason_only_with_its_option() {
+        const REPEATED: What = What::Judgement(Judgement::DuplicateAck);
+        let reason = |is_multipath, by| {
+            let repeated = Segment { is_multipath, ..segment(1) };
+            let (said, alone) = (Said::default(), Alone::new());
+            Context::new(std::slice::from_ref(&repeated), &said, &alone).reason(
+                1,
+                Some(&repeated),
+                REPEATED,
+                by,
+            )
+        };
+        assert_eq!(reason(true, Speaker::Tidegauge), Reason::Multipath);
+        assert_eq!(reason(true, Speaker::Tshark), Reason::Unexplained);
+        assert_eq!(reason(false, Speaker::Tidegauge), Reason::Unexplained);
     }
 }

@@ -21,7 +21,7 @@ const PREFERENCES: [&str; 6] = [
     "ip.defragment:TRUE",
     "ip.check_checksum:FALSE",
 ];
-const FIELDS: [&str; 22] = [
+const FIELDS: [&str; 24] = [
     "frame.number",
     "frame.time_epoch",
     "frame.protocols",
@@ -41,6 +41,8 @@ const FIELDS: [&str; 22] = [
     "tcp.len",
     "tcp.flags",
     "tcp.window_size_value",
+    "tcp.options.wscale.shift",
+    "tcp.options.mptcp.subtype",
     "tcp.checksum",
     "tcp.analysis.duplicate_ack_num",
     "tcp.analysis.initial_rtt",
@@ -77,6 +79,10 @@ pub struct Segment {
     pub flags: u16,
     /// Window field as sent.
     pub rwnd: u16,
+    /// Window shift that a SYN or SYN-ACK offers.
+    pub window_shift: Option<u8>,
+    /// Carries an option of Multipath TCP (RFC 8684).
+    pub is_multipath: bool,
     /// Checksum field.
     pub checksum: u16,
     /// tshark's number of the duplicate ACK.
@@ -94,6 +100,11 @@ impl Segment {
             (of.ip_id, of.seq, of.ack, of.payload_bytes, of.flags, of.rwnd, of.checksum, of.stream)
         };
         key(self) == key(other) && self.source == other.source
+    }
+
+    /// Time, whole microseconds since 1970.
+    pub const fn at_us(&self) -> i64 {
+        self.at_ns.div_euclid(1_000)
     }
 }
 
@@ -167,6 +178,8 @@ fn segment(line: &str) -> Option<Segment> {
         payload_bytes: fields.number("tcp.len")? as u32,
         flags,
         rwnd: fields.number("tcp.window_size_value").unwrap_or_default() as u16,
+        window_shift: fields.number("tcp.options.wscale.shift").map(|shift| shift as u8),
+        is_multipath: !fields.all("tcp.options.mptcp.subtype").is_empty(),
         checksum: fields.number("tcp.checksum").unwrap_or_default() as u16,
         duplicate_ack_number: fields.number("tcp.analysis.duplicate_ack_num").map(|number| number as u32),
         initial_rtt_ns: nanoseconds(fields.first("tcp.analysis.initial_rtt")),
@@ -236,7 +249,7 @@ mod tests {
         [facts].into_iter().chain(columns).collect::<Vec<_>>().join("\t")
     }
 
-    const TCP: &str = "1000\t1700000001.718829000\teth:ethertype:ip:tcp:data\t10.20.0.81\t\t198.51.100.38\t\t0x02b7\t0\t0\t\t88\t20019\t5001\t926529511\t4294965847\t300\t0x0018\t15511\t0xf96c\t\t0.000100000";
+    const TCP: &str = "1000\t1700000001.718829000\teth:ethertype:ip:tcp:data\t10.20.0.81\t\t198.51.100.38\t\t0x02b7\t0\t0\t\t88\t20019\t5001\t926529511\t4294965847\t300\t0x0018\t15511\t\t\t0xf96c\t\t0.000100000";
 
     #[test]
     fn a_segment_is_read_with_its_judgements() {

@@ -42,8 +42,9 @@ pub(super) fn answered<T: Tables>(
     let at = tables.precise(now, RESERVE);
     let Some(attempts) = tables.attempts(hash) else { return };
     match attempts.answer(fingerprint(hash), sender, segment, at) {
-        Answer::First { elapsed, precise } => {
+        Answer::First { elapsed, precise, refused } => {
             outcome.events |= event::ANSWERED | if precise { event::HANDSHAKE_TRIP } else { 0 };
+            outcome.events |= if refused { event::REFUSED_ANSWERED } else { 0 };
             outcome.elapsed = elapsed;
             outcome.round_trip = elapsed;
             // Ports used again: what the slot remembers belongs to the connection before.
@@ -69,6 +70,7 @@ pub(super) fn reset<T: Tables>(
     let told = match attempts.reset(fingerprint(hash), sender, segment) {
         Reset::Aborted => event::ABORTED | event::LISTENER_KNOWN | event::FROM_LISTENER,
         Reset::Refused => event::REFUSED | event::LISTENER_KNOWN | event::FROM_LISTENER,
+        Reset::RefusedAgain => event::LISTENER_KNOWN | event::FROM_LISTENER,
         // The guess by port numbers stands.
         Reset::Unrelated => outcome.events & event::FROM_LISTENER,
         Reset::Withdrawn => event::ABORTED | event::LISTENER_KNOWN,

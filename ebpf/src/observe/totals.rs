@@ -158,6 +158,7 @@ pub fn count_outcome(counters: &mut Counters, outcome: &Outcome, packets: u64, s
         (event::ANSWERED, Counter::Answered),
         (event::ANSWERED_UNASKED, Counter::AnsweredUnasked),
         (event::REFUSED, Counter::Refused),
+        (event::REFUSED_ANSWERED, Counter::RefusedAnswered),
         (event::ABORTED, Counter::Aborted),
         (event::COMPLETED, Counter::Completed),
         (event::COMPLETED_ONE_SIDED, Counter::CompletedOneSided),

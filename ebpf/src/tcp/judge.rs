@@ -122,9 +122,13 @@ impl Connection {
             let idle = Idle { after_us: idle_after_us, now_us, now: seen.now };
             send(own, own_details, peer, segment, marks, idle, outcome);
         }
+        let unheard = own.state & state::SENT == 0;
         advance(own, segment, marks, now_us);
         if own.state & peer.state & state::SENT != 0 {
             self.flags |= flag::PROVEN;
+        }
+        if unheard {
+            self.flags &= !half_closed(self.flags, own, peer);
         }
         if marks != 0 || own.state & state::FIN != 0 {
             own_details.count(marks, seen.segments);
@@ -269,8 +273,10 @@ pub(super) fn resent(
     if !behind || (bytes > 1 && segment.sequence == own.next_sequence.wrapping_sub(1)) {
         return 0;
     }
-    let asked_for =
-        (2..STALLED).contains(&peer.duplicate_acks) && peer.last_acknowledgment == segment.sequence;
+    // Whoever has reset the connection asks for nothing any more.
+    let asked_for = (2..STALLED).contains(&peer.duplicate_acks)
+        && peer.last_acknowledgment == segment.sequence
+        && peer.state & state::RST == 0;
     if asked_for && within_us(now_us, peer.last_us, FAST_WITHIN_US) {
         return mark::RETRANSMISSION | mark::FAST_RETRANSMISSION;
     }
@@ -325,6 +331,13 @@ fn close(own: &Direction, peer: &Direction, fin: bool, marks: &mut u32) -> u16 {
         *marks |= mark::HALF_CLOSE;
     }
     0
+}
+
+/// [`flag::CLOSED`] where `peer`'s FIN alone closed the connection, as `own` had not been heard until now.
+#[cold]
+fn half_closed(flags: u16, own: &Direction, peer: &Direction) -> u16 {
+    let over = own.state & (state::FIN | state::RST) != 0 || peer.state & state::RST != 0;
+    if over || flags & flag::TOLD != 0 { 0 } else { flags & flag::CLOSED }
 }
 
 /// SACK, ECN and urgent data: seldom enough to be looked for apart.

@@ -2,8 +2,9 @@
 //!
 //! Each silence between two payload segments of one direction is given to one of the three, after Siekkinen et al.,
 //! "A root cause analysis toolkit for TCP", Computer Networks 52 (2008), reduced to what one pass tells:
-//! - once everything sent is acknowledged nothing but the application keeps a sender back; the time since that ACK is
-//!   the application's;
+//! - once everything sent is acknowledged, and the last segment had PSH as the end of what was written has (RFC 9293
+//!   section 3.9.1.2), nothing but the application keeps a sender back; the time since that ACK is the application's.
+//!   Without PSH there was more to send, and it waited below: in a queue of the sender's own host, for its pacing;
 //! - the time before it is the receiver's where the last segment went up to its window (within one full segment);
 //! - all the rest is the network's: bandwidth, congestion window, queues, loss.
 
@@ -20,7 +21,8 @@ pub(super) fn attribute(
     now_us: u32,
     all_acknowledged: bool,
 ) {
-    let application_us = if all_acknowledged { elapsed_us(now_us, peer.last_us).min(silence_us) } else { 0 };
+    let nothing_to_send = all_acknowledged && own.state & state::PUSHED != 0;
+    let application_us = if nothing_to_send { elapsed_us(now_us, peer.last_us).min(silence_us) } else { 0 };
     let waiting_us = silence_us - application_us;
     if own.state & state::BLOCKED != 0 {
         details.spend(application_us, waiting_us, 0);

@@ -4,8 +4,8 @@
 //! is complete, so that a flood fills no tables; what the cache knows is made up for when another segment comes first
 //! ([`Connection::join`]).
 
-use super::connection::{Connection, Direction, flag, state};
-use super::judge::{advance, resent};
+use super::connection::{Connection, Direction, Story, clock_us, flag, state};
+use super::judge::{Seen, advance, resent};
 use super::mark;
 use super::unseen::unseen;
 use crate::attempt::{ASKED, Attempt, UNASKED};
@@ -75,6 +75,18 @@ impl Connection {
         let known = self.flags & flag::HANDSHAKE != 0;
         (!known || self.initiator() == sender)
             && self.directions[sender as usize & 1].began_at(segment.sequence)
+    }
+
+    /// Counts a SYN or SYN-ACK that came behind the handshake, which itself counts those before.
+    #[cold]
+    pub fn count_late(&mut self, story: &mut Story, sender: Side, seen: &Seen<'_>, marks: u32) {
+        let own = &mut self.directions[sender as usize & 1];
+        own.count(seen);
+        own.last_us = clock_us(seen.now_ns);
+        if marks & mark::RETRANSMISSION != 0 {
+            let again = &mut story.handshake_again[usize::from(marks & mark::SYN_ACK_RETRANSMISSION != 0)];
+            *again = again.saturating_add(1);
+        }
     }
 
     /// Its SYN-ACK when it is known already: sent again, or overtaken by the ACK of it.

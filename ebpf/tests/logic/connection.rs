@@ -354,6 +354,17 @@ fn a_connection_closes_half_and_whole() {
 }
 
 #[test]
+fn a_connection_closed_by_the_only_side_that_was_heard_is_open_when_the_other_one_is() {
+    let mut scene = Scene::from_the_middle(1_000);
+    scene.hear(SERVER, ACK | FIN, 0, 1, 0, 1_000);
+    assert!(!scene.connection.is_open(), "nobody else was heard");
+    scene.hear(CLIENT, ACK, 1, 1, 0, 1_000);
+    assert!(scene.connection.is_open());
+    scene.hear(CLIENT, ACK | FIN, 1, 1, 0, 1_000);
+    assert!(!scene.connection.is_open());
+}
+
+#[test]
 fn a_reset_ends_a_connection_only_with_a_number_that_fits() {
     let mut scene = Scene::established(1_000);
     scene.client(0, 100);
@@ -381,6 +392,11 @@ fn a_sender_waits_for_its_application_its_receiver_or_the_network() {
     // Room, and nothing comes for a while although it is not all acknowledged.
     scene.wait_us(400_000).client(2_200, 1_000);
     assert!(scene.story.details[0].network_us >= 400_000, "{:?}", scene.story.details[0]);
+    // All is acknowledged, and there was more to send: it waits in a queue below.
+    scene.hear(CLIENT, ACK, 3_200, 0, 1_000, 1_000);
+    scene.server_ack(4_200, 60_000);
+    scene.wait_us(500_000).client(4_200, 1_000);
+    assert!(scene.story.details[0].network_us >= 900_000, "{:?}", scene.story.details[0]);
 }
 
 proptest! {

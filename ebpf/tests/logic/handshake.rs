@@ -75,6 +75,46 @@ fn a_reset_in_place_of_an_answer_is_refused_by_the_one_who_was_asked() {
 }
 
 #[test]
+fn a_refused_syn_sent_again_is_the_same_attempt_and_may_yet_be_completed() {
+    let (mut scene, mut talk) = (Scene::new(), Talk::new());
+    let syn = talk.client(SYN, 0);
+    let refusal = talk.server(RST | ACK, 0);
+    for _ in 0..2 {
+        scene.hear(&syn);
+        scene.hear(&refusal);
+        scene.wait_ms(500);
+    }
+    assert_eq!(scene.judged(), [("attempted", 1), ("syn_retransmission", 1), ("refused", 1)]);
+    assert_eq!(scene.of(SERVER, ListenerCounter::Refused), 1);
+    scene.hear(&syn);
+    scene.hear(&talk.server(SYN | ACK, 0));
+    scene.hear(&talk.client(ACK, 0));
+    let counts = [
+        ("attempted", 1),
+        ("syn_retransmission", 2),
+        ("answered", 1),
+        ("refused", 1),
+        ("refused_answered", 1),
+        ("completed", 1),
+    ];
+    assert_eq!(scene.judged(), counts);
+    assert_eq!(scene.of(SERVER, ListenerCounter::Completed), 1);
+}
+
+#[test]
+fn an_aborted_syn_sent_again_is_not_asked_anew() {
+    let (mut scene, mut talk) = (Scene::new(), Talk::new());
+    let syn = talk.client(SYN, 0);
+    scene.hear(&syn);
+    scene.hear(&talk.server(SYN | ACK, 0));
+    scene.hear(&talk.server(RST | ACK, 0));
+    scene.hear(&syn);
+    let counts = [("attempted", 1), ("syn_retransmission", 1), ("answered", 1), ("aborted", 1)];
+    assert_eq!(scene.judged(), counts);
+    assert_eq!(scene.waiting(), 0);
+}
+
+#[test]
 fn a_reset_for_another_number_refuses_nothing() {
     let (mut scene, mut talk) = (Scene::new(), Talk::new());
     scene.hear(&talk.client(SYN, 0));
