@@ -1,4 +1,5 @@
-//! Observations in the report: one line each, the heaviest first, under a heading that says that they are no alarm.
+//! Observations in the report, the heaviest first, under a heading that says that they are no alarm: what was seen, what an
+//! incident would have needed, and what to run.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -8,8 +9,8 @@ use super::report::{BOLD, styled};
 use crate::observation::{Observation, Observed};
 use crate::summary::Summary;
 
-/// Lines in a report, and of them of one kind; the JSON has the others.
-const LINES_MAX: usize = 10;
+/// Observations in a report, and of them of one kind; the JSON has the others.
+const SHOWN_MAX: usize = 10;
 const OF_A_KIND_MAX: usize = 3;
 
 /// Appends the lines; none where nothing was observed.
@@ -27,7 +28,7 @@ pub(super) fn lines(text: &mut String, summary: &Summary, source: &Source) {
         *of_kind += 1;
         *of_kind <= OF_A_KIND_MAX
     });
-    let few: Vec<_> = few.take(LINES_MAX).collect();
+    let few: Vec<_> = few.take(SHOWN_MAX).collect();
     for one in &few {
         let _ = writeln!(text, "{}", line(one, source));
     }
@@ -41,8 +42,11 @@ pub(super) fn lines(text: &mut String, summary: &Summary, source: &Source) {
 fn line(one: &Observation, source: &Source) -> String {
     let kind = styled(BOLD, one.kind.name());
     let command = match source.kind {
-        "file" if source.name != "-" => format!("tshark -r '{}' -Y '{}'", source.name, one.filter),
+        "file" if source.name != "-" => {
+            format!("tshark -r '{}' -Y '{}'", source.name.replace('\'', r"'\''"), one.filter)
+        }
         _ => one.next.clone(),
     };
-    format!("  {kind} at {}: {} (an incident: {}) $ {command}", one.target, one.what, one.incident_needs)
+    let (target, what, needs) = (&one.target, &one.what, &one.incident_needs);
+    format!("  {kind} at {target}: {what}\n    incident    {needs}\n    next        $ {command}")
 }
