@@ -135,7 +135,10 @@ impl Lab {
         sweep()?;
         let name = (0..LABS_PER_OWNER_MAX)
             .map(|n| format!("{PREFIX}{owner}-{n}"))
-            .find(|name| !namespace_path(&format!("{name}-a")).exists())
+            // All of it: another thread may be taking a lab down, one namespace after the other.
+            .find(|name| {
+                ["a", "m", "b"].iter().all(|side| !namespace_path(&format!("{name}-{side}")).exists())
+            })
             .with_context(|| format!("process {owner} already has {LABS_PER_OWNER_MAX} labs"))?;
         // From here on dropping the lab removes what was made so far.
         let lab = Self { name, joint, has_ipv6: Path::new("/proc/sys/net/ipv6").exists() };
