@@ -113,7 +113,8 @@ pub struct Follower {
     half_open: HalfOpen,
     table: Table,
     layers: Layers,
-    sums: LayerSums,
+    /// Boxed: they are handed over at each tick, and are large.
+    sums: Box<LayerSums>,
     /// Closed connections, in the order of their ends: those to tell, and those told.
     closed: VecDeque<Closed>,
     resting: VecDeque<Closed>,
@@ -135,7 +136,7 @@ impl Follower {
             half_open: HalfOpen::new(sizes.attempts, sizes.records),
             table: Table::new(sizes.connections, sizes.stories),
             layers: Layers::new(sizes.stories),
-            sums: LayerSums::default(),
+            sums: Box::default(),
             closed: VecDeque::with_capacity(sizes.connections as usize),
             resting: VecDeque::with_capacity(sizes.connections as usize),
             records: sizes.records,

@@ -51,7 +51,7 @@ impl Follower {
     }
 
     fn said(&mut self) -> Said {
-        let layers = if self.sums.is_empty() { None } else { Some(Box::new(std::mem::take(&mut self.sums))) };
+        let layers = if self.sums.is_empty() { None } else { Some(std::mem::take(&mut self.sums)) };
         let (told, mut misfits) = (std::mem::take(&mut self.told), std::mem::take(&mut self.misfits));
         misfits.watches_given_up += self.watch.take_given_up() + self.endings.take_given_up();
         Said { layers, told, misfits, watched: None, faults: self.endings.take() }
