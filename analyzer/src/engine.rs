@@ -195,7 +195,7 @@ impl Engine {
         // Judged as they came; nobody reads them of longer windows.
         (window.hosts, window.actors) = (Keyed::default(), Keyed::default());
         (window.paths, window.troubles) = (Keyed::default(), Keyed::default());
-        window.faults = Keyed::default();
+        window.impairments = Keyed::default();
         self.second.merge(window);
         self.judge(changes);
     }

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use tidegauge_ebpf::flow::prefix_of;
+use tidegauge_ebpf::packet::Address;
 
 use crate::config::Config;
 use crate::window::{address_of, ip_addr};
@@ -60,6 +61,19 @@ impl Network {
 /// The small network of a host.
 pub(crate) fn network_of(address: IpAddr) -> IpAddr {
     ip_addr(prefix_of(address_of(address)))
+}
+
+/// The first bits that two addresses have in common.
+pub(crate) fn common_bits(one: Address, other: Address) -> u8 {
+    let mut bits = 0;
+    for (one, other) in one.into_iter().zip(other) {
+        let same = (one ^ other).leading_zeros() as u8;
+        bits += same;
+        if same != 32 {
+            break;
+        }
+    }
+    bits
 }
 
 /// The thresholds of floods for a large network.

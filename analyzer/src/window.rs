@@ -10,7 +10,7 @@ use tidegauge_ebpf::target::{Majority, TargetCounter};
 use crate::account::actors::{ActorCounts, Bits};
 use crate::distinct::Distinct;
 use crate::fact::{Fact, FactCounts, Facts};
-use crate::fault::{FaultKey, Worst};
+use crate::impairment::{ImpairmentKey, Worst};
 use crate::keyed::Keyed;
 use crate::local_host::HostInterval;
 use crate::path::{PathWindow, Trouble};
@@ -200,7 +200,7 @@ pub struct Window {
     /// Destinations that packets do not reach.
     pub paths: Keyed<IpAddr, PathWindow>,
     /// What connections suffered from that ended.
-    pub faults: Keyed<FaultKey, Worst>,
+    pub impairments: Keyed<ImpairmentKey, Worst>,
     /// What found no row in the tables of these.
     pub refused: Refused,
     /// Where some flows were not followed: what is judged per flow is an estimate.
@@ -240,7 +240,7 @@ impl Window {
         self.actors.merge(other.actors, ActorWindow::merge);
         self.troubles.merge(other.troubles, Trouble::merge);
         self.paths.merge(other.paths, PathWindow::merge);
-        self.faults.merge(other.faults, Worst::merge);
+        self.impairments.merge(other.impairments, Worst::merge);
         self.refused.merge(other.refused);
         if let Some(sampling) = other.sampling {
             self.sampling.get_or_insert_default().merge(&sampling);
@@ -268,7 +268,7 @@ impl Window {
             && self.actors.is_empty()
             && self.troubles.is_empty()
             && self.paths.is_empty()
-            && self.faults.is_empty()
+            && self.impairments.is_empty()
             && self.refused == Refused::default()
             && self.totals.values.iter().all(|value| *value == 0)
             && self

@@ -19,6 +19,7 @@ use super::index::{Index, Place};
 use crate::huge;
 use crate::keyed::Keyed;
 use crate::most::Most;
+use crate::prefix::common_bits;
 use crate::window::{ActorKey, ActorProtocol, ActorWindow, ListenerKey, Window, ip_addr};
 
 /// Rows, 2 MiB.
@@ -140,19 +141,6 @@ fn prefix(mut address: Address, bits: u8) -> Address {
         *word = if kept == 0 { 0 } else { *word & (u32::MAX << (32 - kept)) };
     }
     address
-}
-
-/// The first bits that two addresses have in common.
-fn common_bits(one: Address, other: Address) -> u8 {
-    let mut bits = 0;
-    for (one, other) in one.into_iter().zip(other) {
-        let same = (one ^ other).leading_zeros() as u8;
-        bits += same;
-        if same != 32 {
-            break;
-        }
-    }
-    bits
 }
 
 impl Reach {

@@ -22,8 +22,8 @@ use tidegauge_ebpf::settings::Settings;
 
 use crate::digest::Digest;
 use crate::fact::{Fact, Facts};
-use crate::fault::{Faults, Worst};
 use crate::follow::{Verdict, Watched};
+use crate::impairment::{Impairments, Worst};
 use crate::keyed::Keyed;
 use crate::path::{PathWindow, Trouble};
 use crate::truth::Truth;
@@ -49,7 +49,7 @@ pub struct Accounts {
     /// What partitions watched until the tick's end.
     watched: Watched,
     /// What connections suffered from that ended until then.
-    faults: Faults,
+    impairments: Impairments,
 }
 
 impl Accounts {
@@ -66,7 +66,7 @@ impl Accounts {
             actors: Actors::new(),
             round_trips: RoundTrips::default(),
             watched: Watched::default(),
-            faults: Faults::new(),
+            impairments: Impairments::new(),
         }
     }
 
@@ -255,7 +255,7 @@ impl Accounts {
         let watched = std::mem::take(&mut self.watched);
         window.troubles = Keyed::gather(watched.troubles, Trouble::join);
         window.paths = Keyed::gather(watched.paths, PathWindow::merge);
-        window.faults = Keyed::gather(std::mem::take(&mut self.faults), Worst::merge);
+        window.impairments = Keyed::gather(std::mem::take(&mut self.impairments), Worst::merge);
         window.truth = Some(std::mem::take(&mut self.truth));
         window
     }
@@ -267,8 +267,8 @@ impl Accounts {
     }
 
     /// What connections of a partition suffered from that ended in the tick.
-    pub fn faults(&mut self, faults: Faults) {
-        self.faults.extend(faults);
+    pub fn impairments(&mut self, impairments: Impairments) {
+        self.impairments.extend(impairments);
     }
 
     /// What the layers above TCP and the followers had to say.

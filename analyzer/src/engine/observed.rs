@@ -14,7 +14,7 @@ impl Engine {
         };
         let (mut drafts, mut most_unasked, mut unasked) = (Vec::new(), None, 0);
         for (key, state) in self.listeners.iter().chain(&self.asleep) {
-            drafts.extend(state.sums.drafts(*key, &seeing, |fault| self.ledger.worst(*key, fault)));
+            drafts.extend(state.sums.drafts(*key, &seeing, |impairment| self.ledger.worst(*key, impairment)));
             unasked += state.sums.unasked();
             most_unasked = most_unasked.max(Some((state.sums.unasked(), *key)));
         }

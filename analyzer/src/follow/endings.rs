@@ -1,4 +1,4 @@
-//! What a partition notes of connections that end ([`crate::fault`]): out of their stories, and of what was read above
+//! What a partition notes of connections that end ([`crate::impairment`]): out of their stories, and of what was read above
 //! them. Once for each connection; those to which nothing happened are not looked at.
 //!
 //! Limit: [`NOTED_MAX`] kinds and listeners between two ticks; what finds no place is counted.
@@ -10,7 +10,7 @@ use tidegauge_ebpf::tcp::mark;
 
 use super::table::index_of;
 use crate::digest::Digest;
-use crate::fault::{Fault, FaultKey, Faults, LATE_US, Worst};
+use crate::impairment::{Impairment, ImpairmentKey, Impairments, LATE_US, Worst};
 use crate::layer::AppRecord;
 use crate::window::{ListenerKey, ip_addr};
 
@@ -21,12 +21,12 @@ pub(super) const NOTED: u32 = mark::BEHIND | mark::DUPLICATE_ACK | mark::ZERO_WI
 /// A bit of [`Connection::flags`] beside [`flag`]: it has one of [`NOTED`], or a long round trip.
 pub(super) const TOLD_OF: u16 = 1 << 13;
 
-const TALLIES: [(Fault, Tally); 5] = [
-    (Fault::SentAgain, Tally::Retransmission),
-    (Fault::Overtaken, Tally::OutOfOrder),
-    (Fault::DuplicateAck, Tally::DuplicateAck),
-    (Fault::ZeroWindow, Tally::ZeroWindow),
-    (Fault::WindowFull, Tally::WindowFull),
+const TALLIES: [(Impairment, Tally); 5] = [
+    (Impairment::SentAgain, Tally::Retransmission),
+    (Impairment::Overtaken, Tally::OutOfOrder),
+    (Impairment::DuplicateAck, Tally::DuplicateAck),
+    (Impairment::ZeroWindow, Tally::ZeroWindow),
+    (Impairment::WindowFull, Tally::WindowFull),
 ];
 
 /// Whether a half of the handshake took long, and not because it was lost.
@@ -40,7 +40,7 @@ const LONG_US: u32 = 800_000;
 /// All that is noted in a tick.
 #[derive(Debug, Default)]
 pub(super) struct Endings {
-    noted: BTreeMap<FaultKey, Worst>,
+    noted: BTreeMap<ImpairmentKey, Worst>,
     given_up: u64,
 }
 
@@ -84,21 +84,21 @@ impl Endings {
         // Where there is no story, what stands in for it is some other connection's.
         let is_known = connection.story != 0 && handshake_us != 0 && story.handshake_again == [0; 2];
         if thought_us >= u64::from(LATE_US) && is_known && listener.payload_bytes == 0 {
-            self.note(connection, Fault::LateQuestion, thought_us, |_| false);
+            self.note(connection, Impairment::LateQuestion, thought_us, |_| false);
         }
     }
 
     #[cold]
     fn story(&mut self, connection: &Connection, story: &Story) {
-        for (fault, tally) in TALLIES {
+        for (impairment, tally) in TALLIES {
             let counts = [0, 1].map(|side| story.details[side].get(tally));
             let all = u64::from(counts[0]) + u64::from(counts[1]);
-            self.note(connection, fault, all, |client| counts[1 - client] > counts[client]);
+            self.note(connection, impairment, all, |client| counts[1 - client] > counts[client]);
         }
         if is_long(story) {
             let to_listener = story.listener_us >= story.peer_us;
             let longest = story.listener_us.max(story.peer_us);
-            self.note(connection, Fault::LongRoundTrip, longest.into(), |_| to_listener);
+            self.note(connection, Impairment::LongRoundTrip, longest.into(), |_| to_listener);
         }
     }
 
@@ -109,24 +109,24 @@ impl Endings {
         let waited_us = waits.into_iter().flatten().max().unwrap_or_default();
         let beyond_us = waited_us.saturating_sub(story.listener_us);
         if beyond_us >= LATE_US {
-            self.note(connection, Fault::LateAnswer, beyond_us.into(), |_| true);
+            self.note(connection, Impairment::LateAnswer, beyond_us.into(), |_| true);
         }
         if let Some(http) = http.filter(|http| http.status_5xx != 0) {
-            let noted = self.note(connection, Fault::ServerError, http.status_5xx.into(), |_| true);
+            let noted = self.note(connection, Impairment::ServerError, http.status_5xx.into(), |_| true);
             describe(noted, http.last_status.map(|status| status.to_string()), None);
         }
         let Some(tls) = &app.tls else { return };
         if let Some(alert) = tls.alert.as_ref().filter(|alert| alert.fatal) {
-            let noted = self.note(connection, Fault::HelloFailed, 1, |_| !alert.from_initiator);
+            let noted = self.note(connection, Impairment::HelloFailed, 1, |_| !alert.from_initiator);
             describe(noted, Some(alert.description.clone()), tls.sni.clone());
         }
     }
 
-    /// Notes a fault, unless there is none; what is noted of it is returned where this connection is the worst so far.
+    /// Notes an impairment, unless there is none; what is noted of it is returned where this connection is the worst so far.
     fn note(
         &mut self,
         connection: &Connection,
-        fault: Fault,
+        impairment: Impairment,
         most: u64,
         by_listener: impl Fn(usize) -> bool,
     ) -> Option<&mut Worst> {
@@ -134,7 +134,7 @@ impl Endings {
             return None;
         }
         let Ends { listener, client } = Ends::of(connection);
-        let key = (listener, fault);
+        let key = (listener, impairment);
         if self.noted.len() >= NOTED_MAX && !self.noted.contains_key(&key) {
             self.given_up += 1;
             return None;
@@ -146,11 +146,11 @@ impl Endings {
     }
 
     /// What was noted since this was last asked.
-    pub(super) fn take(&mut self) -> Faults {
+    pub(super) fn take(&mut self) -> Impairments {
         std::mem::take(&mut self.noted).into_iter().collect()
     }
 
-    /// Faults since this was last asked that found no place.
+    /// Impairments since this was last asked that found no place.
     pub(super) const fn take_given_up(&mut self) -> u64 {
         std::mem::replace(&mut self.given_up, 0)
     }
@@ -172,7 +172,7 @@ mod tests {
         let mut endings = Endings::default();
         for port in 0..300 {
             let connection = Connection { ports: [port, 60_000], ..Connection::default() };
-            endings.note(&connection, Fault::SentAgain, 2, |_| true);
+            endings.note(&connection, Impairment::SentAgain, 2, |_| true);
         }
         assert_eq!(endings.take().len(), NOTED_MAX);
         assert_eq!((endings.take_given_up(), endings.take().len()), (300 - NOTED_MAX as u64, 0));

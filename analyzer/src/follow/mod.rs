@@ -28,8 +28,8 @@ use tidegauge_ebpf::tcp::{Judged, Seen, mark};
 use crate::batch::Batch;
 use crate::digest::Digest;
 use crate::fact::{Fact, Facts};
-use crate::fault::Faults;
 use crate::flow_record::FlowRecord;
+use crate::impairment::Impairments;
 use crate::layer::{
     Datagram, IcmpMessage, Interest, LayerCounter, LayerSums, Layers, QuoteKind, QuotedProtocol, StreamPart,
     arp, quoted, quoted_route,
@@ -63,7 +63,8 @@ pub struct Misfits {
     pub stories_refused: u64,
     /// Closed connections told before their time to make room.
     pub told_early: u64,
-    /// Connections in trouble and destinations that are not reached, given up or not taken for want of a place.
+    /// Connections in trouble, destinations that are not reached, and impairments of connections that ended, given up or
+    /// not taken for want of a place.
     pub watches_given_up: u64,
 }
 
@@ -88,7 +89,7 @@ pub struct Said {
     /// Connections and paths in trouble; `None`: none.
     pub watched: Option<Box<Watched>>,
     /// What connections that ended suffered from.
-    pub faults: Faults,
+    pub impairments: Impairments,
 }
 
 /// What a partition has to say of a batch.

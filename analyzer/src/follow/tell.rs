@@ -54,7 +54,7 @@ impl Follower {
         let layers = if self.sums.is_empty() { None } else { Some(std::mem::take(&mut self.sums)) };
         let (told, mut misfits) = (std::mem::take(&mut self.told), std::mem::take(&mut self.misfits));
         misfits.watches_given_up += self.watch.take_given_up() + self.endings.take_given_up();
-        Said { layers, told, misfits, watched: None, faults: self.endings.take() }
+        Said { layers, told, misfits, watched: None, impairments: self.endings.take() }
     }
 
     /// Tells the connections that closed long enough ago, and gives the places of those told long ago away.

@@ -205,6 +205,8 @@ layer_counters! {
     Logins {
         /// Those that the server refused, each another one than the last of these two hosts.
         LoginsRefused = "refused",
+        /// Directions of connections of such protocols of which no more segments were looked at.
+        LoginsUnread = "unread",
     }
     Streams {
         /// Connections whose protocol was recognised.

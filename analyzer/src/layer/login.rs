@@ -5,19 +5,20 @@
 //! Nothing is put together and no hole matters; what is pipelined, or behind STARTTLS, is not seen. Who tries the same
 //! again and again, as a program with an old password does, guesses nothing: a refusal counts where what the client said since the
 //! last one differs from what it said before (of protocols with a challenge it always does). Nothing is kept of it but a hash.
-//! Limits: the first [`SEGMENTS_MAX`] segments of each direction, [`READ_BYTES_MAX`] bytes of each.
+//! Limits: the first [`SEGMENTS_MAX`] segments of each direction (`unread`: directions that had as many), [`READ_BYTES_MAX`] bytes
+//! of each.
 
 use memchr::memchr;
 use memchr::memmem;
 
-use super::counter::LayerCounter::LoginsRefused;
+use super::counter::LayerCounter::{LoginsRefused, LoginsUnread};
 use super::password::hash;
 use super::record::Protocol;
 use super::slot::{NO_DETAIL, flag};
 use super::turn::{Step, Turn};
 
 /// Segments of a direction that are looked at: twenty guesses, where each takes three.
-const SEGMENTS_MAX: u8 = 64;
+const SEGMENTS_MAX: u16 = 64;
 /// Bytes of a segment that are: names and passwords are short, and so are answers.
 const READ_BYTES_MAX: usize = 256;
 /// Parts of a line by which an answer without a code of its own is about a login, in small letters.
@@ -53,9 +54,13 @@ pub(super) fn segment(turn: &mut Turn<'_>, bytes: &[u8]) -> Step {
     } else if turn.slot.protocol == Some(Protocol::Ftp) && read.starts_with(b"230") {
         turn.slot.flags |= flag::LOGIN_ANSWERED;
     }
-    let seen = &mut turn.slot.missed[turn.from];
-    *seen = seen.saturating_add(1);
-    if *seen >= SEGMENTS_MAX { Step::Over } else { Step::Took(bytes.len() as u32) }
+    let seen = &mut turn.slot.extra[turn.from];
+    *seen += 1;
+    if *seen < SEGMENTS_MAX {
+        return Step::Took(bytes.len() as u32);
+    }
+    turn.sums.count(LoginsUnread);
+    Step::Over
 }
 
 /// Whether an answer that begins so refuses a login.

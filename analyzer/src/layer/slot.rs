@@ -48,11 +48,11 @@ pub(super) struct Slot {
     /// First byte to first byte; or one of [`TTFB_UNKNOWN`], [`TTFB_NONE`].
     pub(super) ttfb_us: u32,
     /// TLS: bytes left of the handshake record at hand, by direction. HTTP: requests that wait, and which of the oldest
-    /// sixteen are HEAD.
+    /// sixteen are HEAD. Of protocols whose logins are read: segments that were looked at, by direction.
     pub(super) extra: [u16; 2],
     /// What comes next.
     pub(super) phase: [Phase; 2],
-    /// Segments that came behind a gap, or that did not begin as a message does; or that were looked at for a login.
+    /// Segments that came behind a gap, or that did not begin as a message does.
     pub(super) missed: [u8; 2],
     /// Reassembly buffer; 0 where there is none.
     pub(super) buffer: [u8; 2],

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::Observed;
-use crate::fault::Worst;
+use crate::impairment::Worst;
 use crate::incident::Target;
 
 const SECOND_NS: u64 = 1_000_000_000;

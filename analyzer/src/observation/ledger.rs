@@ -1,6 +1,6 @@
 //! What is remembered for observations that is no listener's: hosts, paths, askers, and the worst connections.
 //!
-//! Limits: [`HOSTS_MAX`], [`PATHS_MAX`], [`ACTORS_MAX`], [`FAULTS_MAX`]; the first ones that come keep their places, and
+//! Limits: [`HOSTS_MAX`], [`PATHS_MAX`], [`ACTORS_MAX`], [`IMPAIRMENTS_MAX`]; the first ones that come keep their places, and
 //! what finds none is counted (`observations_left_out`).
 
 use std::collections::BTreeMap;
@@ -14,7 +14,7 @@ use super::listener::UNASKED_MIN;
 use crate::config::Config;
 use crate::detect::{ActorEvidence, actor_findings};
 use crate::fact::Fact;
-use crate::fault::{Fault, FaultKey, Worst};
+use crate::impairment::{Impairment, ImpairmentKey, Worst};
 use crate::incident::{HostTarget, Kind, NetworkTarget, Target};
 use crate::keyed::Keyed;
 use crate::path::PathWindow;
@@ -27,8 +27,8 @@ const HOSTS_MAX: usize = 1_024;
 const PATHS_MAX: usize = 256;
 /// Hosts that ask others in vain.
 const ACTORS_MAX: usize = 256;
-/// Kinds of faults of listeners.
-const FAULTS_MAX: usize = 4_096;
+/// Kinds of impairments of listeners.
+const IMPAIRMENTS_MAX: usize = 4_096;
 /// Seconds after which a query is not answered any more: resolvers ask again then.
 const QUERY_WAITS_S: u64 = 5;
 /// Hosts of a network from which on what comes to them is the network's.
@@ -86,7 +86,7 @@ pub(crate) struct Ledger {
     paths: BTreeMap<IpAddr, (PathWindow, Span)>,
     /// The count in which most places were asked, and when that was told, nanoseconds.
     actors: BTreeMap<ActorKey, (ActorWindow, u64)>,
-    worst: BTreeMap<FaultKey, Worst>,
+    worst: BTreeMap<ImpairmentKey, Worst>,
     left_out: u64,
     /// End of the last window, nanoseconds.
     pub(crate) last_ns: u64,
@@ -125,8 +125,8 @@ impl Ledger {
                 (*most, *told_ns) = (counts.clone(), window.end_ns);
             }
         }
-        for (key, worst) in window.faults.iter() {
-            if let Some(own) = room(&mut self.worst, *key, FAULTS_MAX, &mut self.left_out) {
+        for (key, worst) in window.impairments.iter() {
+            if let Some(own) = room(&mut self.worst, *key, IMPAIRMENTS_MAX, &mut self.left_out) {
                 own.merge(worst);
             }
         }
@@ -144,8 +144,8 @@ impl Ledger {
     }
 
     /// The worst connection of a listener.
-    pub(crate) fn worst(&self, listener: ListenerKey, fault: Fault) -> Option<&Worst> {
-        self.worst.get(&(listener, fault))
+    pub(crate) fn worst(&self, listener: ListenerKey, impairment: Impairment) -> Option<&Worst> {
+        self.worst.get(&(listener, impairment))
     }
 
     /// What there is to tell beside listeners. `unasked`: the listener with most SYN-ACKs that nobody asked for among

@@ -5,17 +5,19 @@
 
 use std::net::IpAddr;
 
+use tidegauge_ebpf::limits::HANDSHAKE_TIMEOUT;
 use tidegauge_ebpf::listener::ListenerCounter;
+use tidegauge_ebpf::stamp::units_to_us;
 
 use super::Observed;
 use super::draft::{Draft, Span, second_of};
 use crate::fact::Fact;
-use crate::fault::{Fault, Worst};
+use crate::impairment::{Impairment, Worst};
 use crate::incident::Target;
 use crate::window::{ListenerKey, ListenerWindow};
 
-/// Seconds for which an attempt may wait for its answer (DESIGN: section 5).
-const WAITS_S: u64 = 3;
+/// Seconds for which an attempt may wait for its answer.
+const WAITS_S: u64 = (units_to_us(HANDSHAKE_TIMEOUT) as u64).div_ceil(1_000_000);
 /// Seconds of attempts that may still wait, the one that is not over among them.
 const YOUNG: usize = WAITS_S as usize + 1;
 /// Three segments overtaken, or three duplicate ACKs, are what a sender takes for loss (RFC 5681).
@@ -160,7 +162,7 @@ impl ListenerSums {
         &self,
         key: ListenerKey,
         seeing: &Seeing,
-        worst: impl Fn(Fault) -> Option<&'a Worst>,
+        worst: impl Fn(Impairment) -> Option<&'a Worst>,
     ) -> Vec<Draft<'a>> {
         let mut drafts = Vec::new();
         self.attempts(key, seeing, &mut drafts);
@@ -168,47 +170,48 @@ impl ListenerSums {
         let again = if seeing.whole_packets { resent } else { self.get(Sum::Resent) };
         let closed = if seeing.whole_packets { Sum::ZeroWindow } else { Sum::Closed };
         let (payload, segments) = (self.get(Sum::Payload), self.get(Sum::Segments));
-        let mut tell = |kind, sum: Sum, (count, of): (u64, u64), least: u64, fault: Option<Fault>| {
-            if count >= least {
-                let draft = Draft::new(kind, Target::Listener(key), count);
-                // What is sent again may be a FIN.
-                let draft = Draft { of: Some(of.max(count)), span: self.spans[sum as usize], ..draft };
-                drafts.push(draft.with_worst(fault.and_then(&worst)));
-            }
-        };
+        let mut tell =
+            |kind, sum: Sum, (count, of): (u64, u64), least: u64, impairment: Option<Impairment>| {
+                if count >= least {
+                    let draft = Draft::new(kind, Target::Listener(key), count);
+                    // What is sent again may be a FIN.
+                    let draft = Draft { of: Some(of.max(count)), span: self.spans[sum as usize], ..draft };
+                    drafts.push(draft.with_worst(impairment.and_then(&worst)));
+                }
+            };
         let of_hundred = |of: u64| (of * PER_MILLE_MIN).div_ceil(1_000);
         let again_sum = if seeing.whole_packets { Sum::Again } else { Sum::Resent };
         let least = if payload <= FEW_SEGMENTS { 1 } else { AGAIN_MIN.max(of_hundred(payload)) };
-        tell(Observed::Loss, again_sum, (again, payload), least, Some(Fault::SentAgain));
+        tell(Observed::Loss, again_sum, (again, payload), least, Some(Impairment::SentAgain));
         let reordered = REORDERED_MIN.max(of_hundred(payload));
         let overtaken = (self.get(Sum::Overtaken), payload);
-        tell(Observed::OutOfOrder, Sum::Overtaken, overtaken, reordered, Some(Fault::Overtaken));
+        tell(Observed::OutOfOrder, Sum::Overtaken, overtaken, reordered, Some(Impairment::Overtaken));
         let duplicate = (self.get(Sum::DuplicateAck), segments);
         let reordered = REORDERED_MIN.max(of_hundred(segments));
-        tell(Observed::DuplicateAck, Sum::DuplicateAck, duplicate, reordered, Some(Fault::DuplicateAck));
-        tell(Observed::ZeroWindow, closed, (self.get(closed), segments), 1, Some(Fault::ZeroWindow));
+        tell(Observed::DuplicateAck, Sum::DuplicateAck, duplicate, reordered, Some(Impairment::DuplicateAck));
+        tell(Observed::ZeroWindow, closed, (self.get(closed), segments), 1, Some(Impairment::ZeroWindow));
         let full = (self.get(Sum::WindowFull), payload);
-        tell(Observed::WindowFull, Sum::WindowFull, full, REORDERED_MIN, Some(Fault::WindowFull));
+        tell(Observed::WindowFull, Sum::WindowFull, full, REORDERED_MIN, Some(Impairment::WindowFull));
         let failed = self.get(Sum::HelloFailed);
         let hellos = self.get(Sum::Hello).max(failed);
-        tell(Observed::TlsFailure, Sum::HelloFailed, (failed, hellos), 1, Some(Fault::HelloFailed));
+        tell(Observed::TlsFailure, Sum::HelloFailed, (failed, hellos), 1, Some(Impairment::HelloFailed));
         let errors = (self.get(Sum::ServerError), self.get(Sum::Response));
-        tell(Observed::HttpErrors, Sum::ServerError, errors, 1, Some(Fault::ServerError));
+        tell(Observed::HttpErrors, Sum::ServerError, errors, 1, Some(Impairment::ServerError));
         let given_up = (self.get(Sum::RequestTimeout), self.get(Sum::Response));
         tell(Observed::SlowHttp, Sum::RequestTimeout, given_up, MISUSE_MIN, None);
         let ended = self.get(Sum::Ended).max(self.get(Sum::BriefLogin));
         tell(Observed::BruteForce, Sum::BriefLogin, (self.get(Sum::BriefLogin), ended), MISUSE_MIN, None);
         let times = [
-            (Observed::HighRtt, Fault::LongRoundTrip),
-            (Observed::SlowAnswer, Fault::LateAnswer),
-            (Observed::LateRequest, Fault::LateQuestion),
+            (Observed::HighRtt, Impairment::LongRoundTrip),
+            (Observed::SlowAnswer, Impairment::LateAnswer),
+            (Observed::LateRequest, Impairment::LateQuestion),
         ];
         let connections = self.get(Sum::Completed) + self.get(Sum::OneSided);
-        for (kind, fault) in times {
-            let count = worst(fault).map_or(0, |worst| worst.connections);
+        for (kind, impairment) in times {
+            let count = worst(impairment).map_or(0, |worst| worst.connections);
             // Browsers open connections before they need them: those are some of many.
-            let least = if fault == Fault::LateQuestion { connections.div_ceil(2) } else { 1 };
-            tell(kind, Sum::Segments, (count, connections.max(count)), least.max(1), Some(fault));
+            let least = if impairment == Impairment::LateQuestion { connections.div_ceil(2) } else { 1 };
+            tell(kind, Sum::Segments, (count, connections.max(count)), least.max(1), Some(impairment));
         }
         drafts
     }

@@ -3,7 +3,7 @@
 //! one thing wrong, whom "no incident" does not help.
 //!
 //! Derived at the end of a run from sums that are kept anyway or cost nothing beside what is: of listeners
-//! (`listener`), hosts, paths and askers (`ledger`), and of connections as they end ([`crate::fault`]). An incident of
+//! (`listener`), hosts, paths and askers (`ledger`), and of connections as they end ([`crate::impairment`]). An incident of
 //! the same kind at the same place says it all, and no observation is told beside it.
 //! Counts are exact as far as the tables had room; times are those of the packets' whole seconds.
 //!
@@ -24,7 +24,9 @@ use serde_json::{Value, json};
 
 use crate::config::Config;
 use crate::incident::{Incident, Kind, Target};
+use crate::prefix::common_bits;
 use crate::time::timestamp;
+use crate::window::address_of;
 use draft::Draft;
 
 /// Observations told of a run, and of them of one kind: what is everywhere leaves room for others.
@@ -226,13 +228,9 @@ fn covers(large: &Target, small: &Target) -> bool {
 
 /// Whether two addresses have their first `bits` in common.
 fn has_prefix(one: IpAddr, other: IpAddr, bits: u8) -> bool {
-    let (differs, width) = match (one, other) {
-        (IpAddr::V4(one), IpAddr::V4(other)) => (u128::from(one.to_bits() ^ other.to_bits()), 32),
-        (IpAddr::V6(one), IpAddr::V6(other)) => (one.to_bits() ^ other.to_bits(), 128),
-        _ => return false,
-    };
-    let rest = width - u32::from(bits).min(width);
-    differs.checked_shr(rest).unwrap_or(0) == 0
+    // An IPv4 address is the end of an IPv6 one.
+    let before = if one.is_ipv4() { 96 } else { 0 };
+    one.is_ipv4() == other.is_ipv4() && common_bits(address_of(one), address_of(other)) >= before + bits
 }
 
 #[cfg(test)]

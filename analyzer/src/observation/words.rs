@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use super::draft::Draft;
 use super::{Observation, Observed};
 use crate::config::Config;
-use crate::fault::Worst;
+use crate::impairment::Worst;
 
 /// An observation of a draft.
 pub(super) fn observation(draft: &Draft<'_>, config: &Config) -> Observation {

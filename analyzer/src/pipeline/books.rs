@@ -212,7 +212,7 @@ impl Books {
 
     /// Adds what partitions said; returns the connections that ended, in the order of their first packets.
     fn take(&mut self, said: Vec<Said>) -> Vec<FlowRecord> {
-        let (mut flows, mut watches, mut faults) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut flows, mut watches, mut impairments) = (Vec::new(), Vec::new(), Vec::new());
         let truth = self.accounts.truth();
         for said in said {
             if let Some(watched) = said.watched {
@@ -223,10 +223,10 @@ impl Books {
             }
             truth.misfits.merge(said.misfits);
             flows.extend(said.told);
-            faults.extend(said.faults);
+            impairments.extend(said.impairments);
         }
         watches.into_iter().for_each(|watched| self.accounts.watched(*watched));
-        self.accounts.faults(faults);
+        self.accounts.impairments(impairments);
         flows.sort_by_key(|flow| (flow.told_ns, flow.number));
         flows
     }

@@ -15,7 +15,7 @@ pub const LATE_US: u32 = 1_000_000;
 
 /// What a connection suffers from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Fault {
+pub enum Impairment {
     /// Segments sent again; how many.
     SentAgain,
     /// Segments that were overtaken; how many.
@@ -39,12 +39,12 @@ pub enum Fault {
 }
 
 /// What it is noted by.
-pub type FaultKey = (ListenerKey, Fault);
+pub type ImpairmentKey = (ListenerKey, Impairment);
 
-/// Faults of connections that ended.
-pub type Faults = Vec<(FaultKey, Worst)>;
+/// Impairments of connections that ended.
+pub type Impairments = Vec<(ImpairmentKey, Worst)>;
 
-/// Connections at one listener with the same fault.
+/// Connections at one listener with the same impairment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Worst {
     /// How many.
