@@ -267,6 +267,14 @@ fn a_proxy_tunnel_begins_anew() {
 }
 
 #[test]
+fn who_asks_for_a_tunnel_does_not_answer_itself() {
+    let mut stream = Stream::new(80);
+    stream.client(b"CONNECT a:443 HTTP/1.1\r\n\r\nHTTP/1.1 200 OK\r\n\r\n");
+    let (app, sums) = stream.close();
+    assert_eq!((app.protocol, sums.get(HttpRequests)), (Some(Protocol::Http), 1));
+}
+
+#[test]
 fn a_hole_that_is_not_filled_is_given_up() {
     let mut stream = Stream::new(80);
     let request = b"GET / HTTP/1.1\r\n\r\n";

@@ -134,7 +134,7 @@ fn request(turn: &mut Turn<'_>, head: &[u8], framing: &Framing, form: &[u8]) -> 
         *heads |= 1 << *waiting;
     }
     *waiting = waiting.saturating_add(1);
-    if METHODS.get(method) == Some(&"CONNECT") {
+    if METHODS.get(method) == Some(&"CONNECT") && turn.from == 0 {
         turn.slot.flags |= flag::CONNECT;
     }
     if let Some(detail) = turn.http() {
@@ -180,7 +180,8 @@ fn response(turn: &mut Turn<'_>, head: &[u8]) -> Step {
     }
     take_latency(turn);
     let to_head = turn.slot.extra[1] & 1 != 0;
-    let to_connect = turn.slot.has(flag::CONNECT) && turn.slot.extra[0] <= 1;
+    // Who asks for a tunnel does not answer itself.
+    let to_connect = turn.slot.has(flag::CONNECT) && turn.from == 1 && turn.slot.extra[0] <= 1;
     turn.slot.extra = [turn.slot.extra[0].saturating_sub(1), turn.slot.extra[1] >> 1];
     if status == 101 {
         turn.slot.phase = [Phase::Done; 2];
