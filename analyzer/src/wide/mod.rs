@@ -20,7 +20,7 @@ use crate::feature::{Ring, TICKS};
 use crate::incident::{Incident, Kind};
 use crate::open_incidents::{Changing, Judging, OpenIncidents};
 use crate::prefix::{Network, SMALL_NETWORKS_MIN, Size, of_large};
-use crate::window::{ActorWindow, ListenerWindow, Window};
+use crate::window::{ActorWindow, ListenerKey, ListenerWindow, Window};
 pub(crate) use sum::{Askers, Place, WideCount};
 use sum::{COUNTS, Sum, counts_of};
 
@@ -167,14 +167,7 @@ impl Wide {
         {
             return;
         }
-        let mut sums: BTreeMap<Place, Sum> = BTreeMap::new();
-        for (key, listener) in listeners().filter(|(_, listener)| is_asked(listener)) {
-            for place in Place::of(key.address) {
-                sums.entry(place).or_default().add(place, key, listener);
-            }
-        }
-        let places: Vec<Place> = sums.keys().copied().collect();
-        for (place, mut sum) in sums {
+        for (place, mut sum) in sums_of(window) {
             // Who searches several hosts at once is known of their network.
             let network = Place::Network(Network::of(place.address(), Size::Small));
             let searched = self.searched_of(place, tick).max(self.searched_of(network, tick));
@@ -189,8 +182,10 @@ impl Wide {
             state.add(place, &mut sum, tick, window.end_ns);
         }
         // Listeners are told once a second, those who ask at each tick: what is summed is done with.
-        for place in places {
-            self.searched.remove(&place);
+        if !self.searched.is_empty() {
+            asked(window).flat_map(|(key, _)| Place::of(key.address)).for_each(|place| {
+                self.searched.remove(&place);
+            });
         }
     }
 
@@ -304,14 +299,30 @@ impl Wide {
     }
 }
 
-fn is_asked(listener: &ListenerWindow) -> bool {
-    counts_of(listener).iter().any(|count| *count != 0)
+/// Listeners of a window that somebody asked.
+fn asked(window: &Window) -> impl Iterator<Item = (&ListenerKey, &ListenerWindow)> {
+    window.listeners.iter().filter(|(_, listener)| counts_of(listener).iter().any(|count| *count != 0))
+}
+
+/// What came to each place, in order. As listeners come in the order of their addresses, so do the places of each kind.
+fn sums_of(window: &Window) -> impl Iterator<Item = (Place, Sum)> {
+    let (mut hosts, mut small, mut large) = (Vec::new(), Vec::new(), Vec::new());
+    for (key, listener) in asked(window) {
+        for (sums, place) in [&mut hosts, &mut small, &mut large].into_iter().zip(Place::of(key.address)) {
+            if sums.last().is_none_or(|(last, _)| *last != place) {
+                sums.push((place, Sum::default()));
+            }
+            if let Some((_, sum)) = sums.last_mut() {
+                sum.add(place, key, listener);
+            }
+        }
+    }
+    large.into_iter().chain(small).chain(hosts)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::window::ListenerKey;
 
     fn window(listeners: impl Iterator<Item = ([u8; 4], u16)>) -> Window {
         let mut window = Window { end_ns: 1_000_000_000, ..Window::default() };
