@@ -31,7 +31,7 @@ cargo xtask <command>
   bench <packet|tick|read|detect|live|conformance|detection|all> [--peers] [ARGS...]
                                           measure; --peers installs and runs the programs we compare with;
                                           conformance: as right as tshark, tcptrace and the kernel? fails if not
-  package [BINARY DIR]                    a Debian package of the program, compiled as a whole; or of BINARY, in DIR
+  package [BINARY DIR]                    a Debian package of the release binary; or of BINARY, in DIR
   tidy                                    the style guide as a test
 ";
 

@@ -1,4 +1,4 @@
-//! `cargo xtask package`: a Debian package of the program, compiled as a whole, and all that goes with it, by `dpkg-deb` alone.
+//! `cargo xtask package`: a Debian package of the release binary and all that goes with it, by `dpkg-deb` alone.
 //!
 //! The package is put together in `package/` of the target directory. Manual pages, completions and the default thresholds
 //! come from the binary itself, so that they say what it does. Conventional places: Debian Policy, chapters 9 and 12.
@@ -13,8 +13,6 @@ use anyhow::{Context, Result, bail};
 use crate::{Verdict, shell};
 
 const NAME: &str = "tidegauge";
-/// Profile of the workspace's manifest, and the directory that it builds to.
-const PROFILE: &str = "packaged";
 
 /// Files of the repository that are taken as they are: from, to.
 const FILES: [(&str, &str); 7] = [
@@ -41,19 +39,17 @@ const THRESHOLDS: &str = "etc/tidegauge/tidegauge.toml";
 
 /// Builds the binary, and the package of it.
 pub(crate) fn run() -> Result<Verdict> {
-    shell::headline("the program, compiled as a whole (takes minutes)");
+    shell::headline("the binary");
     shell::run(&mut shell::cargo([
         "build",
-        "--profile",
-        PROFILE,
+        "--release",
         "--locked",
         "-p",
         "tidegauge-analyzer",
         "--bin",
         NAME,
     ]))?;
-    let target_dir = shell::target_dir();
-    let package = of_binary(&target_dir.join(PROFILE).join(NAME), &target_dir.join("package"))?;
+    let package = of_binary(&shell::release_binary(NAME), &shell::target_dir().join("package"))?;
     println!("wrote {}", package.display());
     Ok(Verdict::Fine)
 }
