@@ -20,7 +20,7 @@ use crate::feature::{Ring, TICKS};
 use crate::incident::{Incident, Kind};
 use crate::open_incidents::{Changing, Judging, OpenIncidents};
 use crate::prefix::{Network, SMALL_NETWORKS_MIN, Size, of_large};
-use crate::window::{ActorWindow, ListenerKey, ListenerWindow, Window};
+use crate::window::{ActorWindow, ListenerWindow, Window};
 pub(crate) use sum::{Askers, Place, WideCount};
 use sum::{COUNTS, Sum, counts_of};
 
@@ -167,7 +167,9 @@ impl Wide {
         {
             return;
         }
-        for (place, mut sum) in sums_of(window) {
+        let mut sums = sums_of(window);
+        for (place, sum) in &mut sums {
+            let place = *place;
             // Who searches several hosts at once is known of their network.
             let network = Place::Network(Network::of(place.address(), Size::Small));
             let searched = self.searched_of(place, tick).max(self.searched_of(network, tick));
@@ -179,13 +181,11 @@ impl Wide {
                 continue;
             }
             let state = self.places.entry(place).or_insert_with(|| Box::new(State::new(place, tick)));
-            state.add(place, &mut sum, tick, window.end_ns);
+            state.add(place, sum, tick, window.end_ns);
         }
         // Listeners are told once a second, those who ask at each tick: what is summed is done with.
-        if !self.searched.is_empty() {
-            asked(window).flat_map(|(key, _)| Place::of(key.address)).for_each(|place| {
-                self.searched.remove(&place);
-            });
+        for (place, _) in &sums {
+            self.searched.remove(place);
         }
     }
 
@@ -299,15 +299,14 @@ impl Wide {
     }
 }
 
-/// Listeners of a window that somebody asked.
-fn asked(window: &Window) -> impl Iterator<Item = (&ListenerKey, &ListenerWindow)> {
-    window.listeners.iter().filter(|(_, listener)| counts_of(listener).iter().any(|count| *count != 0))
+fn is_asked(listener: &ListenerWindow) -> bool {
+    counts_of(listener).iter().any(|count| *count != 0)
 }
 
 /// What came to each place, in order. As listeners come in the order of their addresses, so do the places of each kind.
-fn sums_of(window: &Window) -> impl Iterator<Item = (Place, Sum)> {
+fn sums_of(window: &Window) -> Vec<(Place, Sum)> {
     let (mut hosts, mut small, mut large) = (Vec::new(), Vec::new(), Vec::new());
-    for (key, listener) in asked(window) {
+    for (key, listener) in window.listeners.iter().filter(|(_, listener)| is_asked(listener)) {
         for (sums, place) in [&mut hosts, &mut small, &mut large].into_iter().zip(Place::of(key.address)) {
             if sums.last().is_none_or(|(last, _)| *last != place) {
                 sums.push((place, Sum::default()));
@@ -317,14 +316,17 @@ fn sums_of(window: &Window) -> impl Iterator<Item = (Place, Sum)> {
             }
         }
     }
-    large.into_iter().chain(small).chain(hosts)
+    large.extend(small);
+    large.extend(hosts);
+    large
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::window::ListenerKey;
 
-    fn window(listeners: impl Iterator<Item = ([u8; 4], u16)>) -> Window {
+    fn window<A: Into<IpAddr>>(listeners: impl Iterator<Item = (A, u16)>) -> Window {
         let mut window = Window { end_ns: 1_000_000_000, ..Window::default() };
         let listeners = listeners.map(|(address, port)| {
             let mut listener = ListenerWindow::default();
@@ -349,6 +351,21 @@ mod tests {
         let network = &wide.places[&Place::Network(Network::of([192, 0, 2, 0].into(), Size::Small))];
         assert_eq!((network.ticks.sum[0], network.parts, network.port), (500, Parts::Hosts(100), Some(80)));
         assert_eq!(wide.places.len(), 1);
+    }
+
+    #[test]
+    fn each_place_is_summed_once_and_in_order() {
+        let addresses =
+            ["10.0.0.1", "10.0.1.1", "10.1.0.1", "198.51.100.7", "2001:db8:1::1", "2001:db8:2::1"];
+        let listeners = addresses.iter().flat_map(|address| [(address, 22), (address, 80)]);
+        let sums =
+            sums_of(&window(listeners.map(|(address, port)| (address.parse::<IpAddr>().unwrap(), port))));
+        assert!(sums.is_sorted_by(|one, next| one.0 < next.0));
+        assert_eq!(sums.len(), 4 + 6 + 6);
+        assert_eq!(
+            sums.iter().map(|(_, sum)| sum.counts[WideCount::Asked as usize]).sum::<u64>(),
+            3 * 12 * 5
+        );
     }
 
     #[test]
